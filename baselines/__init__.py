@@ -1,0 +1,1 @@
+"""Every solver that is not a Memformer, and the truth lines."""

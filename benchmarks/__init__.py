@@ -1,0 +1,1 @@
+"""Task laws, registry, harness, result store, leaderboard and command line."""

@@ -1,0 +1,123 @@
+"""One registry for everything pluggable: laws, solvers and metrics, named by strings and loaded when used."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+
+class RegistryError(ValueError):
+    """A name is unknown, or taken; the message is a sentence for people."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a name stands for.
+
+    Attributes:
+        name: the string id.
+        target: an object, or `"module:attribute"`, imported when first used.
+        defaults: keyword arguments that the name implies, overridden by those of the caller.
+        summary: one line for `memformer-bench list`.
+        origin: where the entry came from: "built in", or the distribution or plug-in file that added it.
+    """
+
+    name: str
+    target: Any
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    origin: str = "built in"
+
+    def load(self) -> Any:
+        """The object itself."""
+        if isinstance(self.target, EntryPoint):
+            return self.target.load()
+        if isinstance(self.target, str):
+            module, _, attribute = self.target.partition(":")
+            return getattr(importlib.import_module(module), attribute)
+        return self.target
+
+
+class Registry:
+    """Named entries of one kind; other packages add theirs through the entry-point group.
+
+    Example:
+        >>> animals = Registry("animal", group="example.animals")
+        >>> animals.add("dict", "builtins:dict", legs=4)
+        >>> animals.create("dict", eyes=2)
+        {'legs': 4, 'eyes': 2}
+        >>> animals.create("dcit")
+        Traceback (most recent call last):
+        benchmarks.registry.RegistryError: unknown animal 'dcit'; did you mean 'dict'?
+    """
+
+    def __init__(self, kind: str, group: str) -> None:
+        self.kind = kind
+        self.group = group
+        self._entries: dict[str, Entry] = {}
+        self._discovered = False
+
+    def add(self, name: str, target: Any, summary: str = "", origin: str = "built in", **defaults: Any) -> None:
+        """Add an entry.
+
+        Args:
+            name: its id, not taken yet.
+            target: a class or function, or `"module:attribute"`.
+            summary: one line for people.
+            origin: who adds it.
+            defaults: keyword arguments the name implies.
+
+        Raises:
+            RegistryError: if the name is taken.
+        """
+        if name in self._entries:
+            taken = self._entries[name].origin
+            raise RegistryError(f"the {self.kind} {name!r} is already registered ({taken}); choose another name")
+        self._entries[name] = Entry(name, target, defaults, summary, origin)
+
+    def register(self, name: str, summary: str = "", origin: str = "plug-in", **defaults: Any) -> Any:
+        """Class decorator: add the decorated class under `name`."""
+
+        def decorate(target: Any) -> Any:
+            self.add(name, target, summary, origin, **defaults)
+            return target
+
+        return decorate
+
+    def __getitem__(self, name: str) -> Entry:
+        self._discover()
+        if name not in self._entries:
+            near = difflib.get_close_matches(str(name), self._entries, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"'memformer-bench list {self.kind}s' shows them all"
+            raise RegistryError(f"unknown {self.kind} {name!r}; {hint}")
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._discover()
+        return iter(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        self._discover()
+        return name in self._entries
+
+    def create(self, name: str, **parameters: Any) -> Any:
+        """An instance of the named class (or the result of the named function)."""
+        entry = self[name]
+        return entry.load()(**{**entry.defaults, **parameters})
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        for point in entry_points(group=self.group):
+            distribution = point.dist.name if point.dist else "unknown distribution"
+            self.add(point.name, point, origin=distribution)
+
+
+LAWS = Registry("law", group="memformer_bench.laws")
+SOLVERS = Registry("solver", group="memformer_bench.solvers")
+METRICS = Registry("metric", group="memformer_bench.metrics")

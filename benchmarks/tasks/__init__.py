@@ -1,0 +1,1 @@
+"""Task laws: distributions of regression problems."""

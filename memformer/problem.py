@@ -1,0 +1,229 @@
+"""What a regression problem is: a batch of tasks, their moments, and a source of tasks.
+
+There is one objective in this project, normalised by the context length N:
+
+    f(w) = ||X w - y||^2 / (2 N),      grad f(w) = H w - b,      H = X^T X / N,  b = X^T y / N.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+def matvec(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Batched matrix-vector product.
+
+    Args:
+        matrix: `(..., n, m)`.
+        vector: `(..., m)`, batch dimensions broadcast against those of `matrix`.
+
+    Returns:
+        `(..., n)`.
+
+    Example:
+        >>> matvec(torch.eye(2).expand(3, 2, 2), torch.ones(3, 2)).shape
+        torch.Size([3, 2])
+    """
+    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+
+
+def dot(left: Tensor, right: Tensor) -> Tensor:
+    """Inner product over the last dimension, kept as a column: `(..., d), (..., d) -> (..., 1)`."""
+    return (left * right).sum(-1, keepdim=True)
+
+
+class Moments(NamedTuple):
+    """`H = X^T X / N`, shape `(B, d, d)`, and `b = X^T y / N`, shape `(B, d)`."""
+
+    H: Tensor
+    b: Tensor
+
+
+class Spectrum(NamedTuple):
+    """Smallest and largest eigenvalue `mu`, `L` of each task's `H`, shape `(B,)` each; `mu >= 0`."""
+
+    mu: Tensor
+    L: Tensor
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Gaussian-mixture prior of `w_star` given a context's covariates, as a task law knows it.
+
+    Attributes:
+        mean: `(C, d)`, mean of each of the C components.
+        covariance: `(C, d, d)`, covariance of each component.
+        log_weights: `(C,)` or `(B, C)`: log probability of the components, given `X` where it tells.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    log_weights: Tensor
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A batch of B linear-regression tasks, with held-back queries.
+
+    Attributes:
+        X: `(B, N, d)` context covariates.
+        y: `(B, N)` context labels.
+        x_query: `(B, q, d)` covariates of the held-back points.
+        y_query: `(B, q)` labels of the held-back points; None where they are hidden from a solver.
+        w_star: `(B, d)` true weights, where the law has them.
+        second_moment: `E[x x^T]` of a query point, `(d, d)` or `(B, d, d)`, where the law knows it (the
+            covariance of x, for a centred law).
+        noise_var: variance of the label noise, in units of `y` squared, where the law knows it.
+
+    Raises:
+        ValueError: if a shape, dtype or device does not fit.
+
+    Example:
+        >>> p = Problem(torch.ones(2, 3, 1), torch.ones(2, 3), torch.ones(2, 1, 1))
+        >>> p.B, p.N, p.d, p.moments.b.tolist()
+        (2, 3, 1, [[1.0], [1.0]])
+    """
+
+    X: Tensor
+    y: Tensor
+    x_query: Tensor
+    y_query: Tensor | None = None
+    w_star: Tensor | None = None
+    second_moment: Tensor | None = None
+    noise_var: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.X.ndim != 3 or 0 in self.X.shape[1:]:
+            raise ValueError(f"X has shape {tuple(self.X.shape)}; it must be (B, N, d) with N >= 1 and d >= 1")
+        if self.x_query.ndim != 3:
+            raise ValueError(f"x_query has shape {tuple(self.x_query.shape)}; it must be (B, q, d)")
+        B, N, d = self.X.shape
+        q = self.x_query.shape[1]
+        fitting = {
+            "y": [(B, N)],
+            "x_query": [(B, q, d)],
+            "y_query": [(B, q)],
+            "w_star": [(B, d)],
+            "second_moment": [(d, d), (B, d, d)],
+        }
+        for name, shapes in fitting.items():
+            tensor = getattr(self, name)
+            if tensor is None:
+                continue
+            if tuple(tensor.shape) not in shapes:
+                wanted = " or ".join(str(shape) for shape in shapes)
+                shape, given = tuple(tensor.shape), tuple(self.X.shape)
+                raise ValueError(f"{name} has shape {shape}; with X of shape {given} it must be {wanted}")
+            kind, wanted = (tensor.dtype, tensor.device), (self.X.dtype, self.X.device)
+            if kind != wanted:
+                raise ValueError(
+                    f"{name} is {kind[0]} on {kind[1]}; X is {wanted[0]} on {wanted[1]} and they must agree"
+                )
+
+    @property
+    def B(self) -> int:
+        """Number of tasks."""
+        return self.X.shape[0]
+
+    @property
+    def N(self) -> int:
+        """Context length."""
+        return self.X.shape[1]
+
+    @property
+    def d(self) -> int:
+        """Covariate dimension."""
+        return self.X.shape[2]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of every tensor."""
+        return self.X.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of every tensor."""
+        return self.X.device
+
+    @cached_property
+    def moments(self) -> Moments:
+        """`H` and `b`, computed once and kept."""
+        Xt = self.X.mT
+        return Moments((Xt @ self.X) / self.N, matvec(Xt, self.y) / self.N)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Extreme eigenvalues of `H`, computed once and kept (nan for a task whose `H` is not finite)."""
+        H = self.moments.H
+        finite = H.isfinite().all(-1).all(-1)
+        values = torch.linalg.eigvalsh(torch.where(finite[:, None, None], H, 0.0))
+        values = torch.where(finite[:, None], values.clamp(min=0.0), torch.nan)
+        return Spectrum(values[:, 0], values[:, -1])
+
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Problem:
+        tensors = {
+            field.name: change(value)
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return dataclasses.replace(self, **tensors)
+
+    def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Problem:
+        """The same tasks in another floating-point type or on another device."""
+        return self._with_tensors(lambda tensor: tensor.to(dtype=dtype or tensor.dtype, device=device))
+
+    def first(self, count: int) -> Problem:
+        """The first `count` tasks."""
+        return self.select(slice(count))
+
+    def select(self, index: slice | Tensor) -> Problem:
+        """Some of the tasks, by slice or by index tensor."""
+        moment = self.second_moment
+
+        def choose(tensor: Tensor) -> Tensor:
+            return tensor if tensor is moment and tensor.ndim == 2 else tensor[index]
+
+        return self._with_tensors(choose)
+
+    def blinded(self) -> Problem:
+        """What a solver may see of a scored task: the context and the query points, nothing it is judged by."""
+        return Problem(self.X, self.y, self.x_query)
+
+
+class TaskSource(Protocol):
+    """A stream of training tasks and what its law knows about all of them; what `Solver.fit` learns from."""
+
+    @property
+    def d(self) -> int:
+        """Covariate dimension."""
+        ...
+
+    @property
+    def N(self) -> int:
+        """Context length."""
+        ...
+
+    @property
+    def noise_var(self) -> float:
+        """Variance of the label noise."""
+        ...
+
+    @property
+    def second_moment(self) -> Tensor:
+        """`E[x x^T]` over all tasks of the law, `(d, d)`."""
+        ...
+
+    def sample(self, batch: int) -> Problem:
+        """The next `batch` tasks, never drawn before."""
+        ...
+
+    def prior(self, X: Tensor) -> Prior | None:
+        """The prior of `w_star` given context covariates `X` `(B, N, d)`; None where the law cannot state it."""
+        ...

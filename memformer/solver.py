@@ -1,0 +1,252 @@
+"""What a solver is: knowledge it needs, the trace it leaves, and the one loop of all iterative solvers."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from memformer.problem import Problem, TaskSource, matvec
+
+DIVERGENCE_FACTOR = 1e8
+"""A task has diverged once its gradient norm exceeds this multiple of the norm at the start."""
+
+_GPU_CHECK_INTERVAL = 16
+"""Asking a GPU whether all tasks are finished waits for it, so it is asked only every so many steps."""
+
+
+class Needs(enum.StrEnum):
+    """What a solver must be told beyond the context `(X, y)`; a ranking never crosses this line silently."""
+
+    NOTHING = "nothing"
+    L = "L"
+    MU_L = "mu, L"
+    LAW = "law"
+    DIRECT = "direct"
+
+    @property
+    def sentence(self) -> str:
+        """The need, for people."""
+        return {
+            Needs.NOTHING: "an iterative method that is told nothing beyond the context",
+            Needs.L: "told the largest eigenvalue L of each task's H",
+            Needs.MU_L: "told the extreme eigenvalues mu, L of each task's H",
+            Needs.LAW: "knows the task law, or was fitted on training tasks of it",
+            Needs.DIRECT: "solves the linear system directly; its cost does not depend on the number of steps",
+        }[self]
+
+
+class Outcome(enum.IntEnum):
+    """How a task ended. `int8` codes in `Trace.outcome`."""
+
+    MAX_STEPS = 0
+    CONVERGED = 1
+    DIVERGED = 2
+    BREAKDOWN = 3
+    NONFINITE = 4
+
+    @property
+    def sentence(self) -> str:
+        """The outcome, for people."""
+        return {
+            Outcome.MAX_STEPS: "took all the steps it was given",
+            Outcome.CONVERGED: "the gradient norm fell below its tolerance",
+            Outcome.DIVERGED: f"the gradient norm grew {DIVERGENCE_FACTOR:.0e}-fold",
+            Outcome.BREAKDOWN: "the next step is undefined (a division by zero)",
+            Outcome.NONFINITE: "an input or an iterate is nan or infinite",
+        }[self]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a solver leaves: its iterates (or predictions), and how each task ended.
+
+    Attributes:
+        weights: `(num_steps + 1, B, d)`, `w` after 0, 1, ..., num_steps steps; a task that has finished
+            repeats its last iterate, a nonfinite one is nan. None for a solver without weights.
+        predictions: `(num_steps + 1, B, q)` labels predicted at the queries; None if `weights` tell them.
+        outcome: `(B,)` int8, an `Outcome` each.
+        finished: `(B,)` int64, the step after which that outcome was reached (num_steps for MAX_STEPS).
+    """
+
+    weights: Tensor | None
+    predictions: Tensor | None
+    outcome: Tensor
+    finished: Tensor
+
+    def predict(self, x_query: Tensor) -> Tensor:
+        """Predicted labels at `x_query` `(B, q, d)` after each number of steps: `(num_steps + 1, B, q)`."""
+        if self.predictions is not None:
+            return self.predictions
+        if self.weights is None:
+            raise ValueError("a trace must hold weights or predictions")
+        return matvec(x_query, self.weights)
+
+    def outcome_at(self, step: int) -> Tensor:
+        """Outcome of each task had it been stopped after `step` steps, `(B,)` int8."""
+        return torch.where(self.finished <= step, self.outcome, int(Outcome.MAX_STEPS))
+
+    @staticmethod
+    def of_weights(weights: Tensor) -> Trace:
+        """Trace of iterates `(num_steps + 1, B, d)` that were all computed; nonfinite tasks are found and marked."""
+        return Trace(weights, None, *_finite_outcome(weights))
+
+    @staticmethod
+    def of_predictions(predictions: Tensor) -> Trace:
+        """Trace of predictions `(num_steps + 1, B, q)` of a solver that has no weights."""
+        return Trace(None, predictions, *_finite_outcome(predictions))
+
+    @staticmethod
+    def direct(solution: Tensor, num_steps: int) -> Trace:
+        """Trace of a direct solver: zero before its one step, `solution` `(B, d)` after it."""
+        weights = torch.stack([torch.zeros_like(solution)] + [solution] * num_steps)
+        trace = Trace.of_weights(weights)
+        if num_steps == 0:
+            return trace
+        solved = trace.outcome == int(Outcome.MAX_STEPS)
+        return Trace(
+            weights,
+            None,
+            torch.where(solved, int(Outcome.CONVERGED), trace.outcome),
+            torch.where(solved, 1, trace.finished),
+        )
+
+
+def _finite_outcome(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Outcome and step at which it was reached, from `(num_steps + 1, B, ...)` values."""
+    finite = values.isfinite().flatten(2).all(-1)
+    steps_finite = finite.int().cumprod(0).sum(0)
+    nonfinite = steps_finite < len(values)
+    outcome = torch.where(nonfinite, int(Outcome.NONFINITE), int(Outcome.MAX_STEPS)).to(torch.int8)
+    return outcome, torch.where(nonfinite, steps_finite, len(values) - 1)
+
+
+class Solver(ABC):
+    """A method that answers regression problems. Subclasses are frozen dataclasses of hyper-parameters.
+
+    Class attributes:
+        needs: what it must be told (see `Needs`).
+        version: goes up when any number it computes can change.
+        anytime: whether `solve(p, k).weights[j]` equals `solve(p, j).weights[j]`, so that one solve tells
+            every smaller number of steps. False for a method whose parameters depend on the horizon.
+        trains: whether `fit` must be called before `solve`. What `fit` finds is kept in a dataclass field
+            `parameters: Mapping[str, Tensor] | None`, so that it can be saved and put back without training.
+    """
+
+    needs: ClassVar[Needs]
+    version: ClassVar[int] = 1
+    anytime: ClassVar[bool] = True
+    trains: ClassVar[bool] = False
+
+    def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Solver:
+        """An ordinary solver, fitted to a task law.
+
+        Args:
+            tasks: training tasks and what the law knows; scored tasks cannot be reached from here.
+            steps: the numbers of steps that will be asked of `solve`.
+            seed: of every random choice that is not a task.
+
+        Returns:
+            The fitted solver; `self` for a solver that learns nothing.
+        """
+        return self
+
+    def fit_many(self, sources: Sequence[TaskSource], steps: Sequence[int], seeds: Sequence[int]) -> list[Solver]:
+        """One fitted solver for each pair of source and seed; a solver that can trains them all at once."""
+        return [self.fit(tasks, steps, seed) for tasks, seed in zip(sources, seeds, strict=True)]
+
+    @abstractmethod
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        """Run `num_steps >= 0` steps on every task of `problem`; never modifies the problem."""
+
+
+class State(NamedTuple):
+    """The least an iterative solver carries: iterate and gradient, `(B, d)` each.
+
+    Solvers with more state define a NamedTuple of their own that starts with the same two fields. A tensor
+    field leads with the batch dimension and is frozen with its task; other fields are shared by all tasks.
+    """
+
+    w: Tensor
+    g: Tensor
+
+
+class IterativeSolver(Solver):
+    """A solver that writes only `init` and `step`; the loop, the trace and the outcomes are here.
+
+    A task is finished, and its state frozen, when its gradient norm falls to `rtol` times that of the start
+    (converged), exceeds `DIVERGENCE_FACTOR` times it (diverged), is not finite, or when `step` reports
+    that it is undefined there (breakdown: the last good iterate stays).
+    """
+
+    rtol: ClassVar[float | None] = None
+    """Relative tolerance on the gradient norm; None is 8 units of rounding of the problem's dtype."""
+
+    @abstractmethod
+    def init(self, problem: Problem) -> Any:
+        """State before the first step: a NamedTuple that starts with `w` and `g`, `(B, d)` each."""
+
+    @abstractmethod
+    def step(self, problem: Problem, state: Any, k: int) -> tuple[Any, Tensor | None]:
+        """Step number `k = 0, 1, ...`.
+
+        Returns:
+            The next state, and a mask `(B,)` of tasks on which the step is undefined (None: there is none).
+        """
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        check_num_steps(num_steps)
+        state = self.init(problem)
+        norm = torch.linalg.vector_norm(state.g, dim=-1)
+        rtol = 8 * torch.finfo(problem.dtype).eps if self.rtol is None else self.rtol
+        converged_at, diverged_at = rtol * norm, DIVERGENCE_FACTOR * norm
+        outcome = _classify(norm, converged_at, diverged_at, None)
+        finished = torch.zeros_like(outcome, dtype=torch.int64)
+        weights = [torch.where((outcome == int(Outcome.NONFINITE))[:, None], torch.nan, state.w)]
+        state = state._replace(w=weights[0])
+        for k in range(num_steps):
+            active = outcome == int(Outcome.MAX_STEPS)
+            if (problem.device.type == "cpu" or k % _GPU_CHECK_INTERVAL == 0) and not bool(active.any()):
+                weights.extend([state.w] * (num_steps - k))
+                break
+            finished += active
+            proposed, undefined = self.step(problem, state, k)
+            norm = torch.linalg.vector_norm(proposed.g, dim=-1)
+            outcome = torch.where(active, _classify(norm, converged_at, diverged_at, undefined), outcome)
+            accepted = active if undefined is None else active & ~undefined
+            state = _freeze(accepted, proposed, state)
+            state = state._replace(w=torch.where((outcome == int(Outcome.NONFINITE))[:, None], torch.nan, state.w))
+            weights.append(state.w)
+        return Trace(torch.stack(weights), None, outcome, finished)
+
+
+def check_num_steps(num_steps: int) -> None:
+    """Raise ValueError unless `num_steps` is a whole number >= 0."""
+    if not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 0:
+        raise ValueError(f"num_steps is {num_steps!r}; it must be a whole number, 0 or more")
+
+
+def _classify(norm: Tensor, converged_at: Tensor, diverged_at: Tensor, undefined: Tensor | None) -> Tensor:
+    """Outcome of each task `(B,)` int8 from its gradient norm."""
+    outcome = (norm <= converged_at).to(torch.int8)
+    outcome = torch.where(norm > diverged_at, int(Outcome.DIVERGED), outcome)
+    outcome = torch.where(norm.isfinite(), outcome, int(Outcome.NONFINITE))
+    if undefined is not None:
+        outcome = torch.where(undefined, int(Outcome.BREAKDOWN), outcome)
+    return outcome.to(torch.int8)
+
+
+def _freeze(active: Tensor, proposed: Any, state: Any) -> Any:
+    """`proposed` where a task is active, `state` where it has finished."""
+
+    def choose(new: Any, old: Any) -> Any:
+        if not isinstance(new, Tensor):
+            return new
+        return torch.where(active.view(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return type(state)(*map(choose, proposed, state))
