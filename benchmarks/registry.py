@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from benchmarks.errors import UserError
 
-class RegistryError(ValueError):
+
+class RegistryError(UserError):
     """A name is unknown, or taken; the message is a sentence for people."""
 
 

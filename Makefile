@@ -1,0 +1,48 @@
+# Two commands on a fresh machine: `make run` and `make test`. Needs Python 3.11 or newer and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types leaderboard reference clean
+
+help: ## show this help
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+
+run: $(VENV)/.run ## set up, run the suite `core`, print the leaderboard (SUITE=smoke for seconds)
+	@status=0; $(BIN)/memformer-bench run $(or $(SUITE),core) || status=$$?; \
+	if [ $$status -le 1 ]; then $(BIN)/memformer-bench leaderboard || status=$$?; fi; exit $$status
+
+test: $(VENV)/.dev ## set up, run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
+
+lint: $(VENV)/.dev ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## check types
+	$(BIN)/pyright
+
+reference: $(VENV)/.run ## measure the committed run and leaderboard anew
+	rm -rf results/runs/core-reference
+	$(BIN)/memformer-bench run core --name core-reference --refit
+	$(BIN)/memformer-bench leaderboard core-reference --format markdown --output results/LEADERBOARD.md
+
+clean: ## remove the environment and everything generated
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .benchmarks build dist *.egg-info results/parameters
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -q -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.run $@

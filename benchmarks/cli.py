@@ -1,0 +1,200 @@
+"""The command line: `memformer-bench run | list | show | leaderboard | fit | env`.
+
+Nothing heavy is imported until a command needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from benchmarks.errors import UserError
+
+app = typer.Typer(
+    help="Benchmark learned and classical first-order methods on random regression tasks.",
+    epilog="Start with: memformer-bench run smoke",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="A Python file or module that registers solvers or laws of your own; repeatable."),
+]
+Results = Annotated[Path, typer.Option("--results", help="Folder of results; runs are kept in its subfolder runs.")]
+RESULTS = Path("results")
+
+
+class Kind(StrEnum):
+    """What `list` can list."""
+
+    SUITES = "suites"
+    LAWS = "laws"
+    SOLVERS = "solvers"
+    METRICS = "metrics"
+    RUNS = "runs"
+
+
+class Form(StrEnum):
+    """Forms of the leaderboard."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    LATEX = "latex"
+
+
+def main() -> NoReturn:
+    """Entry point: exit status 0, 1 if something in a run failed, 2 for a mistake of the user's."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(0)
+
+
+@app.command(
+    epilog="Examples:  memformer-bench run smoke  ·  memformer-bench run my_suite.toml --plugin my_solver.py",
+)
+def run(
+    suite: Annotated[str, typer.Argument(help="Id of a suite, or a TOML file.")] = "core",
+    plugin: Plugins = None,
+    results: Results = RESULTS,
+    name: Annotated[str | None, typer.Option(help="Name of the run; by default suite, time and hash.")] = None,
+    refit: Annotated[bool, typer.Option("--refit", help="Fit learned solvers anew instead of finding them.")] = False,
+) -> None:
+    """Run a suite: fit, score and time every solver on every law, and write the tables.
+
+    Exit status: 0, or 1 if a row failed (diverged, nonfinite, error, time limit); it is in the table with its reason.
+    """
+    _load_plugins(plugin)
+    from benchmarks.harness.run import run_suite
+    from benchmarks.progress import make_progress
+    from benchmarks.suite import load_suite
+
+    loaded = load_suite(suite)
+    command = ["memformer-bench", *sys.argv[1:]]
+    with make_progress() as progress:
+        parameters = None if refit else results / "parameters"
+        try:
+            finished = run_suite(loaded, results / "runs", parameters, command, progress, name)
+        except KeyboardInterrupt:
+            typer.echo("interrupted: nothing was written", err=True)
+            raise typer.Exit(130) from None
+    typer.echo(f"written to {finished.path}")
+    for failure in finished.failures:
+        typer.echo(f"failed: {failure}", err=True)
+    if finished.failures:
+        raise typer.Exit(1)
+
+
+@app.command("list", epilog="Example:  memformer-bench list solvers")
+def list_(
+    kind: Annotated[Kind | None, typer.Argument(help="What to list; all of it by default.")] = None,
+    plugin: Plugins = None,
+    results: Results = RESULTS,
+) -> None:
+    """List suites, laws, solvers, metrics and runs."""
+    _load_plugins(plugin)
+    from benchmarks.listing import lines
+
+    for one in Kind if kind is None else [kind]:
+        typer.echo(typer.style(one, bold=True))
+        for name, summary in lines(one, results / "runs"):
+            typer.echo(f"  {name:<30} {summary}".rstrip())
+
+
+@app.command(epilog="Example:  memformer-bench show cg")
+def show(
+    name: Annotated[str, typer.Argument(help="A law, solver, metric or suite by id, or a run by name or path.")],
+    plugin: Plugins = None,
+    results: Results = RESULTS,
+) -> None:
+    """Show what one thing is: the definition of a solver or law, the content of a suite, the circumstances of a run."""
+    _load_plugins(plugin)
+    from benchmarks.listing import describe
+
+    typer.echo(describe(name, results / "runs"))
+
+
+@app.command(epilog="Example:  memformer-bench leaderboard --format markdown --output results/LEADERBOARD.md")
+def leaderboard(
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs by name or path; by default the latest.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="Form of the tables.")] = Form.TERMINAL,
+    output: Annotated[Path | None, typer.Option(help="File to write to instead of the terminal.")] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Rank the solvers of one or more runs, per law and dimension, within what they need to know."""
+    from benchmarks.leaderboard import render
+    from benchmarks.listing import find_runs
+    from benchmarks.store import read_run
+
+    text = render([read_run(path) for path in find_runs(runs, results / "runs")], form.value)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"the leaderboard cannot be written to {output}: {error.strerror}") from None
+    typer.echo(f"written to {output}")
+
+
+@app.command(epilog="Example:  memformer-bench fit memformer_first_order anisotropic --steps 3")
+def fit(
+    solver: Annotated[str, typer.Argument(help="Id of a solver that is fitted.")],
+    law: Annotated[str, typer.Argument(help="Id of the law to fit it on.")] = "isotropic",
+    d: Annotated[int, typer.Option(help="Covariate dimension.")] = 5,
+    n: Annotated[int, typer.Option("--N", help="Context length.")] = 20,
+    noise_std: Annotated[float, typer.Option(help="Standard deviation of the label noise.")] = 0.0,
+    steps: Annotated[list[int] | None, typer.Option(help="Number of steps (depth); repeatable; 1 to 4.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of training tasks and initialisation.")] = 0,
+    params: Annotated[str, typer.Option(help="Hyper-parameters of the solver, as a JSON object.")] = "{}",
+    plugin: Plugins = None,
+    results: Results = RESULTS,
+) -> None:
+    """Fit one solver on one law, keep its parameters, and say what it reaches on fresh tasks."""
+    _load_plugins(plugin)
+    from benchmarks.harness.fit_command import fit_and_score
+    from benchmarks.suite import SolverEntry, TaskEntry
+
+    try:
+        settings = json.loads(params)
+    except json.JSONDecodeError as error:
+        raise UserError(f"--params is not JSON: {error}") from None
+    if not isinstance(settings, dict):
+        raise UserError("--params must be a JSON object such as '{\"learning_rate\": 0.03}'")
+    task = TaskEntry(law=law, d=d, N=n, noise_std=noise_std)
+    entry = SolverEntry(name=solver, params=settings, steps=steps or [1, 2, 3, 4])
+    for line in fit_and_score(task, entry, seed, results / "parameters"):
+        typer.echo(line)
+
+
+@app.command()
+def env() -> None:
+    """Print versions, machine and commit: what every run keeps in its meta.json."""
+    from benchmarks.environment import describe
+
+    typer.echo(json.dumps(describe(), indent=1))
+
+
+def _load_plugins(plugins: list[str] | None) -> None:
+    if plugins:
+        from benchmarks.harness.build import load_plugin
+
+        for plugin in plugins:
+            load_plugin(plugin)
+
+
+if __name__ == "__main__":
+    main()

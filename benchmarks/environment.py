@@ -1,0 +1,69 @@
+"""What a number was measured on: versions, machine, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("memformer-bench", "torch", "numpy", "scipy", "pandas", "pydantic", "safetensors")
+"""Packages whose version is kept with every run."""
+
+
+def describe() -> dict[str, Any]:
+    """Versions, processor, accelerators, BLAS, threads and git commit; JSON-able, no path and no host name."""
+    import numpy as np
+    import torch
+
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})  # type: ignore[union-attr]
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "blas": {"numpy": f"{blas.get('name')} {blas.get('version')}", "torch": _torch_blas(torch)},
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "torch_threads": torch.get_num_threads(),
+        "git": git_state(),
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of this source and whether it has uncommitted changes; None for both outside a checkout."""
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        dirty = bool(_git(folder, "status", "--porcelain", "--", ".", "../memformer", "../baselines"))
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": dirty}
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _torch_blas(torch: Any) -> str:
+    return "mkl" if torch.backends.mkl.is_available() else "other"

@@ -1,0 +1,105 @@
+"""From the words of a suite to the objects they name, every mistake a sentence."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import laws, metrics, solvers  # noqa: F401  # they fill the registries
+from benchmarks.errors import UserError
+from benchmarks.registry import LAWS, SOLVERS, Registry
+from benchmarks.suite import SolverEntry, TaskEntry
+from benchmarks.tasks.law import Law
+from memformer.solver import Solver
+
+
+def build_law(entry: TaskEntry) -> Law:
+    """The law that an entry of a suite names.
+
+    Raises:
+        UserError: if the law or a parameter is unknown, or a value is out of its range.
+    """
+    parameters = {"d": entry.d, "N": entry.N, "noise_std": entry.noise_std, **entry.params}
+    return _build(LAWS, Law, entry.law, parameters)
+
+
+def build_solver(entry: SolverEntry) -> Solver:
+    """The solver that an entry of a suite names.
+
+    Raises:
+        UserError: if the solver or a parameter is unknown, or a value is out of its range.
+    """
+    return _build(SOLVERS, Solver, entry.name, entry.params)
+
+
+def build_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        UserError: if this machine does not have it.
+    """
+    kinds = {
+        "cpu": lambda: 1,
+        "cuda": torch.cuda.device_count,
+        "mps": lambda: int(torch.backends.mps.is_available()),
+    }
+    kind, _, index = name.partition(":")
+    if kind not in kinds or (index and not index.isdigit()):
+        raise UserError(f"unknown device {name!r}; it must be cpu, cuda, cuda:<number> or mps")
+    if int(index or 0) >= kinds[kind]():
+        present = ", ".join(kind for kind, count in kinds.items() if count())
+        raise UserError(f"this machine has no device {name!r}; it has {present}")
+    return torch.device(name)
+
+
+def load_plugin(name: str) -> None:
+    """Import a plug-in, a Python file or a module, so that it registers what it adds.
+
+    Raises:
+        UserError: if it cannot be found or imported.
+    """
+    path = Path(name)
+    try:
+        if path.suffix == ".py":
+            if not path.is_file():
+                raise UserError(f"no plug-in file {name!r}")
+            spec = importlib.util.spec_from_file_location(path.stem, path)
+            if spec is None or spec.loader is None:
+                raise UserError(f"the plug-in {name!r} is not a Python file")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[path.stem] = module
+            spec.loader.exec_module(module)
+        else:
+            importlib.import_module(name)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"the plug-in {name!r} cannot be imported: {type(error).__name__}: {error}") from None
+
+
+def _build(registry: Registry, kind: type, name: str, parameters: dict[str, Any]) -> Any:
+    entry = registry[name]
+    try:
+        target = entry.load()
+    except Exception as error:
+        raise UserError(
+            f"the {registry.kind} {name!r} ({entry.origin}) cannot be imported: {type(error).__name__}: {error}"
+        ) from None
+    known = list(inspect.signature(target).parameters)
+    unknown = next((key for key in parameters if key not in known), None)
+    if unknown is not None:
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        raise UserError(f"unknown parameter {unknown!r} of the {registry.kind} {name!r}; {has}")
+    try:
+        built = registry.create(name, **parameters)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{registry.kind} {name!r}: {error}") from None
+    if not isinstance(built, kind):
+        raise UserError(f"the {registry.kind} {name!r} ({entry.origin}) is not a subclass of {kind.__name__}")
+    return built

@@ -1,0 +1,150 @@
+"""A cell: one solver on one law, all seeds and numbers of steps; fitted, solved and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.harness.fitting import ParameterStore
+from benchmarks.harness.limits import TimeLimitExceeded, time_limit
+from benchmarks.registry import METRICS
+from benchmarks.schema import Status
+from benchmarks.tasks.law import Law, Purpose
+from memformer.problem import Problem
+from memformer.solver import Solver, Trace
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is to be computed.
+
+    Attributes:
+        law, solver: the objects; `law_name`, `solver_name`: their registry ids.
+        solver_params: the hyper-parameters the suite gave.
+        steps: numbers of steps, ascending.
+        seeds: of tasks, training and initialisation.
+        tasks: scored tasks for each seed.
+        dtype, device: of every computation.
+        time_limit: seconds for fitting and solving, all seeds.
+    """
+
+    law_name: str
+    law: Law
+    solver_name: str
+    solver: Solver
+    solver_params: dict[str, object] = field(hash=False)
+    steps: tuple[int, ...]
+    seeds: tuple[int, ...]
+    tasks: int
+    dtype: torch.dtype
+    device: torch.device
+    time_limit: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one seed gave: `losses[metric]` `(steps, tasks)` and outcome codes `(steps, tasks)`."""
+
+    losses: dict[str, NDArray[np.float64]]
+    outcomes: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What became of a cell.
+
+    Attributes:
+        cell: what was to be computed.
+        measured: one entry for each seed; empty if the cell failed as a whole.
+        fitted: the fitted solver of each seed, for the timings pass.
+        train_seconds: wall-clock time of the fit, all seeds; None if nothing is fitted.
+        train_reused: whether the parameters were found again.
+        status, reason: `ok`, or why the cell as a whole has no numbers.
+    """
+
+    cell: Cell
+    measured: list[Measured] = field(default_factory=list)
+    fitted: list[Solver] = field(default_factory=list)
+    train_seconds: float | None = None
+    train_reused: bool = False
+    status: Status = "ok"
+    reason: str = ""
+
+
+def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
+    """Fit, solve and measure; whatever the solver raises becomes a status and a reason, never an exception."""
+    try:
+        with time_limit(cell.time_limit):
+            fit = store.fit(cell.solver_name, cell.solver, cell.law, cell.steps, cell.seeds, cell.dtype, cell.device)
+            measured = []
+            for seed, solver in zip(cell.seeds, fit.solvers, strict=True):
+                problem = scored_tasks(cell.law, seed, cell.tasks, cell.dtype, cell.device)
+                measured.append(measure(solver, problem, cell.steps))
+    except TimeLimitExceeded as error:
+        return CellResult(cell, status="time_limit", reason=str(error))
+    except Exception as error:
+        return CellResult(cell, status="error", reason=one_line(error))
+    return CellResult(cell, measured, fit.solvers, fit.seconds, fit.reused)
+
+
+def measure(solver: Solver, problem: Problem, steps: Sequence[int]) -> Measured:
+    """Solve a problem without showing the solver what it is judged by, and apply every metric.
+
+    Args:
+        solver: fitted, if it has to be.
+        problem: with query labels.
+        steps: numbers of steps.
+
+    Raises:
+        ValueError: if the solver's trace does not have the shape it must have.
+    """
+    blind = problem.blinded()
+    if solver.anytime:
+        trace = checked(solver.solve(blind, max(steps)), blind, max(steps))
+        views = [(trace, step) for step in steps]
+    else:
+        views = [(checked(solver.solve(blind, step), blind, step), step) for step in steps]
+    losses: dict[str, list[NDArray[np.float64]]] = {}
+    applied: dict[int, dict[str, torch.Tensor]] = {}
+    for trace, step in views:
+        if id(trace) not in applied:
+            values = {name: METRICS[name].load()(problem, trace) for name in METRICS}
+            applied[id(trace)] = {name: value for name, value in values.items() if value is not None}
+        for name, value in applied[id(trace)].items():
+            losses.setdefault(name, []).append(value[step].to("cpu", torch.float64).numpy())
+    outcomes = np.stack([trace.outcome_at(step).cpu().numpy() for trace, step in views])
+    return Measured({name: np.stack(rows) for name, rows in losses.items()}, outcomes)
+
+
+def checked(trace: Trace, problem: Problem, num_steps: int) -> Trace:
+    """The trace, if its shapes are what `Trace` promises.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    values, name = (trace.weights, "weights") if trace.weights is not None else (trace.predictions, "predictions")
+    if values is None:
+        raise ValueError("the solver's trace has neither weights nor predictions")
+    last = problem.d if name == "weights" else problem.x_query.shape[1]
+    wanted = (num_steps + 1, problem.B, last)
+    if tuple(values.shape) != wanted:
+        raise ValueError(f"the solver's trace has {name} of shape {tuple(values.shape)}; they must be {wanted}")
+    if tuple(trace.outcome.shape) != (problem.B,) or tuple(trace.finished.shape) != (problem.B,):
+        raise ValueError(f"the solver's trace must have outcome and finished of shape {(problem.B,)}")
+    return trace
+
+
+@lru_cache(maxsize=8)
+def scored_tasks(law: Law, seed: int, count: int, dtype: torch.dtype, device: torch.device) -> Problem:
+    """The scored tasks of a law under a seed: the same for every solver, never a training task."""
+    return law.stream(seed, Purpose.SCORE, dtype, device).sample(count)
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line for a table."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

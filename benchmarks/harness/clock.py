@@ -1,0 +1,141 @@
+"""The timings pass: cold and warm wall-clock time of every solver, repetitions interleaved."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from benchmarks.harness.cell import CellResult, one_line
+from benchmarks.harness.limits import TimeLimitExceeded, time_limit
+from benchmarks.harness.rows import identity
+from benchmarks.schema import Status, TimingRow
+from benchmarks.suite import Timings
+from benchmarks.tasks.law import Purpose
+from memformer.problem import Problem
+
+LEAST_REPEATS = 3
+"""A solve that is slower than its budget is still repeated this often."""
+
+
+@dataclass
+class _Contender:
+    """A solver in the race: its fitted result and the times so far."""
+
+    result: CellResult
+    cold: float | None = None
+    warm: list[float] = field(default_factory=list)
+    status: Status = "ok"
+    reason: str = ""
+
+
+def time_cells(results: list[CellResult], settings: Timings, tick: Callable[[str], None]) -> Iterator[TimingRow]:
+    """Time the solvers of one law against each other.
+
+    All of them solve the same batch, and none finds moments that another has computed: every call gets a
+    fresh problem. Repetition r of every solver comes before repetition r + 1 of any.
+
+    Args:
+        results: cells of one law and device, scored before (their fitted solvers are timed).
+        settings: batch, repetitions, threads.
+        tick: called with a solver's name once for each number of steps, for progress.
+
+    Yields:
+        One row for each cell and number of steps.
+    """
+    cell = results[0].cell
+    problem = cell.law.stream(cell.seeds[0], Purpose.TIMING, cell.dtype, cell.device).sample(settings.batch).blinded()
+    with pinned_threads(settings.threads):
+        for steps in sorted({step for result in results for step in result.cell.steps}):
+            contenders = [_Contender(result) for result in results if steps in result.cell.steps]
+            _race(contenders, problem, steps, settings)
+            for contender in contenders:
+                tick(contender.result.cell.solver_name)
+                yield _row(contender, steps, settings)
+
+
+def _race(contenders: list[_Contender], problem: Problem, steps: int, settings: Timings) -> None:
+    for contender in contenders:
+        if contender.result.status != "ok":
+            contender.status, contender.reason = contender.result.status, contender.result.reason
+            continue
+        seconds = _attempt(contender, problem, steps)
+        contender.cold = seconds
+    for repeat in range(settings.repeats):
+        for contender in contenders:
+            slow = sum(contender.warm) > settings.budget and repeat >= LEAST_REPEATS
+            if contender.status == "ok" and not slow:
+                seconds = _attempt(contender, problem, steps)
+                if seconds is not None:
+                    contender.warm.append(seconds)
+
+
+def _attempt(contender: _Contender, problem: Problem, steps: int) -> float | None:
+    """Seconds of one solve, or None and a status."""
+    cell = contender.result.cell
+    try:
+        with time_limit(cell.time_limit):
+            return time_once(lambda fresh: contender.result.fitted[0].solve(fresh, steps), problem)
+    except TimeLimitExceeded as error:
+        contender.status, contender.reason = "time_limit", str(error)
+    except Exception as error:
+        contender.status, contender.reason = "error", one_line(error)
+    return None
+
+
+def time_once(call: Callable[[Problem], object], problem: Problem) -> float:
+    """Seconds that one call takes on a problem whose moments nobody has computed yet, device synchronised."""
+    fresh = problem.blinded()
+    synchronise(problem.device)
+    start = time.perf_counter()
+    call(fresh)
+    synchronise(problem.device)
+    return time.perf_counter() - start
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+@contextmanager
+def pinned_threads(threads: int) -> Iterator[None]:
+    """Every library on that many CPU threads, and no garbage collection inside a measurement."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    gc.collect()
+    gc.disable()
+    try:
+        with threadpool_limits(limits=threads):
+            yield
+    finally:
+        gc.enable()
+        torch.set_num_threads(before)
+
+
+def _row(contender: _Contender, steps: int, settings: Timings) -> TimingRow:
+    result, good = contender.result, contender.status == "ok" and bool(contender.warm)
+    low, median, high = np.quantile(contender.warm, [0.25, 0.5, 0.75]) if good else (None, None, None)
+    columns = {
+        "batch": settings.batch,
+        "threads": settings.threads,
+        "repeats": len(contender.warm) if good else 0,
+        "cold_seconds": contender.cold,
+        "warm_median": median,
+        "warm_q25": low,
+        "warm_q75": high,
+        "train_seconds": result.train_seconds,
+        "train_reused": result.train_reused,
+        "status": contender.status,
+        "reason": contender.reason,
+    }
+    return TimingRow.model_validate({**identity(result.cell, steps), **columns})

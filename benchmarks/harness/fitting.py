@@ -1,0 +1,153 @@
+"""Fitting, and finding again what was fitted before under the same law, settings, seed and source."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.errors import UserError
+from benchmarks.tasks.law import Law, Purpose
+from memformer import checkpoint
+from memformer.solver import Solver
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fitted solvers, one for each seed, and the seconds it took (None: nothing is fitted)."""
+
+    solvers: list[Solver]
+    seconds: float | None
+    reused: bool
+
+
+@dataclass(frozen=True)
+class ParameterStore:
+    """A folder of fitted parameters in safetensors, each with what it was fitted on.
+
+    Attributes:
+        folder: where they are kept; None keeps nothing.
+    """
+
+    folder: Path | None = None
+
+    def fit(
+        self,
+        name: str,
+        solver: Solver,
+        law: Law,
+        steps: Sequence[int],
+        seeds: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Fit:
+        """Fit a solver to training tasks of a law under each seed, or find it again.
+
+        Args:
+            name: the solver's registry id.
+            solver: not fitted yet.
+            law: whose training streams it is fitted on.
+            steps: numbers of steps that will be asked of it.
+            seeds: of training tasks and of everything random in the fit.
+            dtype: of training.
+            device: of training.
+        """
+        if not solver.trains:
+            return Fit([solver] * len(seeds), None, reused=False)
+        headers = [self._header(name, solver, law, steps, seed, dtype, device) for seed in seeds]
+        found = [self._find(solver, header) for header in headers]
+        if all(entry is not None for entry in found):
+            entries = [entry for entry in found if entry is not None]
+            return Fit([entry[0] for entry in entries], sum(entry[1] for entry in entries), reused=True)
+        start = time.perf_counter()
+        streams = [law.stream(seed, Purpose.TRAIN, dtype, device) for seed in seeds]
+        solvers = solver.fit_many(streams, steps, seeds)
+        seconds = time.perf_counter() - start
+        for fitted, header in zip(solvers, headers, strict=True):
+            self._keep(fitted, header, seconds / len(seeds))
+        return Fit(solvers, seconds, reused=False)
+
+    def _header(
+        self,
+        name: str,
+        solver: Solver,
+        law: Law,
+        steps: Sequence[int],
+        seed: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> dict[str, str]:
+        """Everything that can change the parameters, as text; its hash names the file."""
+        law_settings = {"d": law.d, "N": law.N, "noise_std": law.noise_std, **law.parameters}
+        return {
+            "solver": name,
+            "solver_version": str(solver.version),
+            "settings": json.dumps(_settings(solver), sort_keys=True, default=str),
+            "law": law.metadata.name,
+            "law_version": str(law.metadata.version),
+            "law_settings": json.dumps(law_settings, sort_keys=True),
+            "fingerprint": law.fingerprint,
+            "steps": json.dumps(list(steps)),
+            "seed": str(seed),
+            "dtype": str(dtype).removeprefix("torch."),
+            "device": device.type,
+            "torch": version("torch"),
+            "source": source_hash(),
+        }
+
+    def path(self, header: dict[str, str]) -> Path | None:
+        """File of the parameters with that header."""
+        if self.folder is None:
+            return None
+        digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:16]
+        return (
+            self.folder
+            / f"{header['solver']}-{header['law']}-d{json.loads(header['law_settings'])['d']}-{digest}.safetensors"
+        )
+
+    def _find(self, solver: Solver, header: dict[str, str]) -> tuple[Solver, float] | None:
+        path = self.path(header)
+        if path is None or not path.is_file():
+            return None
+        try:
+            parameters, kept = checkpoint.load(path)
+            if {key: kept.get(key) for key in header} != header:
+                return None
+            return dataclasses.replace(solver, parameters=parameters), float(kept["train_seconds"])  # type: ignore[type-var]
+        except (checkpoint.CheckpointError, KeyError, ValueError):
+            return None  # a file that does not fit is trained again and replaced
+
+    def _keep(self, fitted: Solver, header: dict[str, str], seconds: float) -> None:
+        path, parameters = self.path(header), getattr(fitted, "parameters", None)
+        if path is None or not parameters:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint.save(path, parameters, {**header, "train_seconds": repr(seconds)})
+        except OSError as error:
+            raise UserError(f"fitted parameters cannot be written to {path.parent}: {error.strerror}") from None
+
+
+def _settings(solver: Any) -> dict[str, Any]:
+    """A solver's hyper-parameters: its dataclass fields but for what fitting finds."""
+    return {f.name: getattr(solver, f.name) for f in dataclasses.fields(solver) if f.name != "parameters"}
+
+
+@cache
+def source_hash() -> str:
+    """12 hexadecimal digits of the source that computes losses: memformer, baselines and the task laws."""
+    root = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for folder in ("memformer", "baselines", "benchmarks/tasks"):
+        for file in sorted((root / folder).rglob("*.py")):
+            digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,84 @@
+"""What there is: lines for `memformer-bench list`, descriptions for `memformer-bench show`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import laws, metrics, solvers  # noqa: F401  # they fill the registries
+from benchmarks.errors import UserError
+from benchmarks.registry import LAWS, METRICS, SOLVERS, Registry
+from benchmarks.store import list_runs, read_run
+from benchmarks.suite import built_in_suites, load_suite
+
+REGISTRIES: dict[str, Registry] = {"laws": LAWS, "solvers": SOLVERS, "metrics": METRICS}
+
+
+def lines(kind: str, runs: Path) -> Iterator[tuple[str, str]]:
+    """Name and summary of everything of a kind."""
+    if kind == "runs":
+        for path in list_runs(runs):
+            meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+            yield path.name, f"{meta.get('measured_at', '')}  {meta.get('command', '')}"
+    elif kind == "suites":
+        for name in built_in_suites():
+            yield name, load_suite(name).description
+    else:
+        for name in REGISTRIES[kind]:
+            entry = REGISTRIES[kind][name]
+            yield name, entry.summary + ("" if entry.origin == "built in" else f" ({entry.origin})")
+
+
+def describe(name: str, runs: Path) -> str:
+    """What a law, solver, metric, suite or run is.
+
+    Raises:
+        UserError: if nothing has that name.
+    """
+    for registry in REGISTRIES.values():
+        if name in registry:
+            return _describe_entry(registry, name)
+    if name in built_in_suites():
+        return built_in_suites()[name].read_text(encoding="utf-8").rstrip()
+    path = next((path for path in (runs / name, Path(name)) if path.is_dir()), None)
+    if path is not None:
+        run = read_run(path)
+        summary = {"scores": len(run.scores), "timings": len(run.timings), **run.meta}
+        return json.dumps(summary, indent=1)
+    raise UserError(f"nothing is called {name!r}; 'memformer-bench list' shows everything there is")
+
+
+def find_runs(names: Sequence[str] | None, runs: Path) -> list[Path]:
+    """Folders of the named runs; of the latest run if none is named.
+
+    Raises:
+        UserError: if there is no run.
+    """
+    if names:
+        return [runs / name if (runs / name).is_dir() else Path(name) for name in names]
+    found = list_runs(runs)
+    if not found:
+        raise UserError(f"there is no run in {runs} yet; 'memformer-bench run core' makes one")
+    return found[-1:]
+
+
+def _describe_entry(registry: Registry, name: str) -> str:
+    entry = registry[name]
+    target = entry.load()
+    parts = [f"{registry.kind} {name}: {entry.summary}", f"{target.__module__}.{target.__qualname__}"]
+    if inspect.isclass(target):
+        parameters = inspect.signature(target).parameters.values()
+        shown = [str(parameter).split(":")[0] + _default(parameter, entry.defaults) for parameter in parameters]
+        parts.append(f"parameters: {', '.join(shown) or 'none'}")
+        needs = getattr(registry.create(name), "needs", None)
+        if needs is not None:
+            parts.append(f"needs: {needs.sentence}")
+    return "\n".join([*parts, "", inspect.getdoc(target) or ""])
+
+
+def _default(parameter: inspect.Parameter, implied: object) -> str:
+    assert hasattr(implied, "get")
+    value = implied.get(parameter.name, parameter.default)  # type: ignore[attr-defined]
+    return "" if value is inspect.Parameter.empty else f" = {value!r}"

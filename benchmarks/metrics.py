@@ -1,0 +1,41 @@
+"""Metrics: pure functions of a problem and a solver's trace, one number for each task and number of steps."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from benchmarks.registry import METRICS
+from memformer.problem import Problem, dot, matvec
+from memformer.solver import Trace
+
+
+def test_loss(problem: Problem, trace: Trace) -> Tensor | None:
+    """Squared prediction error at the held-back points, averaged over a task's queries.
+
+    Returns:
+        `(num_steps + 1, B)` in units of y squared, nan where the solver gave no finite answer; None for a
+        problem without query labels.
+    """
+    if problem.y_query is None:
+        return None
+    return (trace.predict(problem.x_query) - problem.y_query).square().mean(-1)
+
+
+def expected_test_loss(problem: Problem, trace: Trace) -> Tensor | None:
+    """Expectation of `test_loss` over the query point: `(w - w_star)^T E[x x^T] (w - w_star) + noise_var`.
+
+    It has the mean of `test_loss` and far less variance, and it needs weights and a law that states its moments.
+
+    Returns:
+        `(num_steps + 1, B)` in units of y squared; None where trace or problem lacks what it needs.
+    """
+    if trace.weights is None or problem.w_star is None or problem.second_moment is None or problem.noise_var is None:
+        return None
+    error = trace.weights - problem.w_star
+    return dot(error, matvec(problem.second_moment, error)).squeeze(-1) + problem.noise_var
+
+
+test_loss.__test__ = False  # type: ignore[attr-defined]  # its name is the field's term, not a pytest case
+
+METRICS.add("test_loss", test_loss, "(x_query^T w - y_query)^2, mean over the queries of a task")
+METRICS.add("expected_test_loss", expected_test_loss, "its expectation over the query point")

@@ -1,0 +1,116 @@
+"""The one schema of the result tables: what a row of `scores.csv` and of `timings.csv` says."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+"""Goes up when a column changes its name, type or meaning."""
+
+Status = Literal["ok", "diverged", "breakdown", "nonfinite", "time_limit", "error"]
+"""How a cell ended. Everything but `ok` comes with a reason and makes the run's exit status non-zero."""
+
+FAILURES: tuple[Status, ...] = ("diverged", "nonfinite", "time_limit", "error")
+"""States after which a run does not count as a success. A breakdown leaves a good iterate and is not one."""
+
+
+def _missing(value: object) -> object:
+    """A missing cell of a CSV file (nan after pandas has read it) is None."""
+    return None if value is None or value != value else value
+
+
+Optional = Annotated[float | None, BeforeValidator(_missing)]
+OptionalInt = Annotated[int | None, BeforeValidator(_missing)]
+Text = Annotated[str, BeforeValidator(lambda value: "" if _missing(value) is None else value)]
+
+
+class Identity(BaseModel):
+    """What was computed: the columns that both tables share.
+
+    Attributes:
+        law: registry id of the task law; `law_version`, `d`, `N`, `noise_std`, `law_params` (JSON) complete it.
+        fingerprint: of the law's first task.
+        solver: registry id; `solver_version`, `solver_params` (JSON) complete it.
+        needs: what the solver must be told.
+        steps: number of steps.
+        protocol: what the solver was fitted and scored on.
+        device: kind of device; `dtype`: floating-point type.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    law: str
+    law_version: int = Field(ge=1)
+    d: int = Field(ge=1)
+    N: int = Field(ge=1)
+    noise_std: float = Field(ge=0)
+    law_params: str
+    fingerprint: str
+    solver: str
+    solver_version: int = Field(ge=1)
+    solver_params: str
+    needs: Literal["nothing", "L", "mu, L", "law", "direct"]
+    steps: int = Field(ge=0)
+    protocol: Literal["held_out"]
+    device: str
+    dtype: Literal["float32", "float64"]
+
+
+class ScoreRow(Identity):
+    """One row of `scores.csv`: the losses of one cell after one number of steps.
+
+    Attributes:
+        seed: seed of tasks, training and initialisation; empty in the row that pools all seeds.
+        metric: registry id of the metric (empty if the cell failed as a whole); losses are in units of y squared,
+            logarithms natural.
+        num_tasks: tasks scored.
+        mean, log_mean, log_low, log_high, median, trimmed_mean: see `benchmarks.statistics.Summary`.
+        converged, max_steps, diverged, breakdown, nonfinite: tasks that ended so (see `Outcome`).
+        status, reason: `ok`, or what went wrong, in one sentence.
+    """
+
+    seed: OptionalInt
+    metric: Text
+    num_tasks: int = Field(ge=0)
+    mean: Optional
+    log_mean: Optional
+    log_low: Optional
+    log_high: Optional
+    median: Optional
+    trimmed_mean: Optional
+    converged: int = Field(ge=0)
+    max_steps: int = Field(ge=0)
+    diverged: int = Field(ge=0)
+    breakdown: int = Field(ge=0)
+    nonfinite: int = Field(ge=0)
+    status: Status
+    reason: Text
+
+
+class TimingRow(Identity):
+    """One row of `timings.csv`: the wall-clock time of one solve, in seconds for the whole batch.
+
+    Attributes:
+        batch: tasks solved in one call.
+        threads: CPU threads of every library.
+        repeats: warm repetitions, interleaved over all solvers.
+        cold_seconds: the first call in this process with this law and number of steps.
+        warm_median, warm_q25, warm_q75: quartiles of the repetitions.
+        train_seconds: fitting, all seeds together (empty: nothing is fitted).
+        train_reused: whether those parameters were found again, `train_seconds` being the time it once took.
+        status, reason: `ok`, or what went wrong, in one sentence.
+    """
+
+    batch: int = Field(ge=1)
+    threads: int = Field(ge=1)
+    repeats: int = Field(ge=0)
+    cold_seconds: Optional
+    warm_median: Optional
+    warm_q25: Optional
+    warm_q75: Optional
+    train_seconds: Optional
+    train_reused: bool
+    status: Status
+    reason: Text

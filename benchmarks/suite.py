@@ -1,0 +1,200 @@
+"""Suites: what to run, written in TOML and checked to the last key before anything is computed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from benchmarks.errors import UserError
+
+SUITE_SCHEMA = 1
+"""Version of the suite format; a suite file states the version it was written for."""
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Scores(_Strict):
+    """The scores pass.
+
+    Attributes:
+        tasks: fresh tasks scored for each seed.
+        time_limit: seconds one cell (fitting and solving, all seeds) may take.
+    """
+
+    tasks: Count = 4000
+    time_limit: float = Field(default=120.0, gt=0)
+
+
+class Timings(_Strict):
+    """The timings pass.
+
+    Attributes:
+        batch: tasks in the batch that is timed.
+        repeats: warm repetitions of each solve, interleaved over the solvers.
+        budget: seconds after which a slow solve is not repeated more than three times.
+        threads: CPU threads of every library.
+    """
+
+    batch: Count = 200
+    repeats: Count = 11
+    budget: float = Field(default=0.25, gt=0)
+    threads: Count = 1
+
+
+class TaskEntry(_Strict):
+    """One law with its parameters.
+
+    Attributes:
+        law: id of the law.
+        d: covariate dimension.
+        N: context length.
+        noise_std: standard deviation of the label noise.
+        params: further parameters of the law.
+    """
+
+    law: str
+    d: int = 5
+    N: int = 20
+    noise_std: float = 0.0
+    params: dict[str, Any] = {}
+
+
+def _entry_of_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class SolverEntry(_Strict):
+    """One solver with its parameters; in the file, a bare string is an entry without any.
+
+    Attributes:
+        name: id of the solver.
+        params: hyper-parameters that differ from the defaults.
+        steps: numbers of steps, if not those of the suite.
+        tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
+    """
+
+    name: str
+    params: dict[str, Any] = {}
+    steps: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    tasks: Count | None = None
+
+
+class Suite(_Strict):
+    """A whole suite: every task is met by every solver, under every seed.
+
+    Attributes:
+        suite_schema: `SUITE_SCHEMA` of the file (`schema` in TOML).
+        name: id, the file's stem.
+        description: one line for people.
+        steps: numbers of steps after which every solver is scored and timed.
+        seeds: each draws fresh scored tasks, fresh training tasks and fresh initial parameters.
+        dtype: floating-point type of every computation.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`.
+        scores: the scores pass.
+        timings: the timings pass, None to leave it out.
+        tasks: the laws.
+        solvers: the solvers.
+    """
+
+    suite_schema: Literal[1] = Field(alias="schema")
+    name: str
+    description: str = ""
+    steps: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    seeds: list[Seed] = Field(default=[0, 1, 2], min_length=1)
+    dtype: Literal["float32", "float64"] = "float64"
+    device: str = "cpu"
+    scores: Scores = Scores()
+    timings: Timings | None = Timings()
+    tasks: list[TaskEntry] = Field(min_length=1)
+    solvers: list[Annotated[SolverEntry, BeforeValidator(_entry_of_name)]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _no_repetition(self) -> Suite:
+        for key in ("steps", "seeds", "tasks", "solvers"):
+            entries = [json.dumps(_plain(entry), sort_keys=True) for entry in getattr(self, key)]
+            twice = next((entry for entry in entries if entries.count(entry) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{key}: {twice} occurs twice; give each entry once")
+        return self
+
+    @property
+    def content_hash(self) -> str:
+        """12 hexadecimal digits that change with anything the suite says, not with its comments or layout."""
+        content = self.model_dump(mode="json", by_alias=True)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _plain(entry: Any) -> Any:
+    return entry.model_dump() if isinstance(entry, BaseModel) else entry
+
+
+def built_in_suites() -> dict[str, Path]:
+    """The suites that come with the package: id to file."""
+    folder = resources.files("benchmarks") / "suites"
+    return {
+        Path(str(item)).stem: Path(str(item))
+        for item in sorted(folder.iterdir(), key=str)
+        if str(item).endswith(".toml")
+    }
+
+
+def load_suite(name_or_path: str) -> Suite:
+    """Load a suite by id, or from a TOML file by path.
+
+    Raises:
+        UserError: if there is no such suite, or the file is not what a suite must be; names file and key.
+    """
+    built_in = built_in_suites()
+    path = built_in.get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        known = ", ".join(built_in)
+        raise UserError(f"no suite {name_or_path!r}: it is neither a TOML file nor one of {known}")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path.name} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path.name} cannot be read: {error.strerror}") from None
+    content.setdefault("name", path.stem)
+    try:
+        return Suite.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path.name}: {_first_problem(error)}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong, as `key: what`."""
+    problem = error.errors()[0]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    if problem["type"] == "extra_forbidden":
+        model = _model_at(problem["loc"][:-1])
+        known = ", ".join(field.alias or name for name, field in model.model_fields.items())
+        return f"unknown key {key!r}; the keys there are {known}"
+    if problem["type"] == "missing":
+        return f"the key {key!r} is missing"
+    given = repr(problem["input"])
+    given = given if len(given) <= 60 else given[:57] + "..."
+    what = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {what} (given: {given})" if key else what
+
+
+def _model_at(location: tuple[int | str, ...]) -> type[_Strict]:
+    """The model whose keys belong at a location in a suite file."""
+    models: dict[int | str, type[_Strict]] = {
+        "scores": Scores,
+        "timings": Timings,
+        "tasks": TaskEntry,
+        "solvers": SolverEntry,
+    }
+    return models.get(location[0], Suite) if location else Suite

@@ -1,0 +1,138 @@
+"""The command line, driven as a person would."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.harness.conftest import Command
+
+
+def test_a_newcomer_runs_lists_shows_and_ranks(command: Command, small_suite: Path, tmp_path: Path) -> None:
+    done = command("run", small_suite, "--name", "mine")
+    assert done.returncode == 0, done.stderr
+    assert "written to results/runs/mine" in done.stdout
+    assert re.search(r"scores: 3 done in [\d.]+ s", done.stderr)  # no bar where there is no terminal
+    assert "mine" in command("list", "runs").stdout
+    assert '"suite_hash"' in command("show", "mine").stdout
+    assert "cg" in command("leaderboard").stdout
+    written = command("leaderboard", "mine", "--format", "markdown", "--output", "board.md")
+    assert written.returncode == 0
+    assert (tmp_path / "board.md").read_text().startswith("# Leaderboard")
+
+
+@pytest.mark.parametrize("name", ["cg", "anisotropic", "expected_test_loss", "smoke"])
+def test_show_explains(command: Command, name: str) -> None:
+    done = command("show", name)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 4
+
+
+def test_list_shows_everything(command: Command) -> None:
+    shown = command("list").stdout
+    for name in ("smoke", "core", "isotropic", "gmm", "cg", "bayes", "scipy_lsqr", "test_loss"):
+        assert re.search(rf"^  {name}\b", shown, re.MULTILINE), name
+
+
+def test_env_is_json_with_versions(command: Command) -> None:
+    shown = json.loads(command("env").stdout)
+    assert shown["packages"]["torch"] == torch.__version__
+
+
+def test_help_needs_no_torch_and_shows_an_example() -> None:
+    code = (
+        "import sys\nfrom benchmarks.cli import app\n"
+        "try:\n app(['run', '--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'pandas', 'scipy', 'numpy'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "memformer-bench run smoke" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run", "cor"], "no suite 'cor'"),
+        (["run", "smoke", "--plugin", "nothing.py"], "no plug-in file 'nothing.py'"),
+        (["run", "smoke", "--results", "/proc/nowhere"], "results cannot be written to"),
+        (["run", "smoke", "--name", "../out"], "cannot name a run"),
+        (["leaderboard"], "there is no run"),
+        (["leaderboard", "nothing"], "no run 'nothing'"),
+        (["show", "nothing"], "nothing is called 'nothing'"),
+        (["fit", "cg"], "the solver 'cg' learns nothing"),
+        (["fit", "nestrov"], "unknown solver 'nestrov'; did you mean 'nesterov'?"),
+        (["fit", "heavy_ball_tuned", "isotopic"], "unknown law 'isotopic'; did you mean 'isotropic'?"),
+        (["fit", "heavy_ball_tuned", "--d", "0"], "d is 0; it must be a whole number"),
+        (["fit", "heavy_ball_tuned", "--noise-std", "-1"], "noise_std is -1.0"),
+        (["fit", "heavy_ball_tuned", "--params", "{"], "--params is not JSON"),
+    ],
+)
+def test_each_mistake_is_one_sentence_and_status_2(command: Command, words: list[str], sentence: str) -> None:
+    done = command(*words)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_a_device_the_machine_lacks_is_refused(command: Command, small_suite: Path) -> None:
+    small_suite.write_text('device = "cuda"\n' + small_suite.read_text())
+    done = command("run", small_suite)
+    assert (done.returncode, done.stderr) == (2, "error: this machine has no device 'cuda'; it has cpu\n")
+
+
+def test_a_plugin_that_raises_leaves_a_row_and_status_1(command: Command, small_suite: Path, tmp_path: Path) -> None:
+    (tmp_path / "unlucky.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from benchmarks.registry import SOLVERS\n"
+        "from memformer.solver import Needs, Solver\n"
+        "@SOLVERS.register('unlucky')\n"
+        "@dataclass(frozen=True)\n"
+        "class Unlucky(Solver):\n"
+        "    needs = Needs.NOTHING\n"
+        "    def solve(self, problem, num_steps):\n"
+        "        raise ArithmeticError('alas')\n"
+    )
+    small_suite.write_text(small_suite.read_text().replace('"cg"', '"unlucky", "cg"'))
+    done = command("run", small_suite, "--plugin", "unlucky.py", "--name", "mine")
+    assert done.returncode == 1
+    assert "failed: isotropic d=3 unlucky: error: ArithmeticError: alas" in done.stderr
+    assert "Traceback" not in done.stderr
+    board = command("leaderboard").stdout
+    assert re.search(r"unlucky +error", board)
+    assert re.search(r"cg +-?\d", board)
+
+
+def test_a_plugin_that_cannot_be_imported_is_a_sentence(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
+    done = command("run", "smoke", "--plugin", "broken.py")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the plug-in 'broken.py' cannot be imported: ModuleNotFoundError")
+
+
+def test_an_interrupted_run_leaves_nothing(small_suite: Path, tmp_path: Path) -> None:
+    small_suite.write_text(small_suite.read_text().replace("tasks = 60", "tasks = 2000000"))
+    line = [sys.executable, "-m", "benchmarks.cli", "run", str(small_suite)]
+    process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    runs = tmp_path / "results" / "runs"
+    for _ in range(600):
+        if runs.is_dir() and os.listdir(runs):
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted: nothing was written" in errors
+    assert "Traceback" not in errors
+    assert os.listdir(runs) == []

@@ -1,0 +1,87 @@
+"""The leaderboard: ranks, groups, forms, and what it refuses."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.errors import UserError
+from benchmarks.harness.run import run_suite
+from benchmarks.leaderboard import rank, render
+from benchmarks.progress import _Lines
+from benchmarks.store import Run, read_run
+from benchmarks.suite import load_suite
+
+
+@pytest.fixture
+def run(small_suite: Path, tmp_path: Path) -> Run:
+    small_suite.write_text(small_suite.read_text().replace('"cg", ', '"cg", "steepest_descent", '))
+    return read_run(run_suite(load_suite(str(small_suite)), tmp_path / "runs", None, ["x"], _Lines(), "one").path)
+
+
+def test_ranks_follow_the_loss_within_a_group(run: Run) -> None:
+    table = rank([run]).query("steps == 2").set_index("solver")
+    assert set(table["metric"]) == {"expected_test_loss"}
+    assert table.loc["cg", "rank"] == 1
+    assert table.loc["steepest_descent", "rank"] == 2
+    assert table.loc["ols", "rank"] == 1  # alone among the direct ones
+    assert table.loc["heavy_ball", "rank"] == 1
+    assert len(table) == 4
+
+
+def test_the_interval_holds_the_loss(run: Run) -> None:
+    table = rank([run])
+    assert (table["log_low"] <= table["log_loss"]).all()
+    assert (table["log_loss"] <= table["log_high"]).all()
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv"])
+def test_every_form_shows_every_solver(run: Run, form) -> None:
+    text = render([run], form)
+    for solver in ("cg", "steepest_descent", "heavy_ball", "ols"):
+        assert solver in text.replace(r"\_", "_")
+
+
+def test_groups_come_in_the_order_of_what_they_know(run: Run) -> None:
+    text = render([run], "terminal")
+    places = [text.index(title) for title in ("told nothing", "told mu and L", "direct:")]
+    assert places == sorted(places)
+    assert text.index("  cg" if "  cg" in text else "cg ") < text.index("steepest_descent")
+
+
+def test_csv_is_a_table(run: Run) -> None:
+    table = pd.read_csv(io.StringIO(render([run], "csv")))
+    assert len(table) == 8
+    assert table["rank"].min() == 1
+
+
+def test_markdown_cells_show_loss_interval_and_rank(run: Run) -> None:
+    line = next(line for line in render([run], "markdown").splitlines() if line.startswith("| `cg`"))
+    assert len(re.findall(r"-?\d+\.\d{3} ±\d+\.\d{3} \(1\)", line)) == 2
+
+
+def test_of_two_runs_the_later_counts(run: Run, tmp_path: Path) -> None:
+    other = tmp_path / "runs" / "two"
+    shutil.copytree(run.path, other)
+    meta = json.loads((other / "meta.json").read_text()) | {"measured_at": "2999-01-01T00:00:00+00:00"}
+    (other / "meta.json").write_text(json.dumps(meta))
+    scores = pd.read_csv(other / "scores.csv", dtype={"seed": "Int64"})
+    scores["log_mean"] -= 1.0
+    scores.to_csv(other / "scores.csv", index=False)
+    later = read_run(other)
+    for order in ([run, later], [later, run]):
+        both = rank(order)
+        assert len(both) == len(rank([run]))
+        assert both["log_loss"].sum() == pytest.approx(rank([run])["log_loss"].sum() - len(both))
+
+
+def test_runs_that_drew_different_tasks_are_refused(run: Run) -> None:
+    changed = Run(run.path, run.scores.assign(fingerprint="0123456789ab"), run.timings, run.meta)
+    with pytest.raises(UserError, match="drew different tasks for the law 'isotropic' at d = 3"):
+        rank([run, changed])

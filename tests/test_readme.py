@@ -1,0 +1,34 @@
+"""What README shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def block(language: str, containing: str) -> str:
+    """The code block of a language that contains a text."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return next(text for text in blocks if containing in text)
+
+
+def test_a_solver_of_ones_own_takes_at_most_15_lines_and_runs(tmp_path: Path) -> None:
+    solver = block("python", "SignDescent")
+    assert len([line for line in solver.splitlines() if line.strip()]) <= 15
+    (tmp_path / "sign_descent.py").write_text(solver)
+    suite = block("toml", "schema = 1").replace('["cg"', '["sign_descent", "cg"')
+    (tmp_path / "my.toml").write_text(suite + "[scores]\ntasks = 50\n[timings]\nbatch = 2\nrepeats = 3\n")
+    line = [sys.executable, "-m", "benchmarks.cli", "run", "my.toml", "--plugin", "sign_descent.py", "--name", "mine"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "sign_descent" in (tmp_path / "results/runs/mine/scores.csv").read_text()
+
+
+def test_the_library_example_runs() -> None:
+    scope: dict[str, object] = {}
+    exec(block("python", "ConjugateGradient"), scope)
+    assert tuple(scope["errors"].shape) == (5, 1000, 1)  # type: ignore[attr-defined]
