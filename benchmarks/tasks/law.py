@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hashlib
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,13 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memformer.problem import Prior, Problem, matvec
+from benchmarks.tasks.checks import require_int, require_number
+from benchmarks.tasks.randomness import make_generator
+from memformer.problem import Prior, Problem
 
 BLOCK_NUMBERS = 2**18
-"""A block of tasks holds about this many covariates; tasks are drawn and seeded a block at a time."""
+"""A block of tasks holds about this many numbers; tasks are drawn and seeded a block at a time."""
 
 MAX_BLOCK = 256
 """No block holds more tasks than this."""
+
+FINGERPRINT_TASKS = 16
+"""The fingerprint covers this many tasks, or the first block where that is smaller."""
+
+_TASKS, _NOISE = 0, 1
+"""Last number of the key of a block's generators: label noise has its own."""
 
 
 class Purpose(enum.IntEnum):
@@ -54,14 +61,20 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Draw:
-    """Noiseless tasks: `X` `(B, N, d)`, `x_query` `(B, q, d)`, `w_star` `(B, d)`, and the query points'
-    `E[x x^T]` given the task, `(d, d)` or `(B, d, d)`.
+    """Noiseless tasks, float64.
+
+    Attributes:
+        X: `(B, N, d)`.
+        x_query: `(B, q, d)`.
+        w_star: `(B, d)`.
+        second_moment: `E[x x^T]` of a query point given the task, `(B, d, d)`; None where it is the same for all
+            tasks, the law's.
     """
 
-    X: Tensor
-    x_query: Tensor
-    w_star: Tensor
-    second_moment: Tensor
+    X: np.ndarray
+    x_query: np.ndarray
+    w_star: np.ndarray
+    second_moment: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +104,19 @@ class Law(ABC):
         for name in ("d", "N", "num_queries"):
             require_int(name, getattr(self, name), least=1)
         require_int("law_seed", self.law_seed, least=0)
-        require_number("noise_std", self.noise_std, least=0.0)
+        self._store("noise_std", require_number("noise_std", self.noise_std, least=0.0))
+
+    def _store(self, name: str, value: Any) -> None:
+        """Set a field of this frozen dataclass to its checked form, so that equal laws compare and print equal."""
+        object.__setattr__(self, name, value)
 
     @abstractmethod
-    def draw(self, batch: int, generator: torch.Generator) -> Draw:
-        """Draw `batch` noiseless tasks in float64 on the CPU, using no other source of randomness."""
+    def draw(self, batch: int, generator: np.random.Generator) -> Draw:
+        """Draw `batch` noiseless tasks, using no other source of randomness.
+
+        Draw `w_star` and what the task needs first, then the context, then the queries: laws that differ only
+        in `num_queries` then share the first two.
+        """
 
     @cached_property
     @abstractmethod
@@ -108,18 +129,24 @@ class Law(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Parameters beyond those every law has, for the result tables: the fields that a subclass adds."""
-        shared = {field.name for field in dataclasses.fields(Law)} - {"num_queries", "law_seed"}
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in shared}
+        """All parameters but `d`, `N` and `noise_std`, which are columns of their own in the result tables.
+
+        Values are what JSON can hold (a tuple becomes a list).
+        """
+        columns = ("d", "N", "noise_std")
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in columns}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @cached_property
     def fingerprint(self) -> str:
-        """12 hexadecimal digits that change with any number the law draws; of its first task, to 9 digits."""
-        task = self.stream(seed=0, purpose=Purpose.FINGERPRINT).sample(1)
+        """12 hexadecimal digits that change with the numbers the law draws (of its first tasks, as float32)."""
+        stream = self.stream(seed=0, purpose=Purpose.FINGERPRINT, dtype=torch.float32)
+        tasks = stream.sample(min(FINGERPRINT_TASKS, stream.block_size))
         digest = hashlib.sha256()
-        for tensor in (task.X, task.y, task.x_query, task.y_query, task.w_star):
+        for tensor in (tasks.X, tasks.y, tasks.x_query, tasks.y_query, tasks.w_star):
             assert tensor is not None
-            digest.update(" ".join(f"{number:.8e}" for number in tensor.flatten().tolist()).encode())
+            # Rounding hides what linear-algebra libraries differ in; adding 0.0 turns -0.0 into 0.0.
+            digest.update((tensor + 0.0).numpy().astype("<f4").tobytes())
         return digest.hexdigest()[:12]
 
     def stream(
@@ -150,13 +177,13 @@ class TaskStream:
 
     def __init__(self, law: Law, seed: int, purpose: Purpose, dtype: torch.dtype, device: torch.device | str) -> None:
         self.law = law
-        self.seed = seed
+        self.seed = require_int("seed", seed, least=0)
         self.purpose = purpose
         self.dtype = dtype
         self.device = torch.device(device)
-        self.block_size = max(1, min(MAX_BLOCK, BLOCK_NUMBERS // (law.N * law.d)))
+        self.block_size = max(1, min(MAX_BLOCK, BLOCK_NUMBERS // (max(law.N, law.d) * law.d)))
         self._next_block = 0
-        self._left: Problem | None = None
+        self._left: list[np.ndarray] | None = None
 
     @property
     def d(self) -> int:
@@ -175,7 +202,7 @@ class TaskStream:
 
     @property
     def second_moment(self) -> Tensor:
-        """`E[x x^T]` over all tasks of the law, `(d, d)`."""
+        """`E[x x^T]` over all tasks of the law, `(d, d)`, in the stream's dtype and on its device."""
         return self.law.second_moment.to(self.dtype).to(self.device)
 
     def prior(self, X: Tensor) -> Prior | None:
@@ -185,51 +212,30 @@ class TaskStream:
     def sample(self, batch: int) -> Problem:
         """The next `batch >= 1` tasks."""
         require_int("batch", batch, least=1)
-        parts = [] if self._left is None else [self._left]
-        while sum(part.B for part in parts) < batch:
-            parts.append(self._draw_block())
-        joined = parts[0] if len(parts) == 1 else concatenate(parts)
-        surplus = joined.B - batch
-        self._left = joined.select(slice(batch, None)) if surplus else None
-        return joined.first(batch).to(self.dtype, self.device)
+        dtype = np.float32 if self.dtype is torch.float32 else np.float64
+        arrays: list[np.ndarray] = []
+        filled = 0
+        while filled < batch:
+            block = self._left or self._draw_block()
+            arrays = arrays or [np.empty((batch, *part.shape[1:]), dtype) for part in block]
+            taken = min(batch - filled, len(block[0]))
+            for array, part in zip(arrays, block, strict=True):
+                array[filled : filled + taken] = part[:taken]
+            self._left = [part[taken:] for part in block] if taken < len(block[0]) else None
+            filled += taken
+        X, y, x_query, y_query, w_star, *own = (torch.from_numpy(a).to(self.dtype).to(self.device) for a in arrays)
+        return Problem(X, y, x_query, y_query, w_star, own[0] if own else self.second_moment, self.noise_var)
 
-    def _draw_block(self) -> Problem:
-        seeds = np.random.SeedSequence([self.seed, int(self.purpose), self._next_block]).generate_state(2, np.uint64)
+    def _draw_block(self) -> list[np.ndarray]:
+        """The next block: `X, y, x_query, y_query, w_star`, and the tasks' own second moments if they have them."""
+        keys = ((int(self.purpose), self._next_block, kind) for kind in (_TASKS, _NOISE))
+        tasks, noises = (make_generator(self.seed, *key) for key in keys)
         self._next_block += 1
-        task_generator, noise_generator = (torch.Generator().manual_seed(int(seed >> 1)) for seed in seeds)
-        drawn = self.law.draw(self.block_size, task_generator)
-        y, y_query = matvec(drawn.X, drawn.w_star), matvec(drawn.x_query, drawn.w_star)
+        drawn = self.law.draw(self.block_size, tasks)
+        columns = drawn.w_star[:, :, None]
+        y, y_query = (drawn.X @ columns)[:, :, 0], (drawn.x_query @ columns)[:, :, 0]
         if self.law.noise_std > 0:
-            noise = torch.randn(
-                self.block_size, self.N + self.law.num_queries, generator=noise_generator, dtype=y.dtype
-            )
-            y = y + self.law.noise_std * noise[:, : self.N]
-            y_query = y_query + self.law.noise_std * noise[:, self.N :]
-        return Problem(drawn.X, y, drawn.x_query, y_query, drawn.w_star, drawn.second_moment, self.noise_var)
-
-
-def concatenate(parts: list[Problem]) -> Problem:
-    """One problem of the tasks of several, which agree in all but their number of tasks."""
-
-    def join(name: str) -> Tensor | None:
-        first = getattr(parts[0], name)
-        if first is None or (name == "second_moment" and first.ndim == 2):
-            return first
-        return torch.cat([getattr(part, name) for part in parts])
-
-    names = ("X", "y", "x_query", "y_query", "w_star", "second_moment")
-    return dataclasses.replace(parts[0], **{name: join(name) for name in names})
-
-
-def require_int(name: str, value: Any, least: int) -> None:
-    """Raise ValueError unless `value` is a whole number of at least `least`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more")
-
-
-def require_number(name: str, value: Any, least: float, strictly: bool = False) -> None:
-    """Raise ValueError unless `value` is a finite number of at least (strictly: more than) `least`."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or value < least or (strictly and value == least):
-        wanted = f"more than {least:g}" if strictly else f"{least:g} or more"
-        raise ValueError(f"{name} is {value!r}; it must be a finite number, {wanted}")
+            y += self.law.noise_std * noises.standard_normal(y.shape)
+            y_query += self.law.noise_std * noises.standard_normal(y_query.shape)
+        block = [drawn.X, y, drawn.x_query, y_query, drawn.w_star]
+        return block if drawn.second_moment is None else [*block, drawn.second_moment]

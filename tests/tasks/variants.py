@@ -1,0 +1,57 @@
+"""The laws that the tests of this folder run over: every registered one as it is, and its other forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import benchmarks.laws  # noqa: F401
+from benchmarks.registry import LAWS
+from benchmarks.tasks.law import Law, Purpose
+from memformer.problem import Problem
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "isotropic": ("isotropic", {}),
+    "anisotropic": ("anisotropic", {}),
+    "anisotropic-power": ("anisotropic", {"spectrum": "power", "exponent": 1.5, "rotation": "none"}),
+    "anisotropic-geometric": ("anisotropic", {"spectrum": "geometric", "kappa": 9, "law_seed": 7}),
+    "anisotropic-per_task": ("anisotropic", {"rotation": "per_task"}),
+    "ood_variance": ("ood_variance", {}),
+    "ood_variance-per_task": ("ood_variance", {"variance": 0.5, "rotation": "per_task"}),
+    "gmm": ("gmm", {}),
+    "gmm-point": ("gmm", {"level": "point"}),
+    "gmm-two": ("gmm", {"means": [0, 1], "variances": [1, 0.25], "weights": [0.9, 0.1]}),
+    "sphere": ("sphere", {}),
+    "gamma": ("gamma", {}),
+    "gamma-light": ("gamma", {"shape": 2.5, "scale": 2.0}),
+}
+"""Name of the variant: registered law, parameters."""
+
+every_law = pytest.mark.parametrize("variant", VARIANTS)
+"""Run a test once for each variant, given its name."""
+
+
+def make(variant: str, **parameters: Any) -> Law:
+    """The law of that name, with further parameters."""
+    name, own = VARIANTS[variant]
+    return LAWS.create(name, **{**own, **parameters})
+
+
+def draw(law: Law, batch: int, seed: int = 0, purpose: Purpose = Purpose.SCORE) -> Problem:
+    """The first `batch` tasks of a stream."""
+    return law.stream(seed, purpose).sample(batch)
+
+
+def arrays(problem: Problem) -> dict[str, np.ndarray]:
+    """The tensors of a problem as arrays, which NumPy's single-threaded arithmetic then compares."""
+    names = ("X", "y", "x_query", "y_query", "w_star", "second_moment")
+    return {name: getattr(problem, name).numpy() for name in names}
+
+
+def assert_mean(samples: np.ndarray, expected: Any, errors: float = 5.0) -> None:
+    """The mean of `samples` over the first axis is `expected`, to within 5 standard errors of that mean."""
+    mean, spread = samples.mean(0), samples.std(0, ddof=1) / np.sqrt(len(samples))
+    off = np.abs(mean - expected) / np.maximum(spread, 1e-12)
+    assert (off < errors).all(), f"mean {mean}, expected {expected}: {off.max():.1f} standard errors away"
