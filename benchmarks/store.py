@@ -119,7 +119,8 @@ class RunWriter:
         try:
             self._write("scores.csv", _csv(scores, ScoreRow))
             self._write("timings.csv", _csv(timings, TimingRow))
-            np.savez(self._hidden / LOSSES, **{str(row): array.astype(np.float32) for row, array in losses.items()})
+            arrays: dict[str, Any] = {str(row): array.astype(np.float32) for row, array in losses.items()}
+            np.savez(self._hidden / LOSSES, **arrays)
             self._write("meta.json", json.dumps({"schema_version": SCHEMA_VERSION, **meta}, indent=1) + "\n")
             _sync(self._hidden)
             self._hidden.rename(self.path)

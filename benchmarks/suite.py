@@ -43,13 +43,11 @@ class Timings(_Strict):
         batch: tasks in the batch that is timed.
         repeats: warm repetitions of each solve, interleaved over the solvers.
         budget: seconds after which a slow solve is not repeated more than three times.
-        threads: CPU threads of every library.
     """
 
     batch: Count = 200
     repeats: Count = 11
     budget: float = Field(default=0.25, gt=0)
-    threads: Count = 1
 
 
 class TaskEntry(_Strict):
@@ -101,6 +99,7 @@ class Suite(_Strict):
         seeds: each draws fresh scored tasks, fresh training tasks and fresh initial parameters.
         dtype: floating-point type of every computation.
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
+        threads: CPU threads of every library, in both passes.
         scores: the scores pass.
         timings: the timings pass, None to leave it out.
         tasks: the laws.
@@ -114,6 +113,7 @@ class Suite(_Strict):
     seeds: list[Seed] = Field(default=[0, 1, 2], min_length=1)
     dtype: Literal["float32", "float64"] = "float64"
     device: str = "cpu"
+    threads: Count = 1
     scores: Scores = Scores()
     timings: Timings | None = Timings()
     tasks: list[TaskEntry] = Field(min_length=1)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from benchmarks.harness.cell import CellResult, one_line
 from benchmarks.harness.limits import TimeLimitExceeded, time_limit
@@ -35,7 +34,9 @@ class _Contender:
     reason: str = ""
 
 
-def time_cells(results: list[CellResult], settings: Timings, tick: Callable[[str], None]) -> Iterator[TimingRow]:
+def time_cells(
+    results: list[CellResult], settings: Timings, threads: int, tick: Callable[[str], None]
+) -> Iterator[TimingRow]:
     """Time the solvers of one law against each other.
 
     All of them solve the same batch, and none finds moments that another has computed: every call gets a
@@ -43,7 +44,8 @@ def time_cells(results: list[CellResult], settings: Timings, tick: Callable[[str
 
     Args:
         results: cells of one law and device, scored before (their fitted solvers are timed).
-        settings: batch, repetitions, threads.
+        settings: batch and repetitions.
+        threads: CPU threads that every library is pinned to, for the record.
         tick: called with a solver's name once for each number of steps, for progress.
 
     Yields:
@@ -51,13 +53,13 @@ def time_cells(results: list[CellResult], settings: Timings, tick: Callable[[str
     """
     cell = results[0].cell
     problem = cell.law.stream(cell.seeds[0], Purpose.TIMING, cell.dtype, cell.device).sample(settings.batch).blinded()
-    with pinned_threads(settings.threads):
+    with no_collection():
         for steps in sorted({step for result in results for step in result.cell.steps}):
             contenders = [_Contender(result) for result in results if steps in result.cell.steps]
             _race(contenders, problem, steps, settings)
             for contender in contenders:
                 tick(contender.result.cell.solver_name)
-                yield _row(contender, steps, settings)
+                yield _row(contender, steps, settings, threads)
 
 
 def _race(contenders: list[_Contender], problem: Problem, steps: int, settings: Timings) -> None:
@@ -108,26 +110,22 @@ def synchronise(device: torch.device) -> None:
 
 
 @contextmanager
-def pinned_threads(threads: int) -> Iterator[None]:
-    """Every library on that many CPU threads, and no garbage collection inside a measurement."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+def no_collection() -> Iterator[None]:
+    """No garbage collection inside a measurement."""
     gc.collect()
     gc.disable()
     try:
-        with threadpool_limits(limits=threads):
-            yield
+        yield
     finally:
         gc.enable()
-        torch.set_num_threads(before)
 
 
-def _row(contender: _Contender, steps: int, settings: Timings) -> TimingRow:
+def _row(contender: _Contender, steps: int, settings: Timings, threads: int) -> TimingRow:
     result, good = contender.result, contender.status == "ok" and bool(contender.warm)
     low, median, high = np.quantile(contender.warm, [0.25, 0.5, 0.75]) if good else (None, None, None)
     columns = {
         "batch": settings.batch,
-        "threads": settings.threads,
+        "threads": threads,
         "repeats": len(contender.warm) if good else 0,
         "cold_seconds": contender.cold,
         "warm_median": median,

@@ -11,6 +11,7 @@ from benchmarks.errors import UserError
 from benchmarks.harness.build import build_law, build_solver
 from benchmarks.harness.cell import measure, one_line, scored_tasks
 from benchmarks.harness.fitting import ParameterStore
+from benchmarks.harness.limits import pinned_threads
 from benchmarks.statistics import summarise
 from benchmarks.suite import SolverEntry, TaskEntry
 
@@ -30,7 +31,8 @@ def fit_and_score(task: TaskEntry, entry: SolverEntry, seed: int, folder: Path) 
     steps = sorted(entry.steps or [])
     dtype, device = torch.float64, torch.device("cpu")
     try:
-        fit = ParameterStore(folder).fit(entry.name, solver, law, steps, [seed], dtype, device)
+        with pinned_threads(1):
+            fit = ParameterStore(folder).fit(entry.name, solver, law, steps, [seed], dtype, device)
     except ValueError as error:
         raise UserError(f"{entry.name} on {task.law}: {one_line(error)}") from None
     how = "found again; it once took" if fit.reused else "fitted in"

@@ -1,4 +1,4 @@
-"""A time limit on a piece of Python."""
+"""Limits on a piece of Python: seconds, and threads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import torch
+from threadpoolctl import threadpool_limits
 
 
 class TimeLimitExceeded(Exception):
@@ -37,3 +40,15 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+
+
+@contextmanager
+def pinned_threads(threads: int) -> Iterator[None]:
+    """Every library on that many CPU threads: torch, and the BLAS of NumPy and SciPy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(limits=threads):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -19,6 +19,7 @@ from benchmarks.harness.build import build_device, build_law, build_solver
 from benchmarks.harness.cell import Cell, CellResult, run_cell
 from benchmarks.harness.clock import time_cells
 from benchmarks.harness.fitting import ParameterStore
+from benchmarks.harness.limits import pinned_threads
 from benchmarks.harness.rows import Losses, score_rows
 from benchmarks.schema import FAILURES, ScoreRow, TimingRow
 from benchmarks.store import RunWriter
@@ -100,7 +101,7 @@ def run_suite(
     start, now = time.perf_counter(), datetime.now(UTC)
     cells = build_cells(suite)
     name = name or f"{suite.name}-{now:%Y%m%d-%H%M%S}-{suite.content_hash[:6]}"
-    with RunWriter(folder, name) as writer:
+    with RunWriter(folder, name) as writer, pinned_threads(suite.threads):
         results, scores, losses = _score(cells, ParameterStore(parameters), progress)
         timings = _time(results, suite, progress)
         meta = {
