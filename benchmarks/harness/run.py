@@ -141,10 +141,11 @@ def _time(results: list[CellResult], suite: Suite, progress: Progress) -> list[T
     progress.start("timings", sum(len(result.cell.steps) for result in results))
     rows: list[TimingRow] = []
     for law, group in groupby(results, key=lambda result: result.cell.law):
-        title = f"{law.metadata.name} d={law.d} "
-        rows.extend(
-            time_cells(list(group), suite.timings, lambda solver, title=title: progress.advance(title + solver))
-        )
+
+        def tick(solver: str, title: str = f"{law.metadata.name} d={law.d}") -> None:
+            progress.advance(f"{title} {solver}")
+
+        rows.extend(time_cells(list(group), suite.timings, suite.threads, tick))
     return rows
 
 
