@@ -1,0 +1,211 @@
+"""Accelerated first-order methods with coefficients known in advance: heavy ball, Nesterov, Chebyshev."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from baselines.operations import column, gradient, require_choice, require_positive, zero_start
+from memformer.problem import Problem
+from memformer.solver import IterativeSolver, Needs, Reach
+
+
+class MomentumState(NamedTuple):
+    """Iterate and gradient, those before, and the coefficients `eta`, `beta` `(B, 1)`."""
+
+    w: Tensor
+    g: Tensor
+    previous_w: Tensor
+    previous_g: Tensor
+    eta: Tensor
+    beta: Tensor
+
+
+def _check_fixed(eta: float | None, beta: float | None) -> None:
+    require_positive("eta", eta)
+    if (eta is None) != (beta is None):
+        raise ValueError(f"eta is {eta!r} and beta is {beta!r}; give both or neither")
+    if beta is not None and not -1 < beta < 1:
+        raise ValueError(f"beta is {beta!r}; it must lie between -1 and 1")
+
+
+def _fixed(w: Tensor, eta: float, beta: float) -> tuple[Tensor, Tensor]:
+    return torch.full_like(w[:, :1], eta), torch.full_like(w[:, :1], beta)
+
+
+@dataclass(frozen=True)
+class HeavyBall(IterativeSolver):
+    """Polyak's momentum: `w_{k+1} = w_k - eta g_k + beta (w_k - w_{k-1})`.
+
+    `eta = 4/(sqrt L + sqrt mu)^2`, `beta = ((sqrt L - sqrt mu)/(sqrt L + sqrt mu))^2`, first step `2/(L+mu)`.
+
+    Attributes:
+        eta: a fixed step for all tasks, together with `beta`; the first step is `eta` as well then.
+        beta: a fixed momentum, between -1 and 1.
+
+    Needs: `mu, L`; nothing for fixed `eta, beta`.
+    Cost: one matrix-vector product a step.
+    Guarantee: `||e_k|| <= rho^k (1 + k (1-beta)/(1+beta)) ||e_0||`, `rho = sqrt beta`.
+    Source: Polyak 1964; d'Aspremont, Scieur & Taylor, Acceleration Methods, section 2.3.
+
+    Example:
+        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
+        >>> HeavyBall().solve(problem, 1).weights[-1].tolist()
+        [[1.0, 1.0]]
+    """
+
+    eta: float | None = None
+    beta: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_fixed(self.eta, self.beta)
+
+    @property
+    def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """The class of methods this instance belongs to."""
+        return Reach.KRYLOV if self.eta is None else Reach.FIXED
+
+    @property
+    def needs(self) -> Needs:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """What this instance must be told."""
+        return Needs.MU_L if self.eta is None else Needs.NOTHING
+
+    def init(self, problem: Problem) -> MomentumState:
+        w, g = zero_start(problem)
+        if self.eta is not None and self.beta is not None:
+            return MomentumState(w, g, w, g, *_fixed(w, self.eta, self.beta))
+        root_mu, root_L = (value.sqrt() for value in problem.spectrum)
+        eta, beta = 4 / (root_L + root_mu) ** 2, ((root_L - root_mu) / (root_L + root_mu)) ** 2
+        return MomentumState(w, g, w, g, column(eta), column(beta))
+
+    def step(self, problem: Problem, state: MomentumState, k: int) -> tuple[MomentumState, None]:
+        eta = state.eta
+        if k == 0 and self.eta is None:
+            mu, L = problem.spectrum
+            eta = column(2 / (L + mu))
+        w = state.w - eta * state.g + state.beta * (state.w - state.previous_w)
+        return state._replace(w=w, g=gradient(problem, w), previous_w=state.w, previous_g=state.g), None
+
+
+@dataclass(frozen=True)
+class Nesterov(IterativeSolver):
+    """Nesterov's acceleration: `v = w_k + beta_k (w_k - w_{k-1})`, `w_{k+1} = v - eta grad f(v)`, `w_{-1} = w_0`.
+
+    Gradients are affine, so `grad f(v) = (1+beta_k) g_k - beta_k g_{k-1}` costs nothing more.
+
+    Attributes:
+        form: `"strongly_convex"`: `eta = 1/L`, `beta = (sqrt L - sqrt mu)/(sqrt L + sqrt mu)`;
+            `"quadratic"`: `eta = 4/(3L+mu)`, `beta = (sqrt(3 kappa + 1) - 2)/(sqrt(3 kappa + 1) + 2)`;
+            `"convex"` (FISTA): `eta = 1/L`, `beta_k = (t_k - 1)/t_{k+1}`, `t_{k+1} = (1 + sqrt(1 + 4 t_k^2))/2`.
+        eta: a fixed step for all tasks, together with `beta`; they override `form`.
+        beta: a fixed momentum, between -1 and 1.
+
+    Needs: `mu, L`; only `L` for `form="convex"`; nothing for fixed `eta, beta`.
+    Cost: one matrix-vector product a step.
+    Guarantee: strongly convex: `f - f* <= (1-sqrt q)^k (f_0 - f* + mu/2 ||e_0||^2)`, `q = mu/L`; quadratic: spectral
+        radius `1 - 2/sqrt(3 kappa + 1)`; convex: `f - f* <= L ||e_0||^2 / (2 t_k^2)`.
+    Source: Nesterov 1983 and Introductory Lectures, 2.2.22; Lessard, Recht & Packard 2016, proposition 1 (quadratic);
+        Beck & Teboulle 2009, theorem 4.4 (convex).
+
+    Example:
+        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
+        >>> Nesterov("quadratic").solve(problem, 1).weights[-1].tolist()
+        [[1.0, 1.0]]
+    """
+
+    form: Literal["strongly_convex", "quadratic", "convex"] = "strongly_convex"
+    eta: float | None = None
+    beta: float | None = None
+
+    def __post_init__(self) -> None:
+        require_choice("form", self.form, ("strongly_convex", "quadratic", "convex"))
+        _check_fixed(self.eta, self.beta)
+
+    @property
+    def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """The class of methods this instance belongs to."""
+        return Reach.KRYLOV if self.eta is None else Reach.FIXED
+
+    @property
+    def needs(self) -> Needs:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """What this instance must be told."""
+        if self.eta is not None:
+            return Needs.NOTHING
+        return Needs.L if self.form == "convex" else Needs.MU_L
+
+    def init(self, problem: Problem) -> MomentumState:
+        w, g = zero_start(problem)
+        if self.eta is not None and self.beta is not None:
+            return MomentumState(w, g, w, g, *_fixed(w, self.eta, self.beta))
+        mu, L = problem.spectrum
+        if self.form == "quadratic":
+            eta, root, root_mu = 4 / (3 * L + mu), (3 * L + mu).sqrt(), 2 * mu.sqrt()
+        else:
+            eta, root, root_mu = 1 / L, L.sqrt(), mu.sqrt()
+        return MomentumState(w, g, w, g, column(eta), column((root - root_mu) / (root + root_mu)))
+
+    def step(self, problem: Problem, state: MomentumState, k: int) -> tuple[MomentumState, None]:
+        beta = _fista_beta(k) if self.form == "convex" and self.eta is None else state.beta
+        point = state.w + beta * (state.w - state.previous_w)
+        slope = state.g + beta * (state.g - state.previous_g)
+        w = point - state.eta * slope
+        return state._replace(w=w, g=gradient(problem, w), previous_w=state.w, previous_g=state.g), None
+
+
+def fista_t(k: int) -> float:
+    """`t_k` of FISTA: `t_0 = 0`, `t_1 = 1`, `t_{k+1} = (1 + sqrt(1 + 4 t_k^2))/2`."""
+    t = 0.0
+    for _ in range(k):
+        t = (1 + (1 + 4 * t * t) ** 0.5) / 2
+    return t
+
+
+def _fista_beta(k: int) -> float:
+    # Step k = 0 leaves w_0, where there is no momentum yet: w_{-1} = w_0.
+    return (fista_t(k) - 1) / fista_t(k + 1) if k > 0 else 0.0
+
+
+class ChebyshevState(NamedTuple):
+    """Iterate and gradient, the iterate before, and `omega` `(B, 1)`."""
+
+    w: Tensor
+    g: Tensor
+    previous_w: Tensor
+    omega: Tensor
+
+
+@dataclass(frozen=True)
+class Chebyshev(IterativeSolver):
+    """Chebyshev's semi-iteration: the least worst case over spectra in `[mu, L]`, at every k.
+
+    `w_1 = w_0 - 2 g_0/(L+mu)`, `w_{k+1} = w_k + (omega_{k+1}-1)(w_k - w_{k-1}) - omega_{k+1} 2 g_k/(L+mu)`,
+    `omega_1 = 2`, `omega_{k+1} = 1/(1 - omega_k rho^2/4)`, `rho = (L-mu)/(L+mu)`.
+
+    Needs: `mu, L`.
+    Cost: one matrix-vector product a step.
+    Guarantee: `||e_k|| <= ||e_0|| / T_k((L+mu)/(L-mu))`.
+    Source: Golub & Varga 1961; d'Aspremont, Scieur & Taylor, Acceleration Methods, algorithm 1.
+
+    Example:
+        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
+        >>> Chebyshev().solve(problem, 1).weights[-1].tolist()
+        [[1.0, 1.0]]
+    """
+
+    needs: ClassVar[Needs] = Needs.MU_L
+    reach: ClassVar[Reach] = Reach.KRYLOV
+
+    def init(self, problem: Problem) -> ChebyshevState:
+        w, g = zero_start(problem)
+        return ChebyshevState(w, g, w, torch.full_like(w[:, :1], 2.0))
+
+    def step(self, problem: Problem, state: ChebyshevState, k: int) -> tuple[ChebyshevState, None]:
+        mu, L = (column(value) for value in problem.spectrum)
+        rho = (L - mu) / (L + mu)
+        omega = state.omega if k == 0 else 1 / (1 - state.omega * rho**2 / 4)
+        momentum, eta = (0.0, 2 / (L + mu)) if k == 0 else (omega - 1, 2 * omega / (L + mu))
+        w = state.w + momentum * (state.w - state.previous_w) - eta * state.g
+        return ChebyshevState(w, gradient(problem, w), state.w, omega), None

@@ -1,0 +1,186 @@
+"""Direct solvers: ordinary least squares, ridge, and the posterior mean under the law's prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from baselines.operations import finite_tasks
+from memformer.problem import Prior, Problem, TaskSource, matvec
+from memformer.solver import Needs, Solver, Trace, check_num_steps
+
+
+@dataclass(frozen=True)
+class OLS(Solver):
+    """Least squares: `w = X^+ y`, the solution of least norm where there are many.
+
+    Needs: nothing but the context; solves directly.
+    Cost: one QR factorisation of X, `O(N d^2)`, never through H; a singular value decomposition for the tasks
+        whose X is rank deficient.
+    Guarantee: exact to rounding on noiseless tasks with N >= d, with error `O(eps sqrt kappa)`.
+    Source: Golub & Van Loan, Matrix Computations, sections 5.3 and 5.6.
+
+    Example:
+        >>> problem = Problem(2 * torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
+        >>> OLS().solve(problem, 1).weights[-1].tolist()
+        [[0.5, 0.5]]
+    """
+
+    needs: ClassVar[Needs] = Needs.DIRECT
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        check_num_steps(num_steps)
+        return Trace.direct(least_squares(problem.X, problem.y), num_steps)
+
+
+@dataclass(frozen=True)
+class Ridge(Solver):
+    """Ridge regression with the law's noise: `w = (X^T X + lambda I)^-1 X^T y`, `lambda = noise_var / prior_var`.
+
+    `prior_var = E ||w_star||^2 / d`, from the law's prior, or from 4096 training tasks where it states none.
+
+    Attributes:
+        parameters: `penalty`, a scalar lambda on `X^T X` (not on H); found by `fit`.
+
+    Needs: the law (noise and prior variance).
+    Cost: one QR factorisation of `[X; sqrt(lambda) I]`, `O((N+d) d^2)`.
+    Guarantee: the posterior mean if `w_star ~ N(0, prior_var I)`; OLS without noise.
+    Source: Hoerl & Kennard 1970; Bishop, Pattern Recognition and Machine Learning, equation 3.55.
+
+    Example:
+        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
+        >>> Ridge({"penalty": torch.tensor(1.0)}).solve(problem, 1).weights[-1].round(decimals=6).tolist()
+        [[0.5, 0.5]]
+    """
+
+    parameters: Mapping[str, Tensor] | None = None
+
+    needs: ClassVar[Needs] = Needs.LAW
+    trains: ClassVar[bool] = True
+
+    def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Ridge:
+        problem = tasks.sample(4096)
+        prior = tasks.prior(problem.X)
+        if prior is not None:
+            size = prior.mean.square().sum(-1) + prior.covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+            prior_var = (prior.log_weights.softmax(-1) @ size).mean() / tasks.d
+        elif problem.w_star is not None:
+            prior_var = problem.w_star.square().mean()
+        else:
+            raise ValueError("ridge needs a law that states its prior, or training tasks with true weights")
+        return replace(self, parameters={"penalty": (tasks.noise_var / prior_var).cpu()})
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        check_num_steps(num_steps)
+        if self.parameters is None:
+            raise ValueError("ridge has no penalty yet; call fit first")
+        root = self.parameters["penalty"].to(problem.X).sqrt()
+        rows = root * torch.eye(problem.d, dtype=problem.dtype, device=problem.device)
+        X = torch.cat([problem.X, rows.expand(problem.B, -1, -1)], 1)
+        y = torch.cat([problem.y, problem.y.new_zeros(problem.B, problem.d)], 1)
+        return Trace.direct(least_squares(X, y), num_steps)
+
+
+@dataclass(frozen=True)
+class Bayes(Solver):
+    """Posterior mean of `w_star` under the law's Gaussian-mixture prior given X: no solver has a smaller expected loss.
+
+    Component c, `w = m + F u` with `F F^T = S_c`, `Z = X F`: `u_c` minimises `||y - X m - Z u||^2 + noise_var ||u||^2`,
+    and the components' means are weighted by `pi_c(X) p(y | X, c)`. Without noise: OLS if N >= d, Gaussian
+    conditioning on `X w = y` if N < d.
+
+    Attributes:
+        prior: the prior given covariates; found by `fit`. A function, so it is not saved among parameters: fitting
+            costs nothing.
+        noise_var: variance of the label noise; found by `fit`.
+
+    Needs: the law (prior and noise).
+    Cost: one singular value decomposition a component, `O(C N d^2)`.
+    Guarantee: least expected loss of all solvers.
+    Source: Bishop, Pattern Recognition and Machine Learning, sections 3.3.1 and 3.4.
+
+    Example:
+        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
+        >>> unit = Prior(torch.zeros(1, 2), torch.eye(2)[None], torch.zeros(1))
+        >>> Bayes(prior=lambda X: unit, noise_var=1.0).solve(problem, 1).weights[-1].round(decimals=6).tolist()
+        [[0.5, 0.5]]
+    """
+
+    prior: Callable[[Tensor], Prior | None] | None = field(default=None, repr=False)
+    noise_var: float | None = None
+
+    needs: ClassVar[Needs] = Needs.LAW
+    trains: ClassVar[bool] = True
+
+    def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Bayes:
+        exact = tasks.noise_var == 0 and tasks.d <= tasks.N
+        if not exact and tasks.prior(tasks.sample(1).X) is None:
+            raise ValueError("bayes needs a law that states the prior of its weights, and this one does not")
+        return replace(self, prior=tasks.prior, noise_var=tasks.noise_var)
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        check_num_steps(num_steps)
+        if self.prior is None or self.noise_var is None:
+            raise ValueError("bayes does not know the law yet; call fit first")
+        if self.noise_var == 0 and problem.d <= problem.N:
+            return Trace.direct(least_squares(problem.X, problem.y), num_steps)
+        finite = finite_tasks(problem.X, problem.y)
+        X, y = _blank(finite, problem.X), _blank(finite, problem.y)
+        prior = self.prior(X)
+        if prior is None:
+            raise ValueError("bayes needs a law that states the prior of its weights, and this one does not")
+        w = posterior_mean(X, y, prior, self.noise_var)
+        return Trace.direct(torch.where(finite[:, None], w, torch.nan), num_steps)
+
+
+def posterior_mean(X: Tensor, y: Tensor, prior: Prior, noise_var: float) -> Tensor:
+    """Posterior mean of the weights `(B, d)` given `X` `(B, N, d)` and `y` `(B, N)`."""
+    mean, covariance = prior.mean.to(X), prior.covariance.to(X)
+    values, vectors = torch.linalg.eigh(covariance)
+    root = vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
+    residual = y[:, None] - torch.einsum("bnd,cd->bcn", X, mean)
+    U, s, Vt = torch.linalg.svd(torch.einsum("bnd,cde->bcne", X, root), full_matrices=False)
+    kept = s > torch.finfo(X.dtype).eps * max(X.shape[1:]) * s[..., :1]
+    projected = matvec(U.mT, residual)
+    variance = s.square() + noise_var
+    u = matvec(Vt.mT, torch.where(kept, s * projected / torch.where(kept, variance, 1.0), 0.0))
+    means = mean + matvec(root, u)
+    if len(mean) == 1:
+        return means[:, 0]
+    # log p(y | X, c) up to what all components share. Without noise only the kept directions have a density.
+    counted = kept if noise_var == 0 else torch.ones_like(kept)
+    variance = torch.where(counted, variance, 1.0)
+    log_evidence = -torch.where(counted, projected.square() / variance + variance.log(), 0.0).sum(-1) / 2
+    if noise_var > 0:
+        outside = residual.square().sum(-1) - projected.square().sum(-1)
+        log_evidence = log_evidence - outside / (2 * noise_var)
+    weights = (prior.log_weights.to(X) + log_evidence).softmax(-1)
+    return (weights[:, :, None] * means).sum(1)
+
+
+def least_squares(X: Tensor, y: Tensor) -> Tensor:
+    """Least-norm minimisers of `||X w - y||`, `(B, d)`; nan for a task that is not finite."""
+    finite = finite_tasks(X, y)
+    X, y = _blank(finite, X), _blank(finite, y)
+    wide = X.shape[1] < X.shape[2]
+    Q, R = torch.linalg.qr(X.mT if wide else X)
+    size = R.diagonal(dim1=-2, dim2=-1).abs()
+    deficient = size.amin(-1) <= torch.finfo(X.dtype).eps * max(X.shape[1:]) * size.amax(-1)
+    R = torch.where(deficient[:, None, None], torch.eye(R.shape[-1], dtype=R.dtype, device=R.device), R)
+    if wide:
+        w = matvec(Q, torch.linalg.solve_triangular(R.mT, y[..., None], upper=False)[..., 0])
+    else:
+        w = torch.linalg.solve_triangular(R, Q.mT @ y[..., None], upper=True)[..., 0]
+    if bool(deficient.any()):
+        w = w.clone()
+        w[deficient] = matvec(torch.linalg.pinv(X[deficient]), y[deficient])
+    return torch.where(finite[:, None], w, torch.nan)
+
+
+def _blank(finite: Tensor, tensor: Tensor) -> Tensor:
+    """Zeros for the tasks that are not finite: a factorisation would refuse the whole batch for their sake."""
+    return torch.where(finite.view(-1, *[1] * (tensor.ndim - 1)), tensor, 0.0)

@@ -1,0 +1,187 @@
+"""The learned linear first-order method: one table of coefficients for each number of steps, trained on a law."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from baselines.objective import excess_loss
+from baselines.operations import gradient, require_choice, require_positive, zero_start
+from memformer.problem import Problem, TaskSource
+from memformer.solver import IterativeSolver, Needs, Reach, Solver, Trace, check_num_steps
+
+VALIDATION_TASKS = 4096
+VALIDATION_INTERVAL = 25
+
+
+class HistoryState(NamedTuple):
+    """Iterate and gradient `(B, d)`, and all gradients before."""
+
+    w: Tensor
+    g: Tensor
+    history: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class _Table(IterativeSolver):
+    """`w_{k+1} = w_k - sum_{i<=k} Gamma_i^k g_i` for one given table `gamma[k, i]`, `(K, K, 1 or d)`."""
+
+    gamma: Tensor
+
+    needs: ClassVar[Needs] = Needs.LAW
+
+    def init(self, problem: Problem) -> HistoryState:
+        return HistoryState(*zero_start(problem), ())
+
+    def step(self, problem: Problem, state: HistoryState, k: int) -> tuple[HistoryState, None]:
+        history = (*state.history, state.g)
+        row = self.gamma[k, : k + 1].to(state.w)
+        w = state.w - (row[:, None] * torch.stack(history)).sum(0)
+        return HistoryState(w, gradient(problem, w), history), None
+
+
+@dataclass(frozen=True)
+class Lfom(Solver):
+    """`w_{k+1} = w_k - sum_{i<=k} Gamma_i^k g_i`, Gamma learned from fresh tasks of a law.
+
+    The form of methods.md section 6; that of section 3.3, `w_0 - sum Gamma g`, spans the same methods. Each number
+    of steps K has a table of its own, trained for the loss after K steps alone. All tables (of all sources and
+    seeds) train as one batch: Adam on the log of the mean expected loss, cosine schedule, gradients clipped for
+    each table, starting at gradient descent with `2/(mean mu + mean L)`, keeping the best on validation tasks.
+
+    Attributes:
+        gamma: `"scalar"` coefficients, or `"diagonal"`: d of them, one a coordinate of w.
+        iterations: Adam steps.
+        batch: fresh tasks an Adam step.
+        learning_rate: at the start, relative to the initial step size.
+        parameters: `steps` `(R,)`, and `gamma` `(R, K, K, 1 or d)` for R numbers of steps up to K; found by `fit`.
+
+    Needs: the law (training tasks of it).
+    Cost: one matrix-vector product and k + 1 scaled vectors at step k.
+    Guarantee: scalar: never below the LFOM floor on fresh tasks. Diagonal: depends on the coordinate axes.
+    Source: Dutta & Sra, arXiv 2410.07263, equation 17.
+
+    Example:
+        >>> Lfom("full")
+        Traceback (most recent call last):
+        ValueError: gamma is 'full'; it must be one of 'scalar', 'diagonal'
+    """
+
+    gamma: Literal["scalar", "diagonal"] = "scalar"
+    iterations: int = 400
+    batch: int = 256
+    learning_rate: float = 0.05
+    parameters: Mapping[str, Tensor] | None = None
+
+    needs: ClassVar[Needs] = Needs.LAW
+    anytime: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require_choice("gamma", self.gamma, ("scalar", "diagonal"))
+        for name in ("iterations", "batch", "learning_rate"):
+            require_positive(name, getattr(self, name))
+
+    @property
+    def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """The class of methods this instance belongs to."""
+        return Reach.FIXED if self.gamma == "scalar" else Reach.ANY
+
+    def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Solver:
+        (fitted,) = self.fit_many([tasks], steps, [seed])
+        return fitted
+
+    def fit_many(self, sources: Sequence[TaskSource], steps: Sequence[int], seeds: Sequence[int]) -> list[Solver]:
+        # The start is fixed and the tasks come from the sources: there is nothing left for a seed to choose.
+        horizons = sorted({step for step in steps if step > 0}, reverse=True)
+        tables = _train(self, sources, horizons) if horizons else torch.zeros(len(sources), 0, 0, 0, 1)
+        found = {"steps": torch.tensor(horizons, dtype=torch.int64)}
+        return [replace(self, parameters={**found, "gamma": table.clone()}) for table in tables]
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        check_num_steps(num_steps)
+        if self.parameters is None:
+            raise ValueError("lfom has no coefficients yet; call fit first")
+        steps = self.parameters["steps"].tolist()
+        if num_steps > 0 and num_steps not in steps:
+            raise ValueError(f"lfom was fitted for {sorted(steps)} steps and cannot take {num_steps}")
+        row = steps.index(num_steps) if num_steps > 0 else 0
+        table = self.parameters["gamma"][row] if steps else torch.zeros(0, 0, 1)
+        return _Table(table).solve(problem, num_steps)
+
+
+def _train(solver: Lfom, sources: Sequence[TaskSource], horizons: list[int]) -> Tensor:
+    """Tables `(sources, horizons, K, K, 1 or d)` on the CPU; `horizons` descend."""
+    validation = [tasks.sample(VALIDATION_TASKS) for tasks in sources]
+    eta = torch.stack([_initial_step(problem) for problem in validation])
+    width = validation[0].d if solver.gamma == "diagonal" else 1
+    K = horizons[0]
+    relative = torch.eye(K, dtype=eta.dtype, device=eta.device)[:, :, None].repeat(
+        len(sources), len(horizons), 1, 1, width
+    )
+    relative.requires_grad_()
+    scale = eta[:, None, None, None, None]
+    optimizer = torch.optim.Adam([relative], lr=solver.learning_rate)
+    best = relative.detach().clone()
+    best_loss = torch.full(relative.shape[:2], math.inf, dtype=eta.dtype, device=eta.device)
+    for iteration in range(solver.iterations):
+        optimizer.param_groups[0]["lr"] = (
+            solver.learning_rate * (1 + math.cos(math.pi * iteration / solver.iterations)) / 2
+        )
+        loss = _mean_losses([tasks.sample(solver.batch) for tasks in sources], scale * relative, horizons)
+        (slope,) = torch.autograd.grad(loss.log().sum(), relative)
+        size = slope.flatten(2).norm(dim=-1)[:, :, None, None, None]
+        slope = slope / size.clamp(min=1.0)
+        # A table whose loss overflowed takes no step rather than becoming nan for good.
+        relative.grad = torch.where(slope.isfinite(), slope, 0.0)
+        optimizer.step()
+        if (iteration + 1) % VALIDATION_INTERVAL == 0 or iteration + 1 == solver.iterations:
+            with torch.no_grad():
+                loss = _mean_losses(validation, scale * relative, horizons)
+            better = loss < best_loss
+            best_loss = torch.where(better, loss, best_loss)
+            best = torch.where(better[:, :, None, None, None], relative.detach(), best)
+    return _lower(scale * best).cpu()
+
+
+def _lower(tables: Tensor) -> Tensor:
+    """Tables with the entries that no step reads (i > k) set to zero."""
+    K = tables.shape[-2]
+    return tables * torch.ones(K, K, dtype=tables.dtype, device=tables.device).tril()[:, :, None]
+
+
+def _initial_step(problem: Problem) -> Tensor:
+    mu, L = problem.spectrum
+    return 2 / (mu.mean() + L.mean())
+
+
+def _mean_losses(problems: Sequence[Problem], gamma: Tensor, horizons: list[int]) -> Tensor:
+    """Mean loss over tasks of each source and horizon, `(sources, horizons)`."""
+    return torch.stack(
+        [_final_losses(problem, table, horizons) for problem, table in zip(problems, gamma, strict=True)]
+    )
+
+
+def _final_losses(problem: Problem, gamma: Tensor, horizons: list[int]) -> Tensor:
+    """Mean loss after each horizon's own number of steps, `(R,)`; gamma is `(R, K, K, width)`."""
+    H, b = problem.moments
+    # Horizons are the last dimension, `(B, d, R)`: one product with H serves them all.
+    b = b.unsqueeze(-1).expand(-1, -1, len(horizons))
+    w, history, coefficients = torch.zeros_like(b), [], gamma.permute(1, 2, 3, 0)
+    final: list[Tensor] = []
+    for k in range(horizons[0]):
+        # Horizons descend, so those still running are the first ones; -b is the gradient at the start.
+        running = sum(horizon > k for horizon in horizons)
+        history = [g[..., :running] for g in history]
+        history.append(H @ w[..., :running] - b[..., :running] if k else -b)
+        w = w[..., :running]
+        for i, g in enumerate(history):
+            w = torch.addcmul(w, coefficients[k, i, :, :running], g, value=-1)
+        finished = sum(horizon > k + 1 for horizon in horizons)
+        final.insert(0, w[..., finished:])
+    return excess_loss(problem, torch.cat(final, -1).permute(2, 0, 1)).mean(-1)

@@ -1,0 +1,143 @@
+"""The best linear first-order method with fixed scalar coefficients for a law, in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from baselines.arnoldi import Krylov, arnoldi
+from baselines.krylov import law_preconditioner
+from baselines.objective import Quadratic, apply_metric, quadratic_loss
+from baselines.operations import zero_start
+from memformer.problem import Moments, Problem, TaskSource, matvec
+from memformer.solver import IterativeSolver, Needs, Reach, Trace, check_num_steps
+
+CHUNK = 8192
+"""Training tasks are drawn this many at a time; only their moments are kept."""
+
+MAX_COVARIATES = 10_000_000
+"""A fit draws at most about this many covariates (tasks x N x d), which takes about a second."""
+
+
+class LfomState(NamedTuple):
+    """Iterate, gradient, the vector to be orthogonalised next `(B, d)`, and the basis so far."""
+
+    w: Tensor
+    g: Tensor
+    raw: Tensor
+    basis: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class LfomOptimal(IterativeSolver):
+    """`w_k = sum_{j<k} c_j H^j b` with the coefficients that minimise a law's expected loss.
+
+    The monomials are never formed. Arnoldi's process on all training tasks at once, with coefficients shared by
+    the tasks and inner product `mean u^T Sigma v`, gives `v_0 ~ b`, `v_j ~ H v_{j-1} - sum_{i<j} h_ij v_i` and
+    `a_j = mean v_j^T Sigma w_star`; then `w_{k+1} = w_k + a_k v_k` on any task, and every k is served by one run.
+
+    Attributes:
+        preconditioned: replace `H, b` by `C H, C b` with `C = E[x x^T]^-1`.
+        num_tasks: training tasks to draw (fewer where N d is large: at most 10^7 covariates).
+        parameters: `coefficients` and `inverse_norm` `(k,)`, `recurrence` `(k, k)`, and `preconditioner`
+            `(d, d)` if preconditioned; found by `fit`.
+
+    Needs: the law (training tasks of it).
+    Cost: one matrix-vector product, and one with C if preconditioned; j passes over the vectors at step j.
+    Guarantee: the mean loss on fresh tasks is the LFOM floor, up to O(k / num_tasks) of it.
+    Source: methods.md section 5; Pedregosa & Scieur 2020, arXiv 2002.04756, for the infinite-dimensional case.
+
+    Example:
+        >>> LfomOptimal(num_tasks=0)
+        Traceback (most recent call last):
+        ValueError: num_tasks is 0; it must be 1 or more
+    """
+
+    preconditioned: bool = False
+    num_tasks: int = 100_000
+    parameters: Mapping[str, Tensor] | None = None
+
+    needs: ClassVar[Needs] = Needs.LAW
+    trains: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.num_tasks < 1:
+            raise ValueError(f"num_tasks is {self.num_tasks}; it must be 1 or more")
+
+    @property
+    def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """The class of methods this instance belongs to."""
+        return Reach.FIXED_PRECONDITIONED if self.preconditioned else Reach.FIXED
+
+    def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> LfomOptimal:
+        count = max(1, min(self.num_tasks, MAX_COVARIATES // (tasks.N * tasks.d)))
+        preconditioner = law_preconditioner(tasks) if self.preconditioned else None
+        found = fit_shared(*draw_moments(tasks, count), max(1, *steps), preconditioner)
+        parameters = {
+            "coefficients": found.coefficients[:, 0].cpu(),
+            "inverse_norm": found.inverse_norm[:, 0].cpu(),
+            "recurrence": found.recurrence[:, :, 0].cpu(),
+        }
+        if preconditioner is not None:
+            parameters["preconditioner"] = preconditioner.cpu()
+        return replace(self, parameters=parameters)
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        check_num_steps(num_steps)
+        fitted = len(self._fitted["coefficients"])
+        if num_steps > fitted:
+            raise ValueError(f"lfom_optimal was fitted for up to {fitted} steps and cannot take {num_steps}")
+        return super().solve(problem, num_steps)
+
+    @property
+    def _fitted(self) -> Mapping[str, Tensor]:
+        if self.parameters is None:
+            raise ValueError("lfom_optimal has no coefficients yet; call fit first")
+        return self.parameters
+
+    def _precondition(self, vector: Tensor) -> Tensor:
+        return matvec(self._fitted["preconditioner"].to(vector), vector) if self.preconditioned else vector
+
+    def init(self, problem: Problem) -> LfomState:
+        w, g = zero_start(problem)
+        return LfomState(w, g, self._precondition(-g), ())
+
+    def step(self, problem: Problem, state: LfomState, k: int) -> tuple[LfomState, None]:
+        vector = state.raw
+        if state.basis:
+            overlaps = self._fitted["recurrence"][k, :k].to(vector)
+            vector = vector - torch.tensordot(overlaps, torch.stack(state.basis), dims=1)
+        vector = vector * float(self._fitted["inverse_norm"][k])
+        coefficient = float(self._fitted["coefficients"][k])
+        Hv = matvec(problem.moments.H, vector)
+        w, g = state.w + coefficient * vector, state.g + coefficient * Hv
+        return LfomState(w, g, self._precondition(Hv), (*state.basis, vector)), None
+
+
+def draw_moments(tasks: TaskSource, count: int) -> tuple[Moments, Quadratic]:
+    """Moments and loss of the next `count` tasks in float64, drawn in chunks so that the contexts are not kept."""
+    moments, losses = [], []
+    for start in range(0, count, CHUNK):
+        problem = tasks.sample(min(CHUNK, count - start)).to(dtype=torch.float64)
+        moments.append(problem.moments)
+        losses.append(quadratic_loss(problem))
+    metric = losses[0].metric
+    if metric.ndim == 3:
+        metric = torch.cat([loss.metric for loss in losses])
+    H, b = (torch.cat(parts) for parts in zip(*moments, strict=True))
+    target, constant = (torch.cat([getattr(loss, name) for loss in losses]) for name in ("target", "constant"))
+    return Moments(H, b), Quadratic(metric, target, constant)
+
+
+def fit_shared(moments: Moments, loss: Quadratic, num_steps: int, preconditioner: Tensor | None = None) -> Krylov:
+    """Best coefficients shared by all tasks, for methods of up to `num_steps` steps."""
+    H, b = moments
+
+    def precondition(vector: Tensor) -> Tensor:
+        return vector if preconditioner is None else apply_metric(preconditioner.to(vector), vector)
+
+    return arnoldi(lambda v: precondition(matvec(H, v)), precondition(b), loss, num_steps, shared=True)

@@ -1,0 +1,64 @@
+"""What fitted methods minimise on training tasks: the expected test loss, or the query loss where that is unknown."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from memformer.problem import Problem, dot, matvec
+
+
+class Quadratic(NamedTuple):
+    """A task's loss `w^T metric w - 2 w^T target + constant`: `(d, d)` or `(B, d, d)`; `(B, d)`; `(B,)`."""
+
+    metric: Tensor
+    target: Tensor
+    constant: Tensor
+
+
+def quadratic_loss(problem: Problem) -> Quadratic:
+    """The loss of each task as a quadratic of w.
+
+    `metric = Sigma`, `target = Sigma w_star` where the task has both; else the moments of its query points.
+
+    Raises:
+        ValueError: if the problem has neither true weights nor query labels.
+
+    Example:
+        >>> import torch
+        >>> p = Problem(torch.ones(1, 3, 1), torch.ones(1, 3), 2 * torch.ones(1, 1, 1), torch.ones(1, 1))
+        >>> quadratic_loss(p).target.tolist()
+        [[2.0]]
+    """
+    if problem.w_star is not None and problem.second_moment is not None:
+        target = apply_metric(problem.second_moment, problem.w_star)
+        return Quadratic(problem.second_moment, target, dot(problem.w_star, target).squeeze(-1))
+    if problem.y_query is None:
+        raise ValueError("these tasks have neither w_star and second_moment nor y_query; nothing can be fitted on them")
+    q = problem.x_query.shape[1]
+    Xt = problem.x_query.mT
+    return Quadratic(Xt @ problem.x_query / q, matvec(Xt, problem.y_query) / q, problem.y_query.square().mean(-1))
+
+
+def apply_metric(metric: Tensor, v: Tensor) -> Tensor:
+    """`metric v` for a symmetric metric, `(d, d)` shared or `(B, d, d)`; `v` is `(..., B, d)`."""
+    # One matrix for all tasks is one large product, not B small ones.
+    return v @ metric if metric.ndim == 2 else matvec(metric, v)
+
+
+def excess_loss(problem: Problem, w: Tensor) -> Tensor:
+    """Loss of weights `(..., B, d)`: `(w - w_star)^T Sigma (w - w_star)`, or the mean squared query error; `(..., B)`.
+
+    Example:
+        >>> import torch
+        >>> p = Problem(torch.ones(1, 3, 1), torch.ones(1, 3), 2 * torch.ones(1, 1, 1), torch.ones(1, 1))
+        >>> excess_loss(p, torch.zeros(1, 1)).tolist()
+        [1.0]
+    """
+    if problem.w_star is not None and problem.second_moment is not None:
+        error = w - problem.w_star
+        return dot(error, apply_metric(problem.second_moment, error)).squeeze(-1)
+    if problem.y_query is None:
+        raise ValueError("these tasks have neither w_star and second_moment nor y_query; they have no loss")
+    return (matvec(problem.x_query, w) - problem.y_query).square().mean(-1)

@@ -1,0 +1,59 @@
+"""The few tensor operations that iterative solvers share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from memformer.problem import Problem, matvec
+
+
+def gradient(problem: Problem, w: Tensor) -> Tensor:
+    """`H w - b`, `(B, d)`: one matrix-vector product a task."""
+    H, b = problem.moments
+    return matvec(H, w) - b
+
+
+def zero_start(problem: Problem) -> tuple[Tensor, Tensor]:
+    """`w_0 = 0` and its gradient `-b`, `(B, d)` each: no matrix-vector product."""
+    b = problem.moments.b
+    return torch.zeros_like(b), -b
+
+
+def column(values: Tensor) -> Tensor:
+    """One number a task, `(B,)`, as a column `(B, 1)` that scales vectors."""
+    return values.unsqueeze(-1)
+
+
+def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """`numerator / denominator`, and 0 where the denominator is exactly 0.
+
+    Example:
+        >>> safe_divide(torch.tensor([6.0, 1.0]), torch.tensor([3.0, 0.0])).tolist()
+        [2.0, 0.0]
+    """
+    zero = denominator == 0
+    return torch.where(zero, 0.0, numerator / torch.where(zero, 1.0, denominator))
+
+
+def undefined_where(denominator: Tensor) -> Tensor:
+    """Mask `(B,)` of tasks whose column `(B, 1)` is not positive; nan is left for the loop to call nonfinite."""
+    return (denominator <= 0).squeeze(-1)
+
+
+def finite_tasks(*tensors: Tensor) -> Tensor:
+    """Mask `(B,)` of tasks all of whose numbers are finite."""
+    masks = [tensor.isfinite().flatten(1).all(-1) for tensor in tensors]
+    return torch.stack(masks).all(0)
+
+
+def require_positive(name: str, value: float | None) -> None:
+    """Raise ValueError unless `value` is None or a finite number above 0."""
+    if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
+        raise ValueError(f"{name} is {value!r}; it must be a finite number above 0")
+
+
+def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}")

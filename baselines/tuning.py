@@ -1,0 +1,126 @@
+"""Classical methods with fixed constants, the constants being the best for a task law."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from baselines.accelerated import HeavyBall, Nesterov
+from baselines.gradient import GradientDescent
+from baselines.objective import excess_loss
+from baselines.operations import require_choice
+from memformer.problem import Problem, TaskSource
+from memformer.solver import Needs, Reach, Solver, Trace, check_num_steps
+
+GRID_TASKS = 500
+"""The grid is searched on this many tasks, the refinement on all."""
+
+GRID_BETAS = (-0.9, -0.7, -0.5, -0.3, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@dataclass(frozen=True)
+class Tuned(Solver):
+    """A classical method with the constants `eta`, `beta` that minimise a law's mean expected loss after k steps.
+
+    Each number of steps has constants of its own: a grid over `(eta, beta)`, then Nelder-Mead on `log eta` and
+    `artanh beta`, on training tasks.
+
+    Attributes:
+        method: `"gradient_descent"` (`eta` alone), `"heavy_ball"` or `"nesterov"`.
+        num_tasks: training tasks.
+        parameters: `steps`, `eta`, `beta`, `(R,)` each for R numbers of steps; found by `fit`.
+
+    Needs: the law (training tasks of it).
+    Cost: that of the method: one matrix-vector product a step.
+    Guarantee: never below the LFOM floor on fresh tasks.
+    Source: methods.md section 6.
+
+    Example:
+        >>> tuned = {"steps": torch.tensor([1]), "eta": torch.tensor([0.5]), "beta": torch.tensor([0.0])}
+        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
+        >>> Tuned("gradient_descent", parameters=tuned).solve(problem, 1).weights[-1].tolist()
+        [[0.25, 0.25]]
+    """
+
+    method: Literal["gradient_descent", "heavy_ball", "nesterov"] = "heavy_ball"
+    num_tasks: int = 20_000
+    parameters: Mapping[str, Tensor] | None = None
+
+    needs: ClassVar[Needs] = Needs.LAW
+    reach: ClassVar[Reach] = Reach.FIXED
+    anytime: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require_choice("method", self.method, ("gradient_descent", "heavy_ball", "nesterov"))
+        if self.num_tasks < 1:
+            raise ValueError(f"num_tasks is {self.num_tasks}; it must be 1 or more")
+
+    def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Tuned:
+        problem = tasks.sample(self.num_tasks).to(dtype=torch.float64)
+        chosen = sorted({step for step in steps if step > 0})
+        constants = [_search(self.method, problem, step) for step in chosen]
+        table = torch.tensor(constants, dtype=torch.float64).reshape(-1, 2)
+        return replace(self, parameters={"steps": torch.tensor(chosen), "eta": table[:, 0], "beta": table[:, 1]})
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        check_num_steps(num_steps)
+        if self.parameters is None:
+            raise ValueError(f"{self.method} has not been tuned yet; call fit first")
+        steps = self.parameters["steps"].tolist()
+        if num_steps == 0:
+            return GradientDescent(eta=1.0).solve(problem, 0)
+        if num_steps not in steps:
+            raise ValueError(f"{self.method} was tuned for {steps} steps and cannot take {num_steps}")
+        eta, beta = (float(self.parameters[name][steps.index(num_steps)]) for name in ("eta", "beta"))
+        if self.method == "gradient_descent":
+            return GradientDescent(eta=eta).solve(problem, num_steps)
+        return (HeavyBall if self.method == "heavy_ball" else Nesterov)(eta=eta, beta=beta).solve(problem, num_steps)
+
+
+def _search(method: str, problem: Problem, num_steps: int) -> tuple[float, float]:
+    """Best `(eta, beta)` for `num_steps` steps."""
+    few = problem.first(GRID_TASKS)
+    # With one step, and for gradient descent, momentum has nothing to act on.
+    has_beta = num_steps > 1 and method != "gradient_descent"
+    base = float(1 / problem.spectrum.L.median())
+    etas = base * np.geomspace(0.1, 3.0, 24)
+    betas = GRID_BETAS if has_beta else (0.0,)
+    grid = np.array([(eta, beta) for eta in etas for beta in betas])
+    losses = _mean_losses(method, few, grid, num_steps)
+    start_eta, start_beta = grid[int(np.argmin(losses))]
+
+    def constants(x: np.ndarray) -> tuple[float, float]:
+        # Rounding must not carry tanh to 1 exactly, which the methods refuse.
+        return base * float(np.exp(x[0])), 0.999 * float(np.tanh(x[1])) if has_beta else 0.0
+
+    def objective(x: np.ndarray) -> float:
+        return float(_mean_losses(method, problem, np.array([constants(x)]), num_steps)[0])
+
+    start = [np.log(start_eta / base), np.arctanh(start_beta)][: 1 + has_beta]
+    simplex = np.array([start, *(start + 0.1 * np.eye(len(start)))])
+    found = minimize(
+        objective, start, method="Nelder-Mead", options={"initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-5}
+    )
+    return constants(found.x)
+
+
+def _mean_losses(method: str, problem: Problem, constants: np.ndarray, num_steps: int) -> np.ndarray:
+    """Log of the mean loss after `num_steps` steps for each pair `(eta, beta)`."""
+    H, b = problem.moments
+    # Candidates are the last dimension, `(B, d, G)`: one product with H serves them all.
+    eta, beta = torch.from_numpy(constants).to(H).unbind(-1)
+    w = torch.zeros_like(b).unsqueeze(-1).expand(-1, -1, len(constants))
+    momentum = torch.zeros_like(w)
+    for _ in range(num_steps):
+        at = w + beta * momentum if method == "nesterov" else w
+        following = w + beta * momentum - eta * (H @ at - b.unsqueeze(-1))
+        momentum, w = following - w, following
+    losses = excess_loss(problem, w.permute(2, 0, 1)).mean(-1)
+    return losses.nan_to_num(nan=torch.inf).clamp(min=1e-300).log().cpu().numpy()

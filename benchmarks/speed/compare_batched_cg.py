@@ -1,0 +1,92 @@
+"""Batched cg against a plain loop over tasks with the same arithmetic: moments, then cg.
+
+Run it: `python -m benchmarks.speed.compare_batched_cg`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from baselines.krylov import ConjugateGradient
+from memformer.problem import Problem
+
+TASKS, N, D, STEPS = 1000, 20, 5, 4
+ROUNDS, BATCHED_RUNS = 9, 20
+
+
+def loop_over_tasks(X: Tensor, y: Tensor, num_steps: int) -> Tensor:
+    """Textbook cg on one task after the other, keeping the iterates and stopping at the same tolerance.
+
+    Returns:
+        `(num_steps + 1, B, d)`, as the library's trace.
+    """
+    traces = []
+    rtol = 8 * torch.finfo(X.dtype).eps
+    for i in range(X.shape[0]):
+        H = X[i].T @ X[i] / X.shape[1]
+        b = X[i].T @ y[i] / X.shape[1]
+        w = torch.zeros_like(b)
+        g = -b
+        p = -g
+        gg = g @ g
+        tolerance = rtol * torch.linalg.vector_norm(g)
+        iterates = [w]
+        for _ in range(num_steps):
+            if torch.linalg.vector_norm(g) <= tolerance:
+                iterates.append(w)
+                continue
+            Hp = H @ p
+            alpha = gg / (p @ Hp)
+            w = w + alpha * p
+            g = g + alpha * Hp
+            following = g @ g
+            p = following / gg * p - g
+            gg = following
+            iterates.append(w)
+        traces.append(torch.stack(iterates))
+    return torch.stack(traces, 1)
+
+
+def batched(X: Tensor, y: Tensor, x_query: Tensor, num_steps: int) -> Tensor:
+    """The same by the library; a new problem each time, so that its moments are computed anew."""
+    weights = ConjugateGradient().solve(Problem(X, y, x_query), num_steps).weights
+    assert weights is not None
+    return weights
+
+
+def seconds(run: Callable[[], Tensor], runs: int = 1) -> float:
+    """Mean wall-clock time of one of `runs` runs."""
+    start = time.perf_counter()
+    for _ in range(runs):
+        run()
+    return (time.perf_counter() - start) / runs
+
+
+def main() -> None:
+    """Measure both in turn and print medians and their ratio."""
+    generator = torch.Generator().manual_seed(0)
+    print(f"cg, {TASKS} tasks, N={N}, d={D}, {STEPS} steps, moments included, {torch.get_num_threads()} threads")
+    for dtype in (torch.float64, torch.float32):
+        X = torch.randn(TASKS, N, D, generator=generator, dtype=torch.float64).to(dtype)
+        y = torch.randn(TASKS, N, generator=generator, dtype=torch.float64).to(dtype)
+        x_query = X[:, :1]
+        one, other = loop_over_tasks(X, y, STEPS), batched(X, y, x_query, STEPS)
+        difference = float((one - other).abs().max() / one.abs().max())
+        loops, batches = [], []
+        for _ in range(ROUNDS):
+            loops.append(seconds(lambda: loop_over_tasks(X, y, STEPS)))  # noqa: B023 -- run at once
+            batches.append(seconds(lambda: batched(X, y, x_query, STEPS), BATCHED_RUNS))  # noqa: B023
+        loop, batch = statistics.median(loops), statistics.median(batches)
+        print(
+            f"{dtype}: loop {loop * 1e3:.1f} ms, batched {batch * 1e3:.3f} ms, ratio {loop / batch:.0f} "
+            f"(largest relative difference {difference:.1e})"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,329 @@
+"""The bounds of the classical methods on diagonal quadratics, and identities between methods."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from baselines.accelerated import Chebyshev, HeavyBall, Nesterov, fista_t
+from baselines.averaging import MarchenkoPastur
+from baselines.direct import OLS, Bayes, Ridge, least_squares, posterior_mean
+from baselines.gradient import BarzilaiBorwein, GradientDescent, SteepestDescent
+from baselines.krylov import CGLS, ConjugateGradient, PreconditionedCG
+from baselines.newton import NewtonSchulz
+from baselines.scipy_solvers import ScipyKrylov, ScipyMinimize, ScipyRestarted
+from benchmarks.tasks.gaussian import Isotropic
+from memformer.problem import Prior, Problem
+from memformer.solver import Outcome
+from tests.baselines.helpers import quadratic, scored, training, true_weights, weights_of
+
+K = 12
+MU, L = 0.1, 2.0
+KAPPA = L / MU
+SLACK = 1 + 1e-9
+
+
+def one_eigenvalue_each() -> Problem:
+    """Each task starts with error 1 along one eigenvalue of [mu, L], so the trace shows |P_k(lambda)| itself.
+
+    A second coordinate holds the other end of the spectrum for `mu` and `L` with no error along it.
+    """
+    inner = torch.linspace(MU, L, 41, dtype=torch.float64)
+    eigenvalues = torch.stack([torch.full_like(inner, MU), torch.full_like(inner, L), inner], -1)
+    return quadratic(eigenvalues, torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand(41, -1))
+
+
+def spread() -> Problem:
+    """Tasks with the whole spectrum excited."""
+    generator = torch.Generator().manual_seed(0)
+    inner = MU + (L - MU) * torch.rand(60, 4, generator=generator, dtype=torch.float64)
+    ends = torch.tensor([MU, L], dtype=torch.float64).expand(60, -1)
+    w_star = torch.randn(60, 6, generator=generator, dtype=torch.float64)
+    # A third of the tasks are the worst case of steepest descent: error only at the two ends, in proportion 1/lambda.
+    w_star[:20] = torch.tensor([1 / MU, 1 / L, 0, 0, 0, 0], dtype=torch.float64)
+    return quadratic(torch.cat([ends, inner], -1), w_star)
+
+
+def polynomial(solver) -> torch.Tensor:
+    """`max |P_k(lambda)|` over the grid, for k = 0 ... K."""
+    problem = one_eigenvalue_each()
+    return (weights_of(solver, problem, K) - true_weights(problem))[..., 2].abs().amax(1)
+
+
+def excess(solver, problem: Problem) -> torch.Tensor:
+    """`f(w_k) - f*`, `(K + 1, B)`."""
+    error = weights_of(solver, problem, K) - true_weights(problem)
+    return torch.einsum("kbi,bij,kbj->kb", error, problem.moments.H, error) / 2
+
+
+@pytest.mark.parametrize(
+    ("solver", "bound"),
+    [
+        (GradientDescent(), lambda k: ((KAPPA - 1) / (KAPPA + 1)) ** k),
+        (GradientDescent("L"), lambda k: (1 - 1 / KAPPA) ** k),
+        (Chebyshev(), lambda k: 1 / math.cosh(k * math.acosh((L + MU) / (L - MU)))),
+    ],
+    ids=["gradient_descent", "gradient_descent_l", "chebyshev"],
+)
+def test_worst_case_equals_its_formula(solver, bound):
+    worst = polynomial(solver)
+    for k in range(K + 1):
+        assert worst[k].item() == pytest.approx(bound(k), rel=1e-9)
+
+
+def test_heavy_ball_stays_below_its_bound_and_nearly_attains_it():
+    rho = (math.sqrt(KAPPA) - 1) / (math.sqrt(KAPPA) + 1)
+    worst = polynomial(HeavyBall())
+    for k in range(K + 1):
+        bound = rho**k * (1 + k * (1 - rho**2) / (1 + rho**2))
+        assert 0.99 * bound <= worst[k] <= bound * SLACK
+
+
+def test_heavy_ball_starts_with_a_gradient_step():
+    first = weights_of(HeavyBall(), spread(), 1)[1]
+    torch.testing.assert_close(first, weights_of(GradientDescent(), spread(), 1)[1], rtol=1e-12, atol=0)
+
+
+def test_steepest_descent_rate_and_that_it_is_attained():
+    rate = ((KAPPA - 1) / (KAPPA + 1)) ** 2
+    values = excess(SteepestDescent(), spread())
+    for k in range(K + 1):
+        assert (values[k] <= rate**k * values[0] * SLACK).all()
+    assert values[K, 0] == pytest.approx(float(rate**K * values[0, 0]), rel=1e-6)
+
+
+def test_nesterov_strongly_convex_bound():
+    problem = spread()
+    values = excess(Nesterov(), problem)
+    assert problem.w_star is not None
+    start = values[0] + MU / 2 * problem.w_star.square().sum(-1)
+    for k in range(K + 1):
+        assert (values[k] <= (1 - math.sqrt(1 / KAPPA)) ** k * start * SLACK).all()
+
+
+def test_nesterov_quadratic_spectral_radius():
+    problem = one_eigenvalue_each()
+    error = (weights_of(Nesterov("quadratic"), problem, 120) - true_weights(problem))[..., 2].abs().amax(1)
+    radius = 1 - 2 / math.sqrt(3 * KAPPA + 1)
+    # A double root makes the error k * radius^k, so the rate is approached like 1/k.
+    rate = float((error[120] / error[60]) ** (1 / 60))
+    assert radius <= rate <= radius * (1 + 2 / 60)
+
+
+def test_fista_bound():
+    problem = spread()
+    values = excess(Nesterov("convex"), problem)
+    assert problem.w_star is not None
+    radius = problem.w_star.square().sum(-1)
+    for k in range(1, K + 1):
+        assert (values[k] <= L * radius / (2 * fista_t(k) ** 2) * SLACK).all()
+
+
+def test_cg_bound_and_finite_termination():
+    problem = spread()
+    s = (math.sqrt(KAPPA) - 1) / (math.sqrt(KAPPA) + 1)
+    values = excess(ConjugateGradient(), problem)
+    for k in range(1, 6):
+        assert (values[k].sqrt() <= 2 / (s**k + s**-k) * values[0].sqrt() * SLACK).all()
+    assert (values[6] < 1e-24 * values[0]).all()
+
+
+def test_newton_schulz_squares_its_residual():
+    problem = scored(Isotropic(d=4, N=12), 20)
+    H = problem.moments.H
+    state = NewtonSchulz().init(problem)
+    unit = torch.eye(4, dtype=H.dtype)
+    for k in range(6):
+        residual = unit - H @ state.inverse
+        state, _ = NewtonSchulz().step(problem, state, k)
+        torch.testing.assert_close(unit - H @ state.inverse, residual @ residual, rtol=0, atol=1e-10)
+
+
+def test_marchenko_pastur_is_near_the_floor_in_high_dimension():
+    # r = 1/4, so the asymptotic error sequence is known: compare with the best polynomial found by cg on one task.
+    problem = scored(Isotropic(d=400, N=1600), 1)
+    errors = [(weights_of(solver, problem, 4) - true_weights(problem)).square().sum(-1) for solver in _average_and_cg()]
+    assert (errors[0][1:] < 1.1 * errors[1][1:]).all()
+
+
+def _average_and_cg():
+    return MarchenkoPastur(), ConjugateGradient()
+
+
+def test_marchenko_pastur_rises_after_three_steps_in_low_dimension():
+    problem = scored(Isotropic(), 20_000)
+    loss = (weights_of(MarchenkoPastur(), problem, 5) - true_weights(problem)).square().sum(-1).mean(-1)
+    assert loss[1] > loss[2] > loss[3]
+    assert loss[5] > loss[4] > loss[3]
+
+
+GIVEN = scored(Isotropic(d=5, N=12, noise_std=0.3), 8)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (ConjugateGradient(), CGLS()),
+        (ConjugateGradient(), ScipyKrylov("cg")),
+        (ConjugateGradient(), PreconditionedCG({"preconditioner": torch.eye(5, dtype=torch.float64)})),
+    ],
+    ids=["cgls", "scipy_cg", "pcg_identity"],
+)
+def test_these_take_the_same_steps(one, other):
+    torch.testing.assert_close(weights_of(one, GIVEN, 5), weights_of(other, GIVEN, 5), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (CGLS(), ScipyRestarted("lsqr")),
+        (ScipyKrylov("minres"), ScipyRestarted("lsmr")),
+        (ScipyKrylov("minres"), ScipyRestarted("gmres")),
+    ],
+    ids=["cgls=lsqr", "minres=lsmr", "minres=gmres"],
+)
+def test_these_arrive_at_the_same_point(one, other, steps):
+    ours, theirs = weights_of(one, GIVEN, steps)[-1], weights_of(other, GIVEN, steps)[-1]
+    torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+
+
+def test_barzilai_borwein_takes_the_cauchy_step_of_the_iterate_before():
+    H, b = GIVEN.moments
+    w = weights_of(BarzilaiBorwein(), GIVEN, 4)
+    g = torch.einsum("bij,kbj->kbi", H, w) - b
+    cauchy = g.square().sum(-1) / torch.einsum("kbi,bij,kbj->kb", g, H, g)
+    for k in range(1, 4):
+        taken = (w[k] - w[k + 1]) / g[k]
+        torch.testing.assert_close(taken, cauchy[k - 1][:, None].expand_as(taken), rtol=1e-6, atol=0)
+
+
+def test_preconditioning_is_cg_in_other_coordinates():
+    generator = torch.Generator().manual_seed(3)
+    root = torch.randn(5, 5, generator=generator, dtype=torch.float64)
+    C = root @ root.T
+    turned = Problem(GIVEN.X @ root, GIVEN.y, GIVEN.x_query)
+    through = weights_of(ConjugateGradient(), turned, 4) @ root.T
+    torch.testing.assert_close(
+        weights_of(PreconditionedCG({"preconditioner": C}), GIVEN, 4), through, rtol=1e-7, atol=1e-9
+    )
+
+
+def test_cg_breaks_down_where_its_curvature_underflows():
+    tiny = Problem(
+        torch.full((2, 1, 1), 1e-150, dtype=torch.float64), torch.ones(2, 1).double(), torch.ones(2, 1, 1).double()
+    )
+    trace = ConjugateGradient().solve(tiny, 3)
+    assert (trace.outcome == Outcome.BREAKDOWN).all()
+    assert trace.weights is not None
+    assert not trace.weights.any()
+
+
+def test_ols_is_accurate_where_the_normal_equations_are_not():
+    generator = torch.Generator().manual_seed(0)
+    scales = torch.tensor([1.0, 1e-3, 1e-7], dtype=torch.float64)
+    X = torch.randn(4, 10, 3, generator=generator, dtype=torch.float64) * scales
+    w_star = torch.ones(4, 3, dtype=torch.float64)
+    solved = weights_of(OLS(), Problem(X, (X @ w_star[..., None])[..., 0], X[:, :1]), 1)[-1]
+    torch.testing.assert_close(solved, w_star, rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (2, 5), (4, 4)])
+def test_least_squares_has_least_norm_also_for_deficient_tasks(shape):
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(5, *shape, generator=generator, dtype=torch.float64)
+    X[1, :, 0] = X[1, :, 1]
+    X[2] = 0
+    X[3, 0] = X[3, 1]
+    y = torch.randn(5, shape[0], generator=generator, dtype=torch.float64)
+    expected = (torch.linalg.pinv(X) @ y[..., None])[..., 0]
+    torch.testing.assert_close(least_squares(X, y), expected, rtol=1e-8, atol=1e-10)
+
+
+def test_ridge_is_the_posterior_mean_of_the_isotropic_law():
+    law = Isotropic(d=4, N=6, noise_std=0.7)
+    given = scored(law, 5)
+    gram = given.X.mT @ given.X + 0.49 * torch.eye(4, dtype=torch.float64)
+    expected = torch.linalg.solve(gram, given.X.mT @ given.y[..., None])[..., 0]
+    for solver in (Ridge(), Bayes()):
+        fitted = solver.fit(training(law), [1])
+        torch.testing.assert_close(weights_of(fitted, given, 1)[-1], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_bayes_without_noise_and_with_few_examples_conditions_the_gaussian():
+    law = Isotropic(d=5, N=2)
+    given = scored(law, 4)
+    expected = (torch.linalg.pinv(given.X) @ given.y[..., None])[..., 0]
+    torch.testing.assert_close(weights_of(Bayes().fit(training(law), [1]), given, 1)[-1], expected)
+
+
+@pytest.mark.parametrize("noise_var", [0.0, 0.3])
+def test_bayes_mixture_agrees_with_importance_sampling_in_closed_form(noise_var):
+    # d = 2, N = 1: the posterior mean computed from joint Gaussians of (w, y), component by component.
+    X = torch.tensor([[[0.8, -0.5]]], dtype=torch.float64)
+    y = torch.tensor([[0.9]], dtype=torch.float64)
+    mean = torch.tensor([[1.0, 0.5], [-1.0, 2.0]], dtype=torch.float64)
+    covariance = torch.tensor([[[1.0, 0.3], [0.3, 0.5]], [[0.2, 0.0], [0.0, 2.0]]], dtype=torch.float64)
+    prior = Prior(mean, covariance, torch.tensor([0.3, 0.7], dtype=torch.float64).log())
+    x = X[0, 0]
+    weights, means = [], []
+    for c in range(2):
+        variance = x @ covariance[c] @ x + noise_var
+        gap = y[0, 0] - x @ mean[c]
+        means.append(mean[c] + covariance[c] @ x * gap / variance)
+        weights.append([0.3, 0.7][c] * torch.exp(-(gap**2) / variance / 2) / variance.sqrt())
+    expected = sum(w * m for w, m in zip(weights, means, strict=True)) / sum(weights)
+    torch.testing.assert_close(posterior_mean(X, y, prior, noise_var)[0], expected)
+
+
+def test_bayes_refuses_a_law_without_a_prior():
+    class Silent:
+        d, N, noise_var = 3, 2, 0.0
+
+        def sample(self, batch):
+            return scored(Isotropic(d=3, N=2), batch)
+
+        def prior(self, X):
+            return None
+
+    with pytest.raises(ValueError, match="prior"):
+        Bayes().fit(Silent(), [1])  # type: ignore[arg-type]
+
+
+def test_a_task_on_which_scipy_raises_is_a_breakdown(monkeypatch):
+    import scipy.optimize
+
+    real = scipy.optimize.minimize
+    calls = []
+
+    def sometimes(fun, x0, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            options["callback"](x0 + 1)
+            raise FloatingPointError("no")
+        return real(fun, x0, **options)
+
+    monkeypatch.setattr(scipy.optimize, "minimize", sometimes)
+    trace = ScipyMinimize("CG").solve(GIVEN.first(3), 3)
+    assert trace.outcome.tolist() == [Outcome.MAX_STEPS, Outcome.BREAKDOWN, Outcome.MAX_STEPS]
+    assert trace.weights is not None
+    assert trace.weights[-1, 1].tolist() == [1.0] * 5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: GradientDescent(eta=-1.0),
+        lambda: GradientDescent("2/L"),  # type: ignore[arg-type]
+        lambda: HeavyBall(eta=0.1),
+        lambda: HeavyBall(eta=0.1, beta=1.0),
+        lambda: Nesterov("fast"),  # type: ignore[arg-type]
+        lambda: BarzilaiBorwein("middle"),  # type: ignore[arg-type]
+        lambda: ScipyKrylov("bicg"),  # type: ignore[arg-type]
+    ],
+)
+def test_wrong_hyper_parameters_are_refused_in_one_sentence(wrong):
+    with pytest.raises(ValueError, match=r"^[^\n]*(must|give)[^\n]*$"):
+        wrong()

@@ -1,0 +1,208 @@
+"""Truth lines, and what no method with fixed coefficients may beat."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from baselines.lfom import Lfom
+from baselines.lfom_optimal import LfomOptimal
+from baselines.objective import excess_loss
+from baselines.truth_lines import krylov_oracle, lfom_floor, one_layer_floor
+from baselines.tuning import Tuned
+from benchmarks.tasks.gaussian import Isotropic
+from benchmarks.tasks.law import Purpose
+from memformer.problem import Problem
+from tests.baselines.helpers import scored, training, true_weights, weights_of
+
+LAW = Isotropic()
+FLOOR = (0.143, -1.019, -2.014, -2.90)
+CG = (-0.09, -1.78, -3.76, -6.37)
+ORACLE = (-0.18, -1.96, -4.00, -6.64)
+TOLERANCE = (0.01, 0.015, 0.03, 0.07)
+"""methods.md section 5; the losses are heavy-tailed, so later steps are known less well."""
+
+
+@pytest.fixture(scope="module")
+def fresh() -> Problem:
+    return scored(LAW, 60_000)
+
+
+@pytest.fixture(scope="module")
+def optimal() -> LfomOptimal:
+    return LfomOptimal().fit(training(LAW), [4])
+
+
+def log_losses(solver, problem: Problem, steps: int) -> list[float]:
+    return excess_loss(problem, weights_of(solver, problem, steps)).mean(-1).log().tolist()[1:]
+
+
+def test_lfom_optimal_has_the_known_values(optimal, fresh):
+    for found, known, tolerance in zip(log_losses(optimal, fresh, 4), FLOOR, TOLERANCE, strict=True):
+        assert found == pytest.approx(known, abs=2 * tolerance)
+
+
+def test_the_floor_has_the_known_values_and_says_how_sure_it_is():
+    estimate = lfom_floor(LAW.stream(0, Purpose.TRUTH), 4, num_tasks=60_000)
+    for k in range(1, 5):
+        relative_error = float(estimate.standard_error[k] / estimate.loss[k])
+        assert relative_error < TOLERANCE[k - 1]
+        assert estimate.loss[k].log().item() == pytest.approx(FLOOR[k - 1], abs=4 * relative_error)
+
+
+def test_a_law_that_preconditioning_makes_isotropic_has_the_isotropic_floor():
+    # The same tasks in coordinates stretched by `scale`, w_star by its inverse: C = Sigma^-1 undoes it exactly.
+    class Stretched:
+        d, N, noise_var = 5, 20, 0.0
+        scale = torch.tensor([1.0, 1.0, 0.5, 0.25, 1.0], dtype=torch.float64)
+        second_moment = torch.diag(scale**2)
+
+        def __init__(self):
+            self.stream = LAW.stream(0, Purpose.TRUTH)
+
+        def sample(self, batch):
+            p = self.stream.sample(batch)
+            assert p.w_star is not None
+            return Problem(
+                p.X * self.scale, p.y, p.x_query * self.scale, p.y_query, p.w_star / self.scale, self.second_moment
+            )
+
+        def prior(self, X):
+            return None
+
+    stretched = lfom_floor(Stretched(), 4, num_tasks=20_000, preconditioned=True)
+    plain = lfom_floor(LAW.stream(0, Purpose.TRUTH), 4, num_tasks=20_000)
+    torch.testing.assert_close(stretched.loss, plain.loss, rtol=1e-8, atol=0)
+    scalar = lfom_floor(Stretched(), 4, num_tasks=20_000).loss[1:].log().tolist()
+    assert scalar == pytest.approx([0.810, 0.443, 0.151, -0.136], abs=0.06)
+
+
+def test_nested_coefficients_equal_the_normal_equations(optimal, fresh):
+    # The monomial least-squares problem of methods.md section 5 is still well conditioned at k = 3.
+    fit = training(LAW).sample(4096)
+    fitted = LfomOptimal(num_tasks=4096).fit(training(LAW), [3])
+    H, b = fit.moments
+    V = [b]
+    for _ in range(2):
+        V.append((H @ V[-1][..., None])[..., 0])
+    V = torch.stack(V, -1)
+    c = torch.linalg.solve((V.mT @ V).mean(0), (V.mT @ true_weights(fit)[..., None]).mean(0))
+    torch.testing.assert_close(weights_of(fitted, fit, 3)[-1], (V @ c)[..., 0], rtol=1e-8, atol=1e-9)
+
+
+def test_fifty_steps_are_stable():
+    law = Isotropic(d=5, N=40)
+    loss = log_losses(LfomOptimal(num_tasks=20_000).fit(training(law), [50]), training(law).sample(20_000), 50)
+    assert all(later <= earlier + 1e-9 for earlier, later in itertools.pairwise(loss))
+    assert loss[-1] < -15
+
+
+def test_an_exhausted_krylov_space_stops_gracefully():
+    given = scored(LAW, 1)
+
+    class OneTask:
+        d, N, noise_var, second_moment = 5, 20, 0.0, torch.eye(5, dtype=torch.float64)
+
+        def sample(self, batch):
+            return given
+
+        def prior(self, X):
+            return None
+
+    fitted = LfomOptimal(num_tasks=1).fit(OneTask(), [9])
+    loss = excess_loss(given, weights_of(fitted, given, 9))[:, 0]
+    assert loss[5] < 1e-20
+    assert (loss[5:] < 1e-20).all()
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [Tuned("gradient_descent"), Tuned("heavy_ball"), Tuned("nesterov"), Lfom(iterations=150)],
+    ids=["gradient_descent", "heavy_ball", "nesterov", "lfom"],
+)
+def test_no_fixed_coefficients_beat_the_floor(solver, optimal, fresh):
+    best = excess_loss(fresh, weights_of(optimal, fresh, 4))
+    fitted = solver.fit(training(LAW, seed=2), [1, 2, 3, 4])
+    for k in range(1, 5):
+        # Paired over tasks, so that heavy tails cancel.
+        gap = excess_loss(fresh, weights_of(fitted, fresh, k)[-1]) - best[k]
+        assert gap.mean() > -4 * gap.std() / fresh.B**0.5
+        if solver.__class__ is Lfom:
+            assert gap.mean() < 0.25 * best[k].mean()
+
+
+@pytest.mark.parametrize(
+    ("method", "known"),
+    [("heavy_ball", (0.141, -1.014, -2.013, -2.928)), ("nesterov", (0.141, -1.014, -1.871, -2.574))],
+)
+def test_tuned_constants_reach_the_known_values(method, known, fresh):
+    fitted = Tuned(method).fit(training(LAW), [1, 2, 4])
+    for k in (1, 2, 4):
+        found = excess_loss(fresh, weights_of(fitted, fresh, k)[-1]).mean().log().item()
+        assert found == pytest.approx(known[k - 1], abs=0.06)
+
+
+def test_lfom_learns_what_a_diagonal_can_and_a_scalar_cannot():
+    class Stretched:
+        d, N, noise_var = 3, 12, 0.0
+        scale = torch.tensor([1.0, 0.5, 0.2], dtype=torch.float64)
+        second_moment = torch.diag(scale**2)
+
+        def __init__(self):
+            self.stream = training(Isotropic(d=3, N=12))
+
+        def sample(self, batch):
+            p = self.stream.sample(batch)
+            assert p.w_star is not None
+            return Problem(p.X * self.scale, p.y, p.x_query, None, p.w_star / self.scale, self.second_moment)
+
+        def prior(self, X):
+            return None
+
+    test = Stretched().sample(4000)
+    loss = {
+        gamma: excess_loss(test, weights_of(Lfom(gamma, iterations=200).fit(Stretched(), [2]), test, 2)[-1]).mean()
+        for gamma in ("scalar", "diagonal")
+    }
+    assert loss["diagonal"] < 0.5 * loss["scalar"]
+
+
+def test_lfom_learns_many_sources_at_once_as_well_as_one():
+    laws = [Isotropic(d=3, N=12), Isotropic(d=3, N=12, noise_std=0.5)]
+    solver = Lfom(iterations=60, batch=64)
+    together = solver.fit_many([training(law) for law in laws], [1, 3], [0, 0])
+    for law, one in zip(laws, together, strict=True):
+        alone = solver.fit(training(law), [1, 3])
+        assert isinstance(one, Lfom)
+        assert isinstance(alone, Lfom)
+        assert one.parameters is not None
+        assert alone.parameters is not None
+        torch.testing.assert_close(one.parameters["gamma"], alone.parameters["gamma"], rtol=1e-6, atol=1e-8)
+
+
+def test_the_oracle_has_the_known_values_and_bounds_cg(fresh):
+    few = fresh.first(20_000)
+    oracle = krylov_oracle(few, 5)
+    for k in range(1, 5):
+        assert oracle[k].mean().log().item() == pytest.approx(ORACLE[k - 1], abs=0.15)
+    assert oracle[5].max() < 1e-12
+
+
+@pytest.mark.parametrize("name", ["cg", "steepest_descent", "chebyshev", "lfom_optimal"])
+def test_no_first_order_method_beats_the_oracle_on_any_task(name, optimal, fresh):
+    import benchmarks.solvers  # noqa: F401
+    from benchmarks.registry import SOLVERS
+
+    few = fresh.first(3000)
+    solver = optimal if name == "lfom_optimal" else SOLVERS.create(name)
+    assert (excess_loss(few, weights_of(solver, few, 4)) >= krylov_oracle(few, 4) * (1 - 1e-6) - 1e-14).all()
+
+
+def test_one_layer_closed_form(optimal, fresh):
+    assert excess_loss(fresh, weights_of(optimal, fresh, 1)[1]).mean().item() == pytest.approx(
+        one_layer_floor(20, 5), rel=0.03
+    )
+    with pytest.raises(ValueError, match="1 or more"):
+        one_layer_floor(0, 5)

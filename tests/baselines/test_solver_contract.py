@@ -1,0 +1,211 @@
+"""What every registered solver promises; a new solver joins by its line in benchmarks/solvers.py."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+import benchmarks.solvers  # noqa: F401 -- fills the registry
+from benchmarks.registry import SOLVERS
+from benchmarks.tasks.gaussian import Isotropic
+from memformer.problem import Problem
+from memformer.solver import Needs, Outcome, Solver
+from tests.baselines.helpers import scored, training, weights_of
+
+STEPS = (1, 2, 3)
+LAW = Isotropic(d=3, N=8, noise_std=0.1)
+WIDE = Isotropic(d=4, N=2)
+NAMES = [name for name in SOLVERS if str(SOLVERS[name].target).startswith("baselines.")]
+
+SMALL: dict[str, dict[str, Any]] = {
+    "lfom": {"iterations": 25, "batch": 64},
+    "lfom_diagonal": {"iterations": 25, "batch": 64},
+    "lfom_optimal": {"num_tasks": 2000},
+    "lfom_optimal_preconditioned": {"num_tasks": 2000},
+    "gradient_descent_tuned": {"num_tasks": 300},
+    "heavy_ball_tuned": {"num_tasks": 300},
+    "nesterov_tuned": {"num_tasks": 300},
+}
+"""Budgets that suffice here: the contract asks nothing of quality."""
+
+SINGULAR_BREAKS = {"scipy_solve": "a Cholesky factorisation of a singular H does not exist"}
+"""Solvers that may break down on every task when N < d, and why."""
+
+SCIPY_MINIMIZE_GIVES_UP = {
+    "scipy_minimize_newton_cg": "its line search fails at the level of rounding, which is a breakdown of that task",
+    "scipy_minimize_cg": "its line search fails at the level of rounding, which is a breakdown of that task",
+    "scipy_minimize_bfgs": "its line search fails at the level of rounding, which is a breakdown of that task",
+    "scipy_minimize_lbfgsb": "its line search fails at the level of rounding, which is a breakdown of that task",
+}
+"""Solvers whose iterates in float32 and float64 may part, and why."""
+
+
+@cache
+def fitted(name: str, law: Isotropic = LAW) -> Solver:
+    return SOLVERS.create(name, **SMALL.get(name, {})).fit(training(law), STEPS, seed=0)
+
+
+@cache
+def problem() -> Problem:
+    return scored(LAW, 6)
+
+
+def same(left: torch.Tensor | None, right: torch.Tensor | None) -> bool:
+    assert left is not None
+    assert right is not None
+    return torch.equal(left.nan_to_num(nan=12345.0), right.nan_to_num(nan=12345.0))
+
+
+every_solver = pytest.mark.parametrize("name", NAMES)
+
+
+@every_solver
+def test_is_a_frozen_dataclass_that_says_what_it_needs(name):
+    solver = fitted(name)
+    assert dataclasses.is_dataclass(solver)
+    assert isinstance(solver.needs, Needs)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        solver.needs = Needs.NOTHING  # type: ignore[misc]
+    assert SOLVERS[name].summary
+
+
+@every_solver
+def test_a_batch_is_a_loop_of_singles(name):
+    trace = fitted(name).solve(problem(), 3)
+    for i in range(problem().B):
+        single = fitted(name).solve(problem().select(slice(i, i + 1)), 3)
+        assert trace.weights is not None
+        assert single.weights is not None
+        torch.testing.assert_close(trace.weights[:, i], single.weights[:, 0], rtol=1e-9, atol=1e-11)
+        assert trace.outcome[i] == single.outcome[0]
+        assert trace.finished[i] == single.finished[0]
+
+
+@every_solver
+def test_the_same_call_gives_the_same_bits(name):
+    assert same(weights_of(fitted(name), problem(), 3), weights_of(fitted(name), problem(), 3))
+    again = SOLVERS.create(name, **SMALL.get(name, {})).fit(training(LAW), STEPS, seed=0)
+    assert same(weights_of(fitted(name), problem(), 3), weights_of(again, problem(), 3))
+
+
+@every_solver
+def test_single_precision_is_kept_and_close(name):
+    single = weights_of(fitted(name), problem().to(torch.float32), 3)
+    assert single.dtype == torch.float32
+    assert single.isfinite().all()
+    if name not in SCIPY_MINIMIZE_GIVES_UP:
+        torch.testing.assert_close(single.double(), weights_of(fitted(name), problem(), 3), rtol=2e-3, atol=2e-3)
+
+
+@every_solver
+def test_the_problem_is_not_modified(name):
+    given = dataclasses.replace(problem())
+    before = [tensor.clone() for tensor in (given.X, given.y, given.x_query, *given.moments)]
+    fitted(name).solve(given, 3)
+    after = (given.X, given.y, given.x_query, *given.moments)
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+@every_solver
+def test_it_needs_no_hidden_labels(name):
+    assert same(weights_of(fitted(name), problem().blinded(), 3), weights_of(fitted(name), problem(), 3))
+
+
+@every_solver
+def test_zero_labels_are_solved_at_the_start(name):
+    blank = dataclasses.replace(problem(), y=torch.zeros_like(problem().y))
+    trace = fitted(name).solve(blank, 3)
+    assert trace.weights is not None
+    assert not trace.weights.any()
+    assert (trace.outcome == Outcome.CONVERGED).all()
+    direct = name in ("ols", "ridge", "bayes")
+    assert (trace.finished == (1 if direct else 0)).all()
+
+
+@every_solver
+def test_a_solved_task_leaves_the_others_alone(name):
+    y = problem().y.clone()
+    y[2] = 0
+    others = [0, 1, 3, 4, 5]
+    mixed = weights_of(fitted(name), dataclasses.replace(problem(), y=y), 3)
+    assert same(mixed[:, others], weights_of(fitted(name), problem(), 3)[:, others])
+    assert not mixed[:, 2].any()
+
+
+@every_solver
+@pytest.mark.parametrize("poison", ["X", "y"])
+def test_a_nonfinite_task_is_marked_and_leaves_the_others_alone(name, poison):
+    tensor = getattr(problem(), poison).clone()
+    tensor[2, 1] = torch.nan if poison == "X" else torch.inf
+    trace = fitted(name).solve(dataclasses.replace(problem(), **{poison: tensor}), 3)
+    clean = fitted(name).solve(problem(), 3)
+    others = [0, 1, 3, 4, 5]
+    assert trace.weights is not None
+    assert clean.weights is not None
+    assert same(trace.weights[:, others], clean.weights[:, others])
+    assert torch.equal(trace.outcome[others], clean.outcome[others])
+    assert trace.outcome[2] == Outcome.NONFINITE
+    assert trace.weights[-1, 2].isnan().all()
+
+
+@every_solver
+def test_fewer_examples_than_dimensions(name):
+    given = scored(WIDE, 6)
+    trace = fitted(name, WIDE).solve(given, 3)
+    assert trace.weights is not None
+    if name in SINGULAR_BREAKS:
+        assert (trace.outcome == Outcome.BREAKDOWN).any()
+    else:
+        assert (trace.outcome < Outcome.DIVERGED).all() or name in SCIPY_MINIMIZE_GIVES_UP
+        before = (given.y**2).mean()
+        after = ((given.X @ trace.weights[-1][..., None])[..., 0] - given.y).square().mean()
+        assert after < before
+    assert trace.weights.isfinite().all()
+
+
+@every_solver
+def test_no_steps_is_the_start(name):
+    trace = fitted(name).solve(problem(), 0)
+    assert trace.weights is not None
+    assert trace.weights.shape == (1, 6, 3)
+    assert not trace.weights.any()
+    assert not trace.finished.any()
+
+
+@every_solver
+def test_one_run_tells_all_shorter_ones_if_it_says_so(name):
+    solver = fitted(name)
+    whole = solver.solve(problem(), 3)
+    for steps in (1, 2):
+        part = solver.solve(problem(), steps)
+        assert whole.weights is not None
+        assert part.weights is not None
+        agrees = torch.allclose(whole.weights[: steps + 1], part.weights, rtol=1e-12, atol=1e-14)
+        assert agrees or not solver.anytime
+        if solver.anytime:
+            assert torch.equal(whole.outcome_at(steps), part.outcome)
+
+
+@every_solver
+@pytest.mark.parametrize("steps", [-1, 1.5, True])
+def test_a_wrong_number_of_steps_is_refused(name, steps):
+    with pytest.raises(ValueError, match="step"):
+        fitted(name).solve(problem(), steps)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if SOLVERS[name].load().trains])
+def test_what_must_be_fitted_says_so(name):
+    with pytest.raises(ValueError, match="call fit first"):
+        SOLVERS.create(name).solve(problem(), 1)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if SOLVERS[name].load().trains and name != "bayes"])
+def test_what_was_fitted_can_be_put_back(name):
+    solver = fitted(name)
+    parameters = {key: value.clone() for key, value in getattr(solver, "parameters").items()}  # noqa: B009
+    restored = SOLVERS.create(name, parameters=parameters)
+    assert same(weights_of(restored, problem(), 3), weights_of(solver, problem(), 3))
