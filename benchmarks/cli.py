@@ -92,6 +92,8 @@ def run(
             typer.echo("interrupted: nothing was written", err=True)
             raise typer.Exit(130) from None
     typer.echo(f"written to {finished.path}")
+    for alarm in finished.alarms:
+        typer.echo(f"alarm: {alarm}", err=True)
     for failure in finished.failures:
         typer.echo(f"failed: {failure}", err=True)
     if finished.failures:

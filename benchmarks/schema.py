@@ -9,6 +9,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 SCHEMA_VERSION = 1
 """Goes up when a column changes its name, type or meaning."""
 
+Protocol = Literal["held_out", "transductive", "context_adapted"]
+"""What a test loss means: `held_out`, fitted on training tasks, scored on fresh ones; `transductive`, fitted on the
+very batch that is scored, its query labels included (only to reproduce figures that did so); `context_adapted`,
+fitted on training tasks and adapted to the scored ones from their context alone."""
+
 Status = Literal["ok", "diverged", "breakdown", "nonfinite", "time_limit", "error"]
 """How a cell ended. Everything but `ok` comes with a reason and makes the run's exit status non-zero."""
 
@@ -53,7 +58,7 @@ class Identity(BaseModel):
     solver_params: str
     needs: Literal["nothing", "L", "mu, L", "law", "direct"]
     steps: int = Field(ge=0)
-    protocol: Literal["held_out"]
+    protocol: Protocol
     device: str
     dtype: Literal["float32", "float64"]
 
@@ -67,6 +72,12 @@ class ScoreRow(Identity):
             logarithms natural.
         num_tasks: tasks scored.
         mean, log_mean, log_low, log_high, median, trimmed_mean: see `benchmarks.statistics.Summary`.
+        q90, q99: upper quantiles over tasks.
+        reach: the class of methods the solver belongs to, whose best member is its floor.
+        gap_to_floor, gap_low, gap_high: log of the ratio of the mean loss to that of the floor on the same tasks,
+            and its paired 95 % interval; empty where no floor is known (or it is 0).
+        gap_to_bayes: the same for the Bayes estimate; empty where that has no loss.
+        alarm: what is suspicious about the number, in one sentence; empty if nothing is.
         converged, max_steps, diverged, breakdown, nonfinite: tasks that ended so (see `Outcome`).
         status, reason: `ok`, or what went wrong, in one sentence.
     """
@@ -80,6 +91,14 @@ class ScoreRow(Identity):
     log_high: Optional
     median: Optional
     trimmed_mean: Optional
+    q90: Optional
+    q99: Optional
+    reach: str
+    gap_to_floor: Optional
+    gap_low: Optional
+    gap_high: Optional
+    gap_to_bayes: Optional
+    alarm: Text
     converged: int = Field(ge=0)
     max_steps: int = Field(ge=0)
     diverged: int = Field(ge=0)

@@ -203,7 +203,7 @@ def _read_table(path: Path, model: type[BaseModel]) -> pd.DataFrame:
             raise UserError(f"{where}: {problem['msg']} (found {str(problem['input'])[:40]!r})") from None
     if "seed" in table:
         table["seed"] = table["seed"].astype("Int64")
-    return table.fillna(dict.fromkeys(("reason", "metric"), "")) if "metric" in table else table.fillna({"reason": ""})
+    return table.fillna({name: "" for name in ("reason", "metric", "alarm") if name in table})
 
 
 def _remove_unfinished(folder: Path) -> None:

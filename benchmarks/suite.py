@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from benchmarks.errors import UserError
+from benchmarks.schema import Protocol
 
 SUITE_SCHEMA = 1
 """Version of the suite format; a suite file states the version it was written for."""
@@ -80,12 +81,14 @@ class SolverEntry(_Strict):
         params: hyper-parameters that differ from the defaults.
         steps: numbers of steps, if not those of the suite.
         tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
+        protocol: what the test loss means (see `benchmarks.schema.Protocol`).
     """
 
     name: str
     params: dict[str, Any] = {}
     steps: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
     tasks: Count | None = None
+    protocol: Protocol = "held_out"
 
 
 class Suite(_Strict):

@@ -41,6 +41,27 @@ class Needs(enum.StrEnum):
         }[self]
 
 
+class Reach(enum.StrEnum):
+    """The class of methods a solver belongs to: the narrowest one whose best member is a floor for it."""
+
+    FIXED = "fixed coefficients"
+    FIXED_PRECONDITIONED = "fixed coefficients, preconditioned"
+    KRYLOV = "Krylov"
+    KRYLOV_PRECONDITIONED = "Krylov, preconditioned"
+    ANY = "any"
+
+    @property
+    def sentence(self) -> str:
+        """The class, for people."""
+        return {
+            Reach.FIXED: "k-step linear first-order methods with the same scalar coefficients for every task",
+            Reach.FIXED_PRECONDITIONED: "the same, in coordinates that the law may choose",
+            Reach.KRYLOV: "methods whose k-th iterate lies in span{b, H b, ..., H^(k-1) b}",
+            Reach.KRYLOV_PRECONDITIONED: "the same, preconditioned with the law's second moment",
+            Reach.ANY: "all estimates from the context",
+        }[self]
+
+
 class Outcome(enum.IntEnum):
     """How a task ended. `int8` codes in `Trace.outcome`."""
 
@@ -131,6 +152,7 @@ class Solver(ABC):
 
     Class attributes:
         needs: what it must be told (see `Needs`).
+        reach: the class of methods whose best member bounds its loss from below (see `Reach`).
         version: goes up when any number it computes can change.
         anytime: whether `solve(p, k).weights[j]` equals `solve(p, j).weights[j]`, so that one solve tells
             every smaller number of steps. False for a method whose parameters depend on the horizon.
@@ -139,6 +161,7 @@ class Solver(ABC):
     """
 
     needs: ClassVar[Needs]
+    reach: ClassVar[Reach] = Reach.ANY
     version: ClassVar[int] = 1
     anytime: ClassVar[bool] = True
     trains: ClassVar[bool] = False
@@ -159,6 +182,14 @@ class Solver(ABC):
     def fit_many(self, sources: Sequence[TaskSource], steps: Sequence[int], seeds: Sequence[int]) -> list[Solver]:
         """One fitted solver for each pair of source and seed; a solver that can trains them all at once."""
         return [self.fit(tasks, steps, seed) for tasks, seed in zip(sources, seeds, strict=True)]
+
+    def adapt(self, context: Problem) -> Solver:
+        """The solver adapted to the tasks of `context` from what is known of them there: no query label, no `w_star`.
+
+        Raises:
+            ValueError: if the solver has nothing that adapts.
+        """
+        raise ValueError(f"{type(self).__name__} has nothing that adapts to a task's context")
 
     @abstractmethod
     def solve(self, problem: Problem, num_steps: int) -> Trace:
@@ -205,13 +236,27 @@ class IterativeSolver(Solver):
         norm = torch.linalg.vector_norm(state.g, dim=-1)
         rtol = 8 * torch.finfo(problem.dtype).eps if self.rtol is None else self.rtol
         converged_at, diverged_at = rtol * norm, DIVERGENCE_FACTOR * norm
-        outcome = _classify(norm, converged_at, diverged_at, None)
-        finished = torch.zeros_like(outcome, dtype=torch.int64)
-        weights = [torch.where((outcome == int(Outcome.NONFINITE))[:, None], torch.nan, state.w)]
-        state = state._replace(w=weights[0])
-        for k in range(num_steps):
+        weights = [state.w]
+        taken = 0
+        # While no task has finished there is nothing to mask. Only a CPU may ask, since a GPU would be waited for.
+        on_cpu = problem.device.type == "cpu"
+        if on_cpu and _none_finished(norm, converged_at, diverged_at, None):
+            while taken < num_steps:
+                proposed, undefined = self.step(problem, state, taken)
+                norm = torch.linalg.vector_norm(proposed.g, dim=-1)
+                if not _none_finished(norm, converged_at, diverged_at, undefined):
+                    break
+                state, taken = proposed, taken + 1
+                weights.append(state.w)
+            outcome = torch.zeros_like(norm, dtype=torch.int8)
+        else:
+            outcome = _classify(norm, converged_at, diverged_at, None)
+            weights[0] = torch.where((outcome == int(Outcome.NONFINITE))[:, None], torch.nan, state.w)
+            state = state._replace(w=weights[0])
+        finished = torch.full_like(outcome, taken, dtype=torch.int64)
+        for k in range(taken, num_steps):
             active = outcome == int(Outcome.MAX_STEPS)
-            if (problem.device.type == "cpu" or k % _GPU_CHECK_INTERVAL == 0) and not bool(active.any()):
+            if (on_cpu or k % _GPU_CHECK_INTERVAL == 0) and not bool(active.any()):
                 weights.extend([state.w] * (num_steps - k))
                 break
             finished += active
@@ -229,6 +274,12 @@ def check_num_steps(num_steps: int) -> None:
     """Raise ValueError unless `num_steps` is a whole number >= 0."""
     if not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 0:
         raise ValueError(f"num_steps is {num_steps!r}; it must be a whole number, 0 or more")
+
+
+def _none_finished(norm: Tensor, converged_at: Tensor, diverged_at: Tensor, undefined: Tensor | None) -> bool:
+    """Whether every task goes on after this step (nan compares as false)."""
+    running = (norm > converged_at) & (norm < diverged_at)
+    return bool((running if undefined is None else running & ~undefined).all())
 
 
 def _classify(norm: Tensor, converged_at: Tensor, diverged_at: Tensor, undefined: Tensor | None) -> Tensor:

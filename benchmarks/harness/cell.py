@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 
 from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.limits import TimeLimitExceeded, time_limit
+from benchmarks.harness.protocol import fit_under_protocol, scored_tasks
 from benchmarks.registry import METRICS
-from benchmarks.schema import Status
-from benchmarks.tasks.law import Law, Purpose
+from benchmarks.schema import Protocol, Status
+from benchmarks.tasks.law import Law
 from memformer.problem import Problem
 from memformer.solver import Solver, Trace
 
@@ -31,6 +31,7 @@ class Cell:
         tasks: scored tasks for each seed.
         dtype, device: of every computation.
         time_limit: seconds for fitting and solving, all seeds.
+        protocol: what the solver is fitted on and may adapt to.
     """
 
     law_name: str
@@ -44,6 +45,7 @@ class Cell:
     dtype: torch.dtype
     device: torch.device
     time_limit: float
+    protocol: Protocol = "held_out"
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,11 @@ def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
     """Fit, solve and measure; whatever the solver raises becomes a status and a reason, never an exception."""
     try:
         with time_limit(cell.time_limit):
-            fit = store.fit(cell.solver_name, cell.solver, cell.law, cell.steps, cell.seeds, cell.dtype, cell.device)
-            measured = []
-            for seed, solver in zip(cell.seeds, fit.solvers, strict=True):
-                problem = scored_tasks(cell.law, seed, cell.tasks, cell.dtype, cell.device)
-                measured.append(measure(solver, problem, cell.steps))
+            problems = [scored_tasks(cell.law, seed, cell.tasks, cell.dtype, cell.device) for seed in cell.seeds]
+            fit = fit_under_protocol(cell, problems, store)
+            measured = [
+                measure(solver, problem, cell.steps) for solver, problem in zip(fit.solvers, problems, strict=True)
+            ]
     except TimeLimitExceeded as error:
         return CellResult(cell, status="time_limit", reason=str(error))
     except Exception as error:
@@ -137,12 +139,6 @@ def checked(trace: Trace, problem: Problem, num_steps: int) -> Trace:
     if tuple(trace.outcome.shape) != (problem.B,) or tuple(trace.finished.shape) != (problem.B,):
         raise ValueError(f"the solver's trace must have outcome and finished of shape {(problem.B,)}")
     return trace
-
-
-@lru_cache(maxsize=8)
-def scored_tasks(law: Law, seed: int, count: int, dtype: torch.dtype, device: torch.device) -> Problem:
-    """The scored tasks of a law under a seed: the same for every solver, never a training task."""
-    return law.stream(seed, Purpose.SCORE, dtype, device).sample(count)
 
 
 def one_line(error: BaseException) -> str:

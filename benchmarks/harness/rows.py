@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.cell import Cell, CellResult, Measured
+from benchmarks.harness.gaps import judge_gap
 from benchmarks.schema import ScoreRow, Status
-from benchmarks.statistics import Summary, summarise
+from benchmarks.statistics import summarise, upper_quantile
 from memformer.solver import Outcome
 
 Losses = NDArray[np.float64]
-
-_NOTHING = Summary(*[float("nan")] * 6)
 
 
 def identity(cell: Cell, steps: int) -> dict[str, Any]:
@@ -35,14 +34,18 @@ def identity(cell: Cell, steps: int) -> dict[str, Any]:
         "solver_params": json.dumps(cell.solver_params, sort_keys=True),
         "needs": str(cell.solver.needs),
         "steps": steps,
-        "protocol": "held_out",
+        "protocol": cell.protocol,
         "device": cell.device.type,
         "dtype": str(cell.dtype).removeprefix("torch."),
     }
 
 
-def score_rows(result: CellResult) -> Iterator[tuple[ScoreRow, Losses | None]]:
+def score_rows(result: CellResult, comparisons: int) -> Iterator[tuple[ScoreRow, Losses | None]]:
     """Rows of a cell: for each number of steps and metric, one a seed and one of all seeds pooled.
+
+    Args:
+        result: of a cell.
+        comparisons: in the whole run, by which the alarm's level is divided (Bonferroni).
 
     Yields:
         A row, and the per-task losses it summarises, `(tasks,)` in the order of the tasks; None for a pooled
@@ -51,23 +54,42 @@ def score_rows(result: CellResult) -> Iterator[tuple[ScoreRow, Losses | None]]:
     cell = result.cell
     if result.status != "ok":
         for steps in cell.steps:
-            yield _row(cell, steps, None, "", _NOTHING, np.zeros(0, np.int8), result.status, result.reason), None
+            columns = {"seed": None, "metric": "", "status": result.status, "reason": result.reason}
+            yield _row(cell, steps, np.zeros(0, np.int8), columns), None
         return
     for index, steps in enumerate(cell.steps):
         for metric in result.measured[0].losses:
             for seed, measured in zip(cell.seeds, result.measured, strict=True):
-                yield _measured_row(cell, steps, index, seed, metric, [measured]), measured.losses[metric][index]
+                row = _measured_row(cell, steps, index, seed, metric, {seed: measured}, comparisons)
+                yield row, measured.losses[metric][index]
             if len(cell.seeds) > 1:
-                yield _measured_row(cell, steps, index, None, metric, result.measured), None
+                pooled = dict(zip(cell.seeds, result.measured, strict=True))
+                yield _measured_row(cell, steps, index, None, metric, pooled, comparisons), None
 
 
 def _measured_row(
-    cell: Cell, steps: int, index: int, seed: int | None, metric: str, measured: list[Measured]
+    cell: Cell,
+    steps: int,
+    index: int,
+    seed: int | None,
+    metric: str,
+    measured: dict[int, Measured],
+    comparisons: int,
 ) -> ScoreRow:
-    summary = summarise([part.losses[metric][index] for part in measured])
-    outcomes = np.concatenate([part.outcomes[index] for part in measured])
+    losses = [part.losses[metric][index] for part in measured.values()]
+    outcomes = np.concatenate([part.outcomes[index] for part in measured.values()])
     status, reason = judge(outcomes)
-    return _row(cell, steps, seed, metric, summary, outcomes, status, reason)
+    columns = {
+        "seed": seed,
+        "metric": metric,
+        "status": status,
+        "reason": reason,
+        **vars(summarise(losses, "seeds_and_tasks" if cell.solver.trains else "tasks")),
+        "q90": upper_quantile(losses, 0.9),
+        "q99": upper_quantile(losses, 0.99),
+        **vars(judge_gap(cell, steps, metric, dict(zip(measured, losses, strict=True)), comparisons)),
+    }
+    return _row(cell, steps, outcomes, columns)
 
 
 def judge(outcomes: np.ndarray) -> tuple[Status, str]:
@@ -79,17 +101,9 @@ def judge(outcomes: np.ndarray) -> tuple[Status, str]:
     return "ok", ""
 
 
-def _row(
-    cell: Cell,
-    steps: int,
-    seed: int | None,
-    metric: str,
-    summary: Summary,
-    outcomes: np.ndarray,
-    status: Status,
-    reason: str,
-) -> ScoreRow:
+def _row(cell: Cell, steps: int, outcomes: np.ndarray, columns: dict[str, Any]) -> ScoreRow:
+    """A row: identity, outcome counts, and the given columns; what is nan or not given is empty."""
     counts = {outcome.name.lower(): int((outcomes == int(outcome)).sum()) for outcome in Outcome}
-    numbers = {name: None if np.isnan(value) else value for name, value in vars(summary).items()}
-    columns = {"seed": seed, "metric": metric, "num_tasks": len(outcomes), "status": status, "reason": reason}
-    return ScoreRow.model_validate({**identity(cell, steps), **columns, **numbers, **counts})
+    empty = dict.fromkeys(ScoreRow.model_fields)
+    given = {"alarm": "", "reach": str(cell.solver.reach), "num_tasks": len(outcomes), **counts, **columns}
+    return ScoreRow.model_validate({**empty, **identity(cell, steps), **given})

@@ -40,10 +40,11 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Finished:
-    """A written run: its folder, and the rows that failed, as `law d solver steps: reason`."""
+    """A written run: its folder, the rows that failed and those that raised an alarm, a sentence each."""
 
     path: Path
     failures: list[str]
+    alarms: list[str]
 
 
 def build_cells(suite: Suite) -> list[Cell]:
@@ -68,6 +69,7 @@ def build_cells(suite: Suite) -> list[Cell]:
             dtype=getattr(torch, suite.dtype),
             device=device,
             time_limit=suite.scores.time_limit,
+            protocol=entry.protocol,
         )
         for task, law in laws
         for entry, solver in solvers
@@ -113,7 +115,7 @@ def run_suite(
             **environment.describe(),
         }
         path = writer.write(scores, timings, meta, losses)
-    return Finished(path, failures([*scores, *timings]))
+    return Finished(path, failures([*scores, *timings]), alarms(scores))
 
 
 def _score(
@@ -124,9 +126,10 @@ def _score(
     results: list[CellResult] = []
     rows: list[ScoreRow] = []
     losses: dict[int, Losses] = {}
+    comparisons = sum(len(cell.steps) for cell in cells)
     for cell in cells:
         result = run_cell(cell, store)
-        for row, array in score_rows(result):
+        for row, array in score_rows(result, comparisons):
             if array is not None:
                 losses[len(rows)] = array
             rows.append(row)
@@ -157,3 +160,13 @@ def failures(rows: Sequence[ScoreRow | TimingRow]) -> list[str]:
             where = f" at {row.steps} steps" if row.status in ("diverged", "nonfinite") else ""
             seen[f"{row.law} d={row.d} {row.solver}{where}: {row.status}: {row.reason}"] = None
     return list(seen)
+
+
+def alarms(rows: Sequence[ScoreRow]) -> list[str]:
+    """What raised an alarm, once for each law, solver, number of steps and metric."""
+    suspicious = [row for row in rows if row.alarm]
+    return [
+        f"{row.law} d={row.d} {row.solver} ({row.protocol}) at {row.steps} steps, {row.metric}: {row.alarm}"
+        for row in suspicious
+        if row.seed is None or not any(other.seed is None for other in suspicious)
+    ]

@@ -54,6 +54,10 @@ class Isotropic(Law):
     def second_moment(self) -> Tensor:
         return torch.eye(self.d, dtype=torch.float64)
 
+    @property
+    def whitens_to_isotropic(self) -> bool:
+        return True
+
     def prior(self, X: Tensor) -> Prior | None:
         return gaussian_prior(torch.eye(self.d, dtype=X.dtype, device=X.device))
 
@@ -146,6 +150,10 @@ class Anisotropic(Law):
         if self.rotation == "per_task":
             return torch.from_numpy(self.eigenvalues.mean() * np.eye(self.d))
         return torch.from_numpy((self.U * self.eigenvalues) @ self.U.T)
+
+    @property
+    def whitens_to_isotropic(self) -> bool:
+        return self.rotation != "per_task"
 
     def prior(self, X: Tensor) -> Prior | None:
         if self.rotation == "per_task":

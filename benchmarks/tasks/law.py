@@ -123,6 +123,11 @@ class Law(ABC):
     def second_moment(self) -> Tensor:
         """`E[x x^T]` over all tasks of the law, `(d, d)` float64."""
 
+    @property
+    def whitens_to_isotropic(self) -> bool:
+        """Whether `S^-1/2 x` and `S^1/2 w_star` (S the second moment) are isotropic Gaussians, up to scale."""
+        return False
+
     def prior(self, X: Tensor) -> Prior | None:
         """Prior of `w_star` given context covariates `X` `(B, N, d)`; None where it has no Gaussian-mixture form."""
         return None

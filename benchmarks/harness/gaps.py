@@ -1,0 +1,74 @@
+"""Gaps: how far a loss lies above its floor, and the alarm if it lies below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from benchmarks.harness.cell import Cell
+from benchmarks.harness.floors import FloorKey, bayes_losses, floor_losses
+from benchmarks.statistics import LEVEL, log_ratio_interval
+
+ALARM_LEVEL = 0.05
+"""Probability that a run without leakage raises any alarm (divided by the number of comparisons in it)."""
+
+ALARM_TOLERANCE = 1e-3
+"""A log loss below its floor by less than this is the floor's own Monte-Carlo error and rounding."""
+
+Losses = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Log ratio of a mean loss to its floor's on the same tasks, paired 95 % interval, and the alarm; nan: no floor."""
+
+    gap_to_floor: float = float("nan")
+    gap_low: float = float("nan")
+    gap_high: float = float("nan")
+    gap_to_bayes: float = float("nan")
+    alarm: str = ""
+
+
+def judge_gap(cell: Cell, steps: int, metric: str, losses: Mapping[int, Losses], comparisons: int) -> Gap:
+    """The gap of a cell after a number of steps.
+
+    Args:
+        cell: whose solver's class decides the floor.
+        steps: number of steps.
+        metric: id of the metric.
+        losses: per-task losses `(tasks,)` by seed.
+        comparisons: in the whole run.
+
+    Returns:
+        The gap, with an alarm where the loss is below the floor of its class beyond chance.
+    """
+    if not all(np.isfinite(values).all() for values in losses.values()):
+        return Gap()
+    keys = [FloorKey(cell.law, seed, cell.tasks, max(cell.steps), cell.dtype, cell.device) for seed in losses]
+    floors = [floor_losses(key, cell.solver.reach, metric) for key in keys]
+    bayes = [bayes_losses(key, metric) for key in keys]
+    to_bayes = _log_ratio(losses, bayes, steps)[0]
+    estimate, low, high = _log_ratio(losses, floors, steps)
+    return Gap(estimate, low, high, to_bayes, _alarm(estimate, high, comparisons))
+
+
+def _log_ratio(losses: Mapping[int, Losses], floors: list[Losses | None], steps: int) -> tuple[float, float, float]:
+    known = [floor[steps] for floor in floors if floor is not None]
+    if len(known) < len(floors) or np.concatenate(known).mean() < np.finfo(np.float64).eps ** 1.5:
+        return float("nan"), float("nan"), float("nan")  # no floor, or one that is 0 but for rounding
+    return log_ratio_interval(list(losses.values()), known)
+
+
+def _alarm(estimate: float, high: float, comparisons: int) -> str:
+    """The alarm, if the upper end of the interval at the alarm's level is below the floor.
+
+    The 95 % interval's upper half is stretched to the level by the quantiles of the normal distribution.
+    """
+    stretch = stats.norm.isf(ALARM_LEVEL / comparisons) / stats.norm.isf((1 - LEVEL) / 2)
+    if estimate + stretch * (high - estimate) < -ALARM_TOLERANCE:
+        return f"below the floor of its class by {-estimate:.3f}: leakage, or a richer class"
+    return ""

@@ -1,0 +1,39 @@
+"""Statistics of per-task losses: location, intervals, paired comparisons, ranks. Reads arrays, nothing else."""
+
+from benchmarks.statistics.groups import letters, tie_groups
+from benchmarks.statistics.intervals import LEVEL, METHODS, TAIL_LIMIT, mean_interval, tail_limited
+from benchmarks.statistics.levels import Levels, two_level, two_level_interval
+from benchmarks.statistics.paired import Comparison, compare, log_ratio_interval
+from benchmarks.statistics.ranks import Ranking, rank_solvers
+from benchmarks.statistics.resampling import RESAMPLES, bootstrap_means, two_level_means
+from benchmarks.statistics.significance import equal_means_test, holm, sign_flip_test, wilcoxon_log_test
+from benchmarks.statistics.summary import TRIM, Summary, summarise, upper_quantile
+
+__all__ = [
+    "LEVEL",
+    "METHODS",
+    "RESAMPLES",
+    "TAIL_LIMIT",
+    "TRIM",
+    "Comparison",
+    "Levels",
+    "Ranking",
+    "Summary",
+    "bootstrap_means",
+    "compare",
+    "equal_means_test",
+    "holm",
+    "letters",
+    "log_ratio_interval",
+    "mean_interval",
+    "rank_solvers",
+    "sign_flip_test",
+    "summarise",
+    "tail_limited",
+    "tie_groups",
+    "two_level",
+    "two_level_interval",
+    "two_level_means",
+    "upper_quantile",
+    "wilcoxon_log_test",
+]

@@ -1,0 +1,157 @@
+"""Two solvers on the same tasks: difference and ratio of their mean losses, with intervals and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtri
+
+from benchmarks.statistics.intervals import LEVEL, TAIL_LIMIT, Moments, cautious_z, mean_interval, moments
+from benchmarks.statistics.levels import Levels, two_level
+from benchmarks.statistics.resampling import Array, bootstrap_means
+from benchmarks.statistics.significance import equal_means_test, wilcoxon_log_test
+
+_Z = float(ndtri((1 + LEVEL) / 2))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Losses a of one solver against b of another on the same tasks; negative means that a is better.
+
+    Attributes:
+        difference: `mean(a) - mean(b)` in units of y squared, with its 95 % interval `difference_low`,
+            `difference_high`.
+        log_ratio: `log(mean(a)/mean(b))`, natural, with its 95 % interval `log_ratio_low`, `log_ratio_high`.
+        p_value: of the hypothesis of equal mean losses (`equal_means_test`; Student t over seeds for learned solvers).
+        p_typical: of the hypothesis that neither is better on the typical task (Wilcoxon on the log ratio).
+        share_better: share of tasks on which a has the lower loss, ties counted half.
+        tail_limited: whether so few tasks carry the difference that its interval and test cannot be trusted.
+    """
+
+    difference: float
+    difference_low: float
+    difference_high: float
+    log_ratio: float
+    log_ratio_low: float
+    log_ratio_high: float
+    p_value: float
+    p_typical: float
+    share_better: float
+    tail_limited: bool
+
+
+def compare(first: Sequence[Array], second: Sequence[Array], levels: Levels = "tasks") -> Comparison:
+    """Compare two solvers on the same tasks.
+
+    Args:
+        first: one array `(tasks,)` of per-task losses for each seed; nan where there is no finite answer.
+        second: the other solver's, on the same tasks in the same order.
+        levels: `seeds_and_tasks` if either solver was learned anew under each seed.
+
+    Returns:
+        The comparison; all nan where a task has no finite answer. With both solvers alike on every task the
+        interval is the point 0 and the p-values are 1.
+
+    Example:
+        >>> b = np.random.default_rng(0).exponential(size=2000)
+        >>> result = compare([1.05 * b], [b])
+        >>> round(result.log_ratio_low, 3), round(result.log_ratio_high, 3)
+        (0.049, 0.049)
+    """
+    a, b = np.concatenate(list(first)), np.concatenate(list(second))
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return Comparison(*[float("nan")] * 9, tail_limited=False)
+    scale = float((a.mean() + b.mean()) / 2) or 1.0
+    differences = [(x - y) / scale for x, y in zip(first, second, strict=True)]
+    sample = moments(differences)
+    share = float(np.mean(a < b) + np.mean(a == b) / 2)
+    typical = wilcoxon_log_test(a, b)
+    tail = bool(abs(sample.skewness) > TAIL_LIMIT)
+    if levels == "seeds_and_tasks" and len(differences) > 1:
+        by_seed = np.array([values.mean() for values in differences])
+        errors = np.array([values.std(ddof=1) / len(values) ** 0.5 for values in differences])
+        combined = two_level(by_seed, errors)
+        low, high = combined.interval()
+        ratio = _seeds_log_ratio(first, second)
+        return Comparison(
+            scale * float(sample.mean), scale * low, scale * high, *ratio, combined.p_value(), typical, share, tail
+        )
+    low, high = mean_interval(differences, "cautious")
+    ratio = log_ratio_interval(first, second)
+    p_value = equal_means_test(np.concatenate(differences))
+    return Comparison(scale * float(sample.mean), scale * low, scale * high, *ratio, p_value, typical, share, tail)
+
+
+def log_ratio_interval(first: Sequence[Array], second: Sequence[Array]) -> tuple[float, float, float]:
+    """`log(mean(a)/mean(b))` with its paired 95 % interval: every ρ for which "a - e^ρ b has mean 0" is not rejected.
+
+    It excludes 0 exactly where the `cautious` interval of the paired difference does.
+
+    Args:
+        first: losses a, one array `(tasks,)` for each seed.
+        second: losses b on the same tasks.
+
+    Returns:
+        Estimate, lower end, upper end; an end is infinite where no ratio is rejected on that side.
+
+    Source: Fieller, J. R. Stat. Soc. B 16 (1954) 175-185, with `cautious_z` as its statistic.
+    """
+    count = sum(len(a) for a in first)
+    means = [float(np.concatenate(list(part)).mean()) for part in (first, second)]
+    if min(means) <= 0:
+        tiny = float(np.finfo(np.float64).tiny)
+        exact = float(np.log(max(means[0], tiny)) - np.log(max(means[1], tiny)))
+        return exact, exact, exact
+    estimate = float(np.log(means[0] / means[1]))
+    a = np.concatenate([values - values.mean() for values in first]) / means[0]
+    b = np.concatenate([values - values.mean() for values in second]) / means[1]
+    aa, ab, bb = (float(np.mean(product)) for product in (a * a, a * b, b * b))
+    aaa, aab, abb, bbb = (float(np.mean(product)) for product in (a * a * a, a * a * b, a * b * b, b * b * b))
+
+    def z(delta: float) -> float:
+        """Statistic of `mean(a) - e^delta mean(b) = 0`, both scaled to mean 1."""
+        r = float(np.exp(delta))
+        variance = max(aa - 2 * r * ab + r * r * bb, 0.0) * count / max(count - len(first), 1)
+        third = aaa - 3 * r * aab + 3 * r * r * abb - r**3 * bbb
+        return float(cautious_z(Moments(count, 1 - r, variance, third)))
+
+    error = float(np.sqrt(max(aa - 2 * ab + bb, 0.0) / count))
+    if error < 1e-12:
+        return estimate, estimate, estimate
+    return estimate, estimate + _crossing(z, _Z, -error), estimate + _crossing(z, -_Z, error)
+
+
+def bootstrap_log_ratio(first: Sequence[Array], second: Sequence[Array]) -> tuple[float, float]:
+    """Percentile interval of the log ratio from the shared resamples; too narrow for heavy tails, for comparison."""
+    ratio = np.log(bootstrap_means(first) / bootstrap_means(second))
+    low, high = np.quantile(ratio, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _crossing(z: Callable[[float], float], level: float, step: float) -> float:
+    """Where the decreasing function z reaches a level, searched from 0 in growing steps; infinite if nowhere."""
+    inside, outside = 0.0, step
+    while (z(outside) - level) * step > 0:
+        inside, outside = outside, 2 * outside
+        if abs(outside) > 20:
+            return float(np.copysign(np.inf, step))
+    return float(cast(float, brentq(lambda delta: z(delta) - level, inside, outside, xtol=1e-9)))
+
+
+def _seeds_log_ratio(first: Sequence[Array], second: Sequence[Array]) -> tuple[float, float, float]:
+    """Log ratio over seeds and tasks: estimate, lower end, upper end."""
+    means = np.array([[values.mean() for values in part] for part in (first, second)])
+    if means.min() <= 0:
+        return log_ratio_interval(first, second)
+    errors = [
+        float(np.std(a / a.mean() - b / b.mean(), ddof=1)) / len(a) ** 0.5 for a, b in zip(first, second, strict=True)
+    ]
+    combined = two_level(np.log(means[0]) - np.log(means[1]), np.array(errors))
+    low, high = combined.interval()
+    pooled = float(np.log(means[0].mean()) - np.log(means[1].mean()))
+    shift = pooled - combined.estimate
+    return pooled, low + shift, high + shift

@@ -1,0 +1,90 @@
+"""Location of the losses of one cell: mean with its interval, median, trimmed mean, upper quantiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.statistics.intervals import mean_interval
+from benchmarks.statistics.levels import Levels, two_level_interval
+from benchmarks.statistics.resampling import Array
+
+TRIM = 0.01
+"""Share of tasks cut from each end for the trimmed mean."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Location of the losses of one cell, natural logarithm where it says log; nan where it is undefined.
+
+    Attributes:
+        mean: arithmetic mean over tasks, in units of y squared.
+        log_mean: its natural logarithm, the figure of merit.
+        log_low: lower end of the 95 % interval of `log_mean` over tasks (or over tasks and seeds).
+        log_high: upper end.
+        median: median over tasks.
+        trimmed_mean: mean without the lowest and the highest 1 % of the tasks.
+    """
+
+    mean: float
+    log_mean: float
+    log_low: float
+    log_high: float
+    median: float
+    trimmed_mean: float
+
+
+def summarise(strata: Sequence[Array], levels: Levels = "tasks") -> Summary:
+    """Summary of the losses of one cell.
+
+    Args:
+        strata: one array `(tasks,)` of per-task losses for each seed; a task without a finite answer is nan.
+        levels: what the interval holds random: `tasks` alone, or `seeds_and_tasks` for a solver whose parameters
+            were learned anew under each seed (with one seed there is only the first).
+
+    Returns:
+        The summary. One task without an answer leaves mean and interval undefined (nan), never a number; the
+        median, the trimmed mean and the quantiles count it as an infinite loss.
+
+    Example:
+        >>> summarise([np.ones(10), np.ones(10)]).log_mean
+        0.0
+    """
+    losses = np.concatenate(list(strata))
+    worst = np.where(np.isfinite(losses), losses, np.inf)
+    location = {"median": _finite(np.median(worst)), "trimmed_mean": _finite(stats.trim_mean(worst, TRIM))}
+    if not np.isfinite(losses).all():
+        return Summary(np.nan, np.nan, np.nan, np.nan, **location)
+    mean = float(losses.mean())
+    if mean <= 0:
+        return Summary(mean, _log(mean), _log(mean), _log(mean), **location)
+    # Scaled to mean 1, the cubes of losses near the least positive number do not underflow.
+    scaled = [values / mean for values in strata]
+    if levels == "seeds_and_tasks" and len(strata) > 1:
+        low, high = two_level_interval(scaled)
+    else:
+        low, high = (_log(end) for end in mean_interval(scaled))
+    return Summary(mean, _log(mean), _log(mean) + low, _log(mean) + high, **location)
+
+
+def upper_quantile(strata: Sequence[Array], probability: float) -> float:
+    """Quantile over the tasks of all strata; a task without a finite answer counts as an infinite loss.
+
+    Example:
+        >>> upper_quantile([np.arange(101.0)], 0.9)
+        90.0
+    """
+    losses = np.concatenate(list(strata))
+    return _finite(np.quantile(np.where(np.isfinite(losses), losses, np.inf), probability, method="higher"))
+
+
+def _log(value: float) -> float:
+    """Natural logarithm; of an exact zero, that of the least positive number."""
+    return float(np.log(max(value, np.finfo(np.float64).tiny)))
+
+
+def _finite(value: float) -> float:
+    return float(value) if np.isfinite(value) else float("nan")
