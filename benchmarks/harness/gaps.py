@@ -7,17 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.floors import FloorKey, bayes_losses, floor_losses
-from benchmarks.statistics import LEVEL, log_ratio_interval
+from benchmarks.statistics import log_ratio_interval
 
-ALARM_LEVEL = 0.05
-"""Probability that a run without leakage raises any alarm (divided by the number of comparisons in it)."""
-
-ALARM_TOLERANCE = 1e-3
-"""A log loss below its floor by less than this is the floor's own Monte-Carlo error and rounding."""
+ALARM_TOLERANCE = 0.02
+"""A log loss whose interval ends less than this below its floor raises no alarm. Heavy tails explain as much: the
+floor's coefficients guard against rare tasks that a sample of thousands need not hold. A leak is many times larger."""
 
 Losses = NDArray[np.float64]
 
@@ -33,7 +30,7 @@ class Gap:
     alarm: str = ""
 
 
-def judge_gap(cell: Cell, steps: int, metric: str, losses: Mapping[int, Losses], comparisons: int) -> Gap:
+def judge_gap(cell: Cell, steps: int, metric: str, losses: Mapping[int, Losses]) -> Gap:
     """The gap of a cell after a number of steps.
 
     Args:
@@ -41,7 +38,6 @@ def judge_gap(cell: Cell, steps: int, metric: str, losses: Mapping[int, Losses],
         steps: number of steps.
         metric: id of the metric.
         losses: per-task losses `(tasks,)` by seed.
-        comparisons: in the whole run.
 
     Returns:
         The gap, with an alarm where the loss is below the floor of its class beyond chance.
@@ -53,7 +49,7 @@ def judge_gap(cell: Cell, steps: int, metric: str, losses: Mapping[int, Losses],
     bayes = [bayes_losses(key, metric) for key in keys]
     to_bayes = _log_ratio(losses, bayes, steps)[0]
     estimate, low, high = _log_ratio(losses, floors, steps)
-    return Gap(estimate, low, high, to_bayes, _alarm(estimate, high, comparisons))
+    return Gap(estimate, low, high, to_bayes, _alarm(estimate, high))
 
 
 def _log_ratio(losses: Mapping[int, Losses], floors: list[Losses | None], steps: int) -> tuple[float, float, float]:
@@ -63,12 +59,7 @@ def _log_ratio(losses: Mapping[int, Losses], floors: list[Losses | None], steps:
     return log_ratio_interval(list(losses.values()), known)
 
 
-def _alarm(estimate: float, high: float, comparisons: int) -> str:
-    """The alarm, if the upper end of the interval at the alarm's level is below the floor.
-
-    The 95 % interval's upper half is stretched to the level by the quantiles of the normal distribution.
-    """
-    stretch = stats.norm.isf(ALARM_LEVEL / comparisons) / stats.norm.isf((1 - LEVEL) / 2)
-    if estimate + stretch * (high - estimate) < -ALARM_TOLERANCE:
+def _alarm(estimate: float, high: float) -> str:
+    if high < -ALARM_TOLERANCE:
         return f"below the floor of its class by {-estimate:.3f}: leakage, or a richer class"
     return ""

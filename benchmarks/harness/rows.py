@@ -40,12 +40,11 @@ def identity(cell: Cell, steps: int) -> dict[str, Any]:
     }
 
 
-def score_rows(result: CellResult, comparisons: int) -> Iterator[tuple[ScoreRow, Losses | None]]:
+def score_rows(result: CellResult) -> Iterator[tuple[ScoreRow, Losses | None]]:
     """Rows of a cell: for each number of steps and metric, one a seed and one of all seeds pooled.
 
     Args:
         result: of a cell.
-        comparisons: in the whole run, by which the alarm's level is divided (Bonferroni).
 
     Yields:
         A row, and the per-task losses it summarises, `(tasks,)` in the order of the tasks; None for a pooled
@@ -60,11 +59,11 @@ def score_rows(result: CellResult, comparisons: int) -> Iterator[tuple[ScoreRow,
     for index, steps in enumerate(cell.steps):
         for metric in result.measured[0].losses:
             for seed, measured in zip(cell.seeds, result.measured, strict=True):
-                row = _measured_row(cell, steps, index, seed, metric, {seed: measured}, comparisons)
+                row = _measured_row(cell, steps, index, seed, metric, {seed: measured})
                 yield row, measured.losses[metric][index]
             if len(cell.seeds) > 1:
                 pooled = dict(zip(cell.seeds, result.measured, strict=True))
-                yield _measured_row(cell, steps, index, None, metric, pooled, comparisons), None
+                yield _measured_row(cell, steps, index, None, metric, pooled), None
 
 
 def _measured_row(
@@ -74,7 +73,6 @@ def _measured_row(
     seed: int | None,
     metric: str,
     measured: dict[int, Measured],
-    comparisons: int,
 ) -> ScoreRow:
     losses = [part.losses[metric][index] for part in measured.values()]
     outcomes = np.concatenate([part.outcomes[index] for part in measured.values()])
@@ -87,7 +85,7 @@ def _measured_row(
         **vars(summarise(losses, "seeds_and_tasks" if cell.solver.trains else "tasks")),
         "q90": upper_quantile(losses, 0.9),
         "q99": upper_quantile(losses, 0.99),
-        **vars(judge_gap(cell, steps, metric, dict(zip(measured, losses, strict=True)), comparisons)),
+        **vars(judge_gap(cell, steps, metric, dict(zip(measured, losses, strict=True)))),
     }
     return _row(cell, steps, outcomes, columns)
 

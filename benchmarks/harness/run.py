@@ -126,10 +126,9 @@ def _score(
     results: list[CellResult] = []
     rows: list[ScoreRow] = []
     losses: dict[int, Losses] = {}
-    comparisons = sum(len(cell.steps) for cell in cells)
     for cell in cells:
         result = run_cell(cell, store)
-        for row, array in score_rows(result, comparisons):
+        for row, array in score_rows(result):
             if array is not None:
                 losses[len(rows)] = array
             rows.append(row)

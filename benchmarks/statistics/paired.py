@@ -120,7 +120,7 @@ def log_ratio_interval(first: Sequence[Array], second: Sequence[Array]) -> tuple
         return float(cautious_z(Moments(count, 1 - r, variance, third)))
 
     error = float(np.sqrt(max(aa - 2 * ab + bb, 0.0) / count))
-    if error < 1e-12:
+    if error < 1e-9:  # alike but for rounding
         return estimate, estimate, estimate
     return estimate, estimate + _crossing(z, _Z, -error), estimate + _crossing(z, -_Z, error)
 
