@@ -13,8 +13,9 @@ import pytest
 
 from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
-from benchmarks.leaderboard import rank, render
+from benchmarks.leaderboard import render
 from benchmarks.progress import _Lines
+from benchmarks.ranking import rank
 from benchmarks.store import Run, read_run
 from benchmarks.suite import load_suite
 

@@ -1,0 +1,68 @@
+"""Ranking: solvers by log test loss, within one task, one number of steps and one need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from benchmarks.errors import UserError
+from benchmarks.store import Run
+
+PREFERRED_METRICS = ("expected_test_loss", "test_loss")
+"""The metric shown is the first of these that a row has: same mean, least variance first."""
+
+ROUNDING = {name: 2 * math.log(1e3 * eps) for name, eps in (("float64", 2.0**-52), ("float32", 2.0**-23))}
+"""A log loss below this is 0 but for rounding: it is shown as exact, and such losses share a rank."""
+
+TASK = ["law", "law_params", "law_version", "fingerprint", "d", "N", "noise_std", "protocol", "device", "dtype"]
+SOLVER = ["solver", "solver_params", "solver_version", "needs"]
+
+
+def rank(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row for each task, solver and number of steps, ranked within the task, the steps and the need.
+
+    Of several runs that hold the same identity, the one measured last counts.
+
+    Returns:
+        The identity columns, `rank` (1 is least loss; missing where there is no finite loss), `log_loss` with
+        its 95 % interval `log_low`, `log_high`, `median_loss`, the gap to the floor of the solver's class with its
+        paired interval, `alarm`, `warm_seconds` and `batch` of the timing, `status` and `reason`.
+
+    Raises:
+        UserError: if two runs hold different versions or fingerprints of one law.
+    """
+    ordered = sorted(runs, key=lambda run: str(run.meta.get("measured_at", "")))
+    scores = pd.concat([run.scores for run in ordered], ignore_index=True)
+    timings = pd.concat([run.timings for run in ordered], ignore_index=True)
+    _refuse_mixed_laws(scores)
+    key = [*TASK, *SOLVER, "steps"]
+    preference = {name: index for index, name in enumerate(PREFERRED_METRICS)}
+    scores["preference"] = [preference.get(metric, len(preference)) for metric in scores["metric"]]
+    # The row of all seeds has no seed and comes last of its kind; a run of one seed has only that row.
+    scores["pooled"] = scores["seed"].isna()
+    best_last = scores.sort_values(["preference", "pooled"], ascending=[False, True], kind="stable")
+    kept = best_last.groupby(key, sort=False).tail(1).index
+    table = scores.loc[scores.index.isin(kept)]
+    timed = timings.groupby(key, sort=False).tail(1)
+    table = table.merge(timed[[*key, "warm_median", "batch", "train_seconds"]], on=key, how="left")
+    # A solver scored on fewer tasks is not ranked: its loss differs by which tasks those were.
+    all_tasks = table["num_tasks"] == table.groupby([*TASK, "steps"])["num_tasks"].transform("max")
+    rounding = table["dtype"].map(ROUNDING).astype(float)
+    comparable = table["log_mean"].clip(lower=rounding).where(all_tasks)
+    table["rank"] = comparable.groupby([table[name] for name in (*TASK, "needs", "steps")]).rank(method="min")
+    table["rank"] = table["rank"].astype("Int64")
+    names = {"log_mean": "log_loss", "median": "median_loss", "warm_median": "warm_seconds"}
+    columns = [*key, "metric", "rank", "log_loss", "log_low", "log_high", "median_loss", "num_tasks"]
+    columns += ["reach", "gap_to_floor", "gap_low", "gap_high", "gap_to_bayes", "alarm"]
+    columns += ["warm_seconds", "batch", "train_seconds", "status", "reason"]
+    return pd.DataFrame(table.rename(columns=names), columns=columns)
+
+
+def _refuse_mixed_laws(scores: pd.DataFrame) -> None:
+    key = ["law", "law_params", "d", "N", "noise_std"]
+    for _, group in scores.groupby(key):
+        if len(set(zip(group["law_version"], group["fingerprint"], strict=True))) > 1:
+            law, d = group["law"].iloc[0], group["d"].iloc[0]
+            raise UserError(f"these runs drew different tasks for the law {law!r} at d = {d}; show them one by one")
