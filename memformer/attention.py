@@ -1,0 +1,85 @@
+"""One layer's attention on tokens: by its definition, and by associativity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from memformer.config import Attention, MemformerConfig
+
+
+def attention_by_definition(Z: Tensor, Q: Tensor, P: Tensor, num_context: int, kind: Attention = "linear") -> Tensor:
+    """`Attn(Z) = (1/N) (Z Q' Z^T) M (Z P'^T)`, as written: `O(T^2 d)` for T tokens.
+
+    `Q' = [[Q, 0], [0, 0]]`, `P' = [[P, 0], [0, 1]]`, and `M` keeps the first N tokens, the context.
+
+    Args:
+        Z: `(..., T, d + 1)` tokens, context first; labels are the last feature.
+        Q: `(..., d, d)`.
+        P: `(..., d, d)`.
+        num_context: N.
+        kind: `"softmax"` and `"relu"` change the scores, see `MemformerConfig`.
+
+    Returns:
+        `(..., T, d + 1)`.
+
+    Source: Dutta & Sra, arXiv 2410.07263, equation 4; Ahn et al., arXiv 2306.00297, equation 3.
+
+    Example:
+        >>> Z = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+        >>> attention_by_definition(Z, -torch.eye(1), torch.zeros(1, 1), 1).tolist()
+        [[0.0, -2.0], [0.0, -6.0]]
+    """
+    T, d = Z.shape[-2], Z.shape[-1] - 1
+    M = torch.diag((torch.arange(T, device=Z.device) < num_context).to(Z.dtype))
+    last = torch.zeros(d + 1, d + 1, dtype=Z.dtype, device=Z.device)
+    last[d, d] = 1.0
+    Q_hat = torch.nn.functional.pad(Q, (0, 1, 0, 1))
+    P_hat = torch.nn.functional.pad(P, (0, 1, 0, 1)) + last
+    scores = Z @ Q_hat @ Z.mT
+    if kind == "softmax":
+        masked = scores.masked_fill(M.diagonal() == 0, -torch.inf)
+        return masked.softmax(-1) @ M @ (Z @ P_hat.mT)
+    if kind == "relu":
+        scores = scores.relu()
+    return scores @ M @ (Z @ P_hat.mT) / num_context
+
+
+def attention_by_associativity(Z: Tensor, Q: Tensor, P: Tensor | None, num_context: int) -> Tensor:
+    """The same linear attention as `(1/N) Z Q' (Z^T M Z) P'^T`: `O(T d^2)`, no T×T matrix.
+
+    Args:
+        Z: `(..., T, d + 1)` tokens, context first.
+        Q: `(..., d, d)`.
+        P: `(..., d, d)`, or None for P = 0.
+        num_context: N.
+
+    Returns:
+        `(..., T, d + 1)`; the label feature alone, `(..., T, 1)`, if P is None.
+    """
+    x, context = Z[..., :-1], Z[..., :num_context, :]
+    # With P = 0 only labels change, and the products of covariates with covariates are not needed.
+    values = context[..., -1:] if P is None else context
+    gram = context[..., :-1].mT @ values / num_context
+    if P is not None:
+        covariates, labels = gram[..., :-1] @ P.mT, gram[..., -1:]
+        gram = torch.cat([covariates, labels.expand(*covariates.shape[:-1], 1)], -1)
+    return x @ (Q @ gram)
+
+
+def gated_preconditioners(config: MemformerConfig, parameters: Mapping[str, Tensor]) -> Tensor:
+    """`g_h Q_h` for every layer and head, `(S, depth, heads[, d, d])`: gates only ever multiply attention."""
+    Q = parameters["Q"]
+    if config.gates == "none":
+        return Q
+    gates = parameters["gates"] if config.gates == "layer" else parameters["gates"][:, None]
+    return gates[..., None, None] * Q if config.preconditioner == "full" else gates * Q
+
+
+def as_matrix(config: MemformerConfig, Q: Tensor) -> Tensor:
+    """`Q` as d×d matrices, whatever it is stored as: `(..., d, d)`."""
+    if config.preconditioner == "full":
+        return Q
+    return Q[..., None, None] * torch.eye(config.d, dtype=Q.dtype, device=Q.device)

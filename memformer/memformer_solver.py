@@ -1,0 +1,186 @@
+"""The Memformer as an ordinary solver of the benchmark: fitted on a law, one model for each number of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from memformer.config import (
+    Attention,
+    GammaShape,
+    GammaSharing,
+    Gates,
+    MemformerConfig,
+    Memory,
+    Preconditioner,
+)
+from memformer.model import check_fits, first_layers, forward, reduced_weights
+from memformer.problem import Problem, TaskSource
+from memformer.recipe import Method, ProgressCallback, Recipe
+from memformer.solver import Needs, Reach, Solver, Trace, check_num_steps
+from memformer.training import train
+
+
+@dataclass(frozen=True)
+class Memformer(Solver):
+    """A linear Transformer with memory, trained on a law: k steps are the k layers of the model of depth k.
+
+    Attributes:
+        memory: `"none"`, `"conjugate"` or `"first_order"`; this and the next eight are as in `MemformerConfig`.
+        preconditioner: `"scalar"` or `"full"` Q.
+        covariate_update: whether P is free (GD++).
+        gamma: shape of a memory weight.
+        gamma_sharing: which layers share memory weights.
+        gamma_per_head: whether heads have memory weights of their own.
+        window: registers kept.
+        heads: attention heads.
+        gates: weights of heads.
+        attention: kind of attention.
+        method: of training; this and the next four are as in `Recipe`.
+        iterations: at most so many steps of training; None is the method's default.
+        tasks: tasks drawn for training (at a time).
+        batch: tasks of a training step.
+        learning_rate: Adam's.
+        parameters: `depths` `(R,)`, `made_for` `(d, N)`, and what `MemformerConfig.shapes` lists, for R models of
+            those depths, stacked; found by `fit`.
+
+    Raises:
+        ValueError: if a value is out of its range, or a combination makes no sense.
+
+    Needs: the law (training tasks of it).
+    Cost: P = 0: one matrix-vector product with H a layer, and one with each Q; else products of d×d matrices.
+    Guarantee: P = 0 and scalar Q: never below the LFOM floor on fresh tasks.
+    Source: Dutta & Sra, arXiv 2410.07263, equations 9-17.
+
+    Example:
+        >>> problem = Problem(torch.ones(1, 2, 1), torch.ones(1, 2), torch.ones(1, 1, 1))
+        >>> Memformer(memory="first_order").solve(problem, 1)
+        Traceback (most recent call last):
+        ValueError: the Memformer has no parameters yet; call fit first
+    """
+
+    memory: Memory = "none"
+    preconditioner: Preconditioner = "full"
+    covariate_update: bool = False
+    gamma: GammaShape = "scalar"
+    gamma_sharing: GammaSharing = "none"
+    gamma_per_head: bool = False
+    window: int | None = None
+    heads: int = 1
+    gates: Gates = "none"
+    attention: Attention = "linear"
+    method: Method = "auto"
+    iterations: int | None = None
+    tasks: int = 20_000
+    batch: int = 1_000
+    learning_rate: float = 0.02
+    parameters: Mapping[str, Tensor] | None = None
+
+    needs: ClassVar[Needs] = Needs.LAW
+    anytime: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self.config(d=1, N=1, depth=1)
+        self.recipe  # noqa: B018 - building it checks its fields
+
+    def config(self, d: int, N: int, depth: int) -> MemformerConfig:
+        """What models of this solver are made of, for contexts of N points in d dimensions."""
+        return MemformerConfig(
+            d=d,
+            depth=depth,
+            memory=self.memory,
+            preconditioner=self.preconditioner,
+            covariate_update=self.covariate_update,
+            gamma=self.gamma,
+            gamma_sharing=self.gamma_sharing,
+            gamma_per_head=self.gamma_per_head,
+            window=self.window,
+            heads=self.heads,
+            gates=self.gates,
+            attention=self.attention,
+            num_tokens=N if self.gamma == "token" else None,
+        )
+
+    @property
+    def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """The class of methods this instance belongs to."""
+        if self.covariate_update or self.attention != "linear" or self.gamma == "token":
+            return Reach.ANY
+        return Reach.FIXED if self.preconditioner == "scalar" else Reach.FIXED_PRECONDITIONED
+
+    @property
+    def recipe(self) -> Recipe:
+        """How models of this solver are trained."""
+        return Recipe(
+            method=self.method,
+            steps=self.iterations,
+            tasks=self.tasks,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+        )
+
+    def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Memformer:
+        return self.fit_together([tasks], steps, [seed])[0]
+
+    def fit_many(self, sources: Sequence[TaskSource], steps: Sequence[int], seeds: Sequence[int]) -> list[Solver]:
+        return list(self.fit_together(sources, steps, seeds))
+
+    def fit_together(
+        self,
+        sources: Sequence[TaskSource],
+        steps: Sequence[int],
+        seeds: Sequence[int],
+        progress: ProgressCallback | None = None,
+    ) -> list[Memformer]:
+        """One fitted solver for each pair of source and seed; all depths of all of them train as one batch.
+
+        Args:
+            sources: of training tasks, alike in N, d, dtype and device.
+            steps: numbers of layers to train models for.
+            seeds: of the random start, one a source.
+            progress: called now and then while training.
+
+        Raises:
+            TrainingError: if a model never trained.
+        """
+        depths = sorted({step for step in steps if step > 0}, reverse=True)
+        made_for = torch.tensor([sources[0].d, sources[0].N])
+        if not depths:
+            nothing = {"depths": torch.zeros(0, dtype=torch.int64), "made_for": made_for}
+            return [replace(self, parameters=nothing) for _ in sources]
+        config = self.config(sources[0].d, sources[0].N, depths[0])
+        trained = train(config, sources, depths, seeds, self.recipe, progress=progress)
+        fitted = []
+        for i in range(len(sources)):
+            rows = slice(i * len(depths), (i + 1) * len(depths))
+            found = {name: tensor[rows].clone().cpu() for name, tensor in trained.parameters.items()}
+            fitted.append(replace(self, parameters={"depths": torch.tensor(depths), "made_for": made_for, **found}))
+        return fitted
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        check_num_steps(num_steps)
+        if self.parameters is None:
+            raise ValueError("the Memformer has no parameters yet; call fit first")
+        depths = self.parameters["depths"].tolist()
+        if num_steps > 0 and num_steps not in depths:
+            raise ValueError(f"the Memformer was fitted for {sorted(depths)} layers and cannot take {num_steps}")
+        if num_steps == 0:
+            return Trace.of_weights(torch.zeros_like(problem.moments.b)[None])
+        d, N = self.parameters["made_for"].tolist()
+        config = self.config(d, N, depths[0])
+        check_fits(config, problem.N, problem.d)
+        row = depths.index(num_steps)
+        models = {name: self.parameters[name][row : row + 1].to(problem.X) for name in config.shapes()}
+        config, models = first_layers(config, models, num_steps)
+        with torch.no_grad():
+            if config.reducible:
+                return Trace.of_weights(reduced_weights(config, models, problem)[:, 0])
+            found = forward(config, models, problem)
+        if found.weights is not None:
+            return Trace.of_weights(found.weights[:, 0])
+        return Trace.of_predictions(found.predictions[:, 0])

@@ -1,0 +1,125 @@
+"""Memory registers: how a layer combines the attention of past layers, whatever the attention is stored as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from memformer.config import MemformerConfig
+
+Part = Callable[[Tensor], Tensor]
+"""Brings memory weights `(S[, heads], *gamma_shape)` to a shape that multiplies one part of a register."""
+
+
+class Registers:
+    """The memory of one forward pass.
+
+    A register is a tuple of tensors, of `(S, ...)` each (`(S, heads, ...)` with `gamma_per_head`): the token array
+    in the token forms, label and covariate part in the reduced form. The last layer may leave off trailing parts
+    that nobody will read.
+
+    Args:
+        config: which memory.
+        parameters: S models, as `MemformerConfig.shapes` says.
+        parts: for each tensor of a register, how memory weights multiply it.
+    """
+
+    def __init__(self, config: MemformerConfig, parameters: Mapping[str, Tensor], parts: Sequence[Part]) -> None:
+        self.config = config
+        self.parameters = parameters
+        self.parts = parts
+        self._kept: list[tuple[Tensor, ...]] = []
+        self._past: tuple[Tensor, ...] | None = None
+
+    def step(self, layer: int, attention: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What layer number `layer` adds to the state, given its attention; heads are summed, `(S, ...)` each."""
+        if self.config.memory == "none":
+            return attention
+        if self.config.memory == "conjugate":
+            step = self._conjugate(layer, attention)
+        elif self.config.gamma_sharing == "none" or self.config.window is not None:
+            step = self._first_order(layer, attention)
+        else:
+            step = self._shared(layer, attention)
+        return tuple(part.sum(1) for part in step) if self.config.gamma_per_head else step
+
+    def _scale(self, weight: Tensor, register: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(part(weight) * tensor for part, tensor in zip(self.parts, register, strict=False))
+
+    def _conjugate(self, layer: int, attention: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if self._past is not None:
+            attention = _add(attention, self._scale(self.parameters["gamma"][:, layer], self._past))
+        self._past = attention
+        return self._scale(self.parameters["alpha"][:, layer], attention)
+
+    def _first_order(self, layer: int, attention: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        self._kept = [*self._kept, attention]
+        if self.config.window is not None:
+            self._kept = self._kept[-self.config.window :]
+        first = layer + 1 - len(self._kept)
+        step = None
+        for source, register in enumerate(self._kept, first):
+            scaled = self._weighted(layer, source, register)
+            step = scaled if step is None else _add(step, scaled)
+        assert step is not None
+        return step
+
+    def _weighted(self, layer: int, source: int, register: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        gamma = self.parameters["gamma"]
+        if self.config.gamma_sharing == "none":
+            return self._scale(gamma[:, layer, source], register)
+        if self.config.gamma_sharing == "past" and source == layer:
+            return register
+        return self._scale(gamma[:, source], register)
+
+    def _shared(self, layer: int, attention: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        # Weights that do not depend on the target layer make the sum over past registers one running sum.
+        scaled = self._scale(self.parameters["gamma"][:, layer], attention)
+        past, self._past = self._past, scaled if self._past is None else _add(self._past, scaled)
+        if self.config.gamma_sharing == "all":
+            return self._past
+        return attention if past is None else _add(past, attention)
+
+
+def _add(left: tuple[Tensor, ...], right: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(a + b for a, b in zip(left, right, strict=False))
+
+
+def memory_matrix(config: MemformerConfig, parameters: Mapping[str, Tensor]) -> Tensor:
+    """Weight of source layer j's attention in what target layer l adds to the labels.
+
+    Any memory is linear, so `Z_{l+1} = Z_l + sum_{j<=l} K[l, j] Attn(Z_j)` for one lower triangle K. Conjugate
+    memory solves `R_l - gamma_l R_{l-1} = Attn(Z_l)`, a bidiagonal system: `K = diag(alpha) (I - N)^{-1}`.
+
+    Args:
+        config: memory weights must be scalar or feature-shaped.
+        parameters: S models.
+
+    Returns:
+        `(S, depth, depth)`, target before source, or `(S, heads, depth, depth)` with `gamma_per_head`.
+    """
+    like = parameters["Q"]
+    identity = torch.eye(config.depth, dtype=like.dtype, device=like.device)
+    if config.memory == "none":
+        return identity.expand(like.shape[0], -1, -1)
+    gamma = _label_weights(config, parameters["gamma"])
+    if config.memory == "conjugate":
+        alpha = _label_weights(config, parameters["alpha"])
+        system = identity - torch.diag_embed(gamma[..., 1:], -1)
+        return alpha[..., None] * torch.linalg.solve_triangular(system, identity, upper=False, unitriangular=True)
+    if config.gamma_sharing == "none":
+        matrix = gamma.tril()
+    elif config.gamma_sharing == "all":
+        matrix = gamma[..., None, :].expand(*gamma.shape, config.depth).tril()
+    else:
+        matrix = gamma[..., None, :].expand(*gamma.shape, config.depth).tril(-1) + identity
+    return matrix if config.window is None else matrix.triu(1 - config.window)
+
+
+def _label_weights(config: MemformerConfig, weights: Tensor) -> Tensor:
+    """The weights of the label channel, heads brought to the front of layers."""
+    if config.gamma == "feature":
+        weights = weights[..., -1]
+    return weights.movedim(-1, 1) if config.gamma_per_head else weights

@@ -1,0 +1,131 @@
+"""A Memformer's forward pass: S models, as functions of their parameters, after every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from memformer.config import MemformerConfig
+from memformer.problem import Problem, matvec
+from memformer.reduced import reduced_forward
+from memformer.token_form import token_forward
+
+Form = Literal["definition", "associative", "reduced"]
+
+
+class Output(NamedTuple):
+    """What S models say of B tasks after 0, 1, ..., depth layers.
+
+    Attributes:
+        weights: `(depth + 1, S, B, d)`, such that the prediction is `x_query^T w`; None without linear attention.
+        predictions: `(depth + 1, S, B, q)` labels predicted at the queries.
+    """
+
+    weights: Tensor | None
+    predictions: Tensor
+
+
+def forward(
+    config: MemformerConfig,
+    parameters: Mapping[str, Tensor],
+    problem: Problem,
+    form: Form | None = None,
+    depths: Sequence[int] | None = None,
+) -> Output:
+    """Run S models on the tasks of one problem.
+
+    Args:
+        config: what the models are made of.
+        parameters: S models, stacked in front of the shapes of `config.shapes()`; of the problem's dtype.
+        problem: B tasks.
+        form: how to compute it: all exact forms give the same numbers. None takes the cheapest that is exact:
+            `"reduced"` (`O(d^2)` a layer for P = 0, else `O(d^3)`) where weights are not token-shaped,
+            `"associative"` (`O(N d^2)`) for any linear attention, `"definition"` (`O(N^2 d)`) always.
+        depths: for each model how many layers it has, at most `config.depth`; the others do nothing. None: all.
+
+    Returns:
+        Weights (where attention is linear, so that predictions are linear in the query) and predictions.
+
+    Raises:
+        ValueError: if parameters do not fit, the form is not exact, or d or N is not the problem's.
+
+    Example:
+        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
+        >>> config = MemformerConfig(d=2, depth=2, preconditioner="scalar")
+        >>> forward(config, {"Q": torch.full((1, 2, 1), -1.0)}, problem).predictions.flatten().tolist()
+        [0.0, 1.0, 1.5]
+    """
+    models = config.check(parameters)
+    check_fits(config, problem.N, problem.d)
+    form = form or cheapest_form(config)
+    if (form == "reduced" and not config.reducible) or (form == "associative" and config.attention != "linear"):
+        raise ValueError(
+            f"the {form} form is not exact for attention={config.attention!r} with gamma={config.gamma!r}; "
+            f"{cheapest_form(config)!r} is"
+        )
+    live = live_layers(config, depths, models, problem.X)
+    if form == "reduced":
+        weights = reduced_weights(config, parameters, problem, live)
+        return Output(weights, matvec(problem.x_query, weights))
+    x_query, linear = problem.x_query, config.attention == "linear"
+    if linear:
+        # Predictions are linear in the query, so those at the unit vectors are the weights.
+        unit = torch.eye(problem.d, dtype=problem.dtype, device=problem.device).expand(problem.B, -1, -1)
+        x_query = torch.cat([unit, x_query], 1)
+    found = token_forward(config, parameters, problem.X[None], problem.y[None], x_query[None], form, live)
+    if not linear:
+        return Output(None, found)
+    return Output(found[..., : problem.d], found[..., problem.d :])
+
+
+def reduced_weights(
+    config: MemformerConfig, parameters: Mapping[str, Tensor], problem: Problem, live: Tensor | None = None
+) -> Tensor:
+    """`Output.weights` alone, in the reduced form: `(depth + 1, S, B, d)`; nothing is checked."""
+    H, b = problem.moments
+    w = reduced_forward(config, parameters, H.movedim(0, -1)[None], b.mT[None], live)
+    return torch.cat([torch.zeros_like(w[:1]), w]).mT
+
+
+def first_layers(
+    config: MemformerConfig, parameters: Mapping[str, Tensor], depth: int
+) -> tuple[MemformerConfig, dict[str, Tensor]]:
+    """The models that the first `depth` layers are."""
+    shorter = replace(config, depth=depth)
+    found = dict(parameters)
+    for name, shape in shorter.shapes().items():
+        for dim, size in enumerate(shape, 1):
+            if found[name].shape[dim] != size:
+                found[name] = found[name].narrow(dim, 0, size)
+    return shorter, found
+
+
+def cheapest_form(config: MemformerConfig) -> Form:
+    """The cheapest exact form."""
+    if config.reducible:
+        return "reduced"
+    return "associative" if config.attention == "linear" else "definition"
+
+
+def check_fits(config: MemformerConfig, N: int, d: int) -> None:
+    """Raise ValueError unless a model of `config` can read contexts of N points in d dimensions."""
+    if d != config.d:
+        raise ValueError(f"the Memformer was made for d = {config.d} and the problem has d = {d}")
+    if config.num_tokens not in (None, N):
+        raise ValueError(
+            f"token-shaped memory weights were made for N = {config.num_tokens} and the problem has N = {N}"
+        )
+
+
+def live_layers(config: MemformerConfig, depths: Sequence[int] | None, models: int, like: Tensor) -> Tensor | None:
+    """`(S, depth)`, 1 for the layers a model has; None if each has all of them."""
+    if depths is None or all(depth == config.depth for depth in depths):
+        return None
+    if len(depths) != models or not all(0 <= depth <= config.depth for depth in depths):
+        raise ValueError(f"depths are {list(depths)}; they must be {models} numbers from 0 to {config.depth}")
+    layers = torch.arange(config.depth, device=like.device)
+    return (layers < torch.tensor(list(depths), device=like.device)[:, None]).to(like.dtype)

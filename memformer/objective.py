@@ -1,0 +1,180 @@
+"""What training minimises: pools of tasks, brought once into the shape a model reads, and the loss on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from memformer.config import MemformerConfig
+from memformer.problem import Problem, TaskSource
+from memformer.reduced import reduced_forward
+from memformer.token_form import token_forward
+
+LossKind = Literal["auto", "expected", "query"]
+
+_DRAWN_AT_ONCE = 8192
+
+
+@dataclass(frozen=True)
+class Batch:
+    """n tasks for each of G groups of models: what a model reads, and what it is judged by. Tasks are mostly last.
+
+    Attributes:
+        H: `(G, d, d, n)`; None for a model that needs tokens.
+        b: `(G, d, n)`; likewise.
+        X: `(G, n, N, d)`; None for a model that needs moments only.
+        y: `(G, n, N)`; likewise.
+        w_star: `(G, d, n)`, for the expected loss.
+        metric: `(G, d, d)` or `(G, d, d, n)`, `E[x x^T]` of a query point, for the expected loss.
+        x_query: `(G, q, d, n)`, for the query loss.
+        y_query: `(G, q, n)`, for the query loss.
+    """
+
+    H: Tensor | None = None
+    b: Tensor | None = None
+    X: Tensor | None = None
+    y: Tensor | None = None
+    w_star: Tensor | None = None
+    metric: Tensor | None = None
+    x_query: Tensor | None = None
+    y_query: Tensor | None = None
+
+
+def losses(
+    config: MemformerConfig, parameters: Mapping[str, Tensor], batch: Batch, live: Tensor | None = None
+) -> Tensor:
+    """Mean loss of each of S models on its group's tasks, after its last layer: `(S,)`.
+
+    The expected loss is `(w - w_star)^T E[x x^T] (w - w_star)`: the squared error of a query averaged exactly, less
+    the variance of label noise. The query loss is the mean of `(prediction - y_query)^2`.
+    """
+    if config.attention != "linear":
+        predictions = _predictions(config, parameters, batch, live)
+        assert batch.y_query is not None
+        error = _group(predictions, len(batch.y_query)) - batch.y_query[:, None]
+        return error.square().mean(dim=(2, 3)).flatten()
+    weights = _weights(config, parameters, batch, live)
+    if batch.w_star is None:
+        assert batch.x_query is not None
+        assert batch.y_query is not None
+        weights = _group(weights, len(batch.y_query))
+        error = (batch.x_query[:, None] * weights[:, :, None]).sum(3) - batch.y_query[:, None]
+        return error.square().mean(dim=(2, 3)).flatten()
+    assert batch.metric is not None
+    error = _group(weights, len(batch.w_star)) - batch.w_star[:, None]
+    if batch.metric.ndim == 3:
+        image = batch.metric[:, None] @ error
+    else:
+        image = (batch.metric[:, None] * error[:, :, None]).sum(3)
+    return (error * image).sum(2).mean(-1).flatten()
+
+
+def _weights(config: MemformerConfig, parameters: Mapping[str, Tensor], batch: Batch, live: Tensor | None) -> Tensor:
+    """`(S, d, n)` of a model with linear attention."""
+    if batch.H is not None and batch.b is not None:
+        return reduced_forward(config, parameters, batch.H, batch.b, live)[-1]
+    assert batch.X is not None
+    assert batch.y is not None
+    d = batch.X.shape[-1]
+    # Predictions are linear in the query, so those at the unit vectors are the weights.
+    unit = torch.eye(d, dtype=batch.X.dtype, device=batch.X.device).expand(*batch.X.shape[:2], d, d)
+    return token_forward(config, parameters, batch.X, batch.y, unit, "associative", live)[-1].mT
+
+
+def _predictions(
+    config: MemformerConfig, parameters: Mapping[str, Tensor], batch: Batch, live: Tensor | None
+) -> Tensor:
+    """`(S, q, n)` of any model."""
+    assert batch.X is not None
+    assert batch.y is not None
+    assert batch.x_query is not None
+    x_query = batch.x_query.permute(0, 3, 1, 2)
+    return token_forward(config, parameters, batch.X, batch.y, x_query, "definition", live)[-1].mT
+
+
+def _group(tensor: Tensor, groups: int) -> Tensor:
+    """`(S, ...)` to `(G, S / G, ...)`."""
+    return tensor.unflatten(0, (groups, -1))
+
+
+def draw(config: MemformerConfig, sources: Sequence[TaskSource], count: int, size: int, kind: LossKind) -> list[Batch]:
+    """The next `count` tasks of each source, in batches of `size` (the last may be smaller).
+
+    Args:
+        config: decides between moments and tokens.
+        sources: one for each group of models, alike in N and d.
+        count: tasks of each source.
+        size: tasks of a batch.
+        kind: `"expected"` needs linear attention and tasks with `w_star` and `second_moment`; `"auto"` takes it
+            where it can.
+
+    Raises:
+        ValueError: if the loss asked for cannot be computed from these tasks.
+    """
+    parts: list[list[Batch]] = []
+    for source in sources:
+        drawn, left = [], count
+        while left:
+            # Contexts are reduced to moments a block at a time, so that no pool of contexts is ever held.
+            problem = source.sample(min(left, _DRAWN_AT_ONCE))
+            drawn.append(_read(config, problem, kind))
+            left -= problem.B
+        parts.append(drawn)
+    whole = {name: _gather([[getattr(part, name) for part in drawn] for drawn in parts], name) for name in _FIELDS}
+    return [
+        Batch(**{name: _cut(tensor, name, start, size) for name, tensor in whole.items()})
+        for start in range(0, count, size)
+    ]
+
+
+_FIELDS = ("H", "b", "X", "y", "w_star", "metric", "x_query", "y_query")
+_TASKS_FIRST = ("X", "y")
+
+
+def _read(config: MemformerConfig, problem: Problem, kind: LossKind) -> Batch:
+    """What `config` needs of a problem, without the group dimension."""
+    expected = kind != "query" and config.attention == "linear"
+    expected = expected and problem.w_star is not None and problem.second_moment is not None
+    if kind == "expected" and not expected:
+        raise ValueError(
+            "the expected loss needs linear attention and tasks with w_star and second_moment; use loss='query'"
+        )
+    if not expected and problem.y_query is None:
+        raise ValueError("the query loss needs tasks with y_query")
+    H, b = problem.moments if config.reducible else (None, None)
+    reduced = config.reducible
+    metric = problem.second_moment
+    return Batch(
+        H=H.movedim(0, -1) if H is not None else None,
+        b=b.mT if b is not None else None,
+        X=None if reduced else problem.X,
+        y=None if reduced else problem.y,
+        w_star=problem.w_star.mT if expected and problem.w_star is not None else None,
+        metric=(metric.movedim(0, -1) if metric.ndim == 3 else metric) if expected and metric is not None else None,
+        x_query=None if expected else problem.x_query.movedim(0, -1),
+        y_query=problem.y_query.mT if not expected and problem.y_query is not None else None,
+    )
+
+
+def _gather(parts: list[list[Tensor | None]], name: str) -> Tensor | None:
+    """Parts of each source joined, and sources stacked."""
+    if parts[0][0] is None:
+        return None
+    sources = []
+    for drawn in parts:
+        tensors = [tensor for tensor in drawn if tensor is not None]
+        shared = name == "metric" and tensors[0].ndim == 2
+        sources.append(tensors[0] if shared else torch.cat(tensors, 0 if name in _TASKS_FIRST else -1))
+    return torch.stack(sources)
+
+
+def _cut(tensor: Tensor | None, name: str, start: int, size: int) -> Tensor | None:
+    """Tasks `start, ..., start + size - 1`, contiguous: a training step reads them from the first to the last."""
+    if tensor is None or (name == "metric" and tensor.ndim == 3):
+        return tensor
+    dim = 1 if name in _TASKS_FIRST else -1
+    return tensor.narrow(dim, start, min(size, tensor.shape[dim] - start)).contiguous()

@@ -1,0 +1,139 @@
+"""How a Memformer is trained, and what training left: the recipe, the history, the failure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, get_args
+
+from memformer.config import MemformerConfig
+from memformer.objective import LossKind
+
+Method = Literal["auto", "lbfgs", "adam"]
+Schedule = Literal["cosine", "constant"]
+
+
+class TrainingError(RuntimeError):
+    """A model never trained; says in one sentence which, and why."""
+
+
+class Progress(NamedTuple):
+    """Where training is: `done` of at most `total` steps, and the median over models of the validation loss."""
+
+    done: int
+    total: int
+    loss: float
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train. The defaults reach the floor that theory gives for models with P = 0 in seconds.
+
+    Attributes:
+        method: `"lbfgs"` on a fixed set of tasks, or `"adam"` on a stream of fresh ones; `"auto"` is L-BFGS, except
+            for softmax and ReLU attention, whose loss is sampled and not smooth enough in few tasks.
+        loss: `"expected"`, exact over queries, where tasks tell `w_star` and `second_moment`; `"query"`, sampled;
+            `"auto"` takes the first where it can.
+        steps: at most so many evaluations (L-BFGS) or steps (Adam); None is 150 and 2000.
+        tasks: L-BFGS: the fixed training set. Adam: tasks drawn at a time, used `passes` times each.
+        batch: tasks evaluated at a time; an Adam step sees one batch.
+        validation: fresh tasks that choose among the models training has seen.
+        interval: steps between validations; None is 10 and 50.
+        patience: stop once so many validations in a row gain no model more than `tolerance` in log loss; None: never.
+        tolerance: see `patience`.
+        whiten: whether training moves in coordinates in which the law's covariates are white.
+        noise: standard deviation of the random deviations from gradient descent at the start.
+        learning_rate: Adam's, at its highest.
+        schedule: Adam's, after the warm-up.
+        warmup: share of the steps over which Adam's learning rate rises.
+        betas: Adam's.
+        clip: largest norm of a model's gradient, of the loss relative to its running mean; None does not clip.
+        passes: see `tasks`.
+        retries: how often a model that became nonfinite goes back to its best point, with half the step.
+        compile: whether `torch.compile` makes the loss and its gradient; worth its tens of seconds in long runs only.
+
+    Raises:
+        ValueError: if a value is out of its range.
+
+    Example:
+        >>> Recipe(method="sgd")
+        Traceback (most recent call last):
+        ValueError: method is 'sgd'; it must be one of 'auto', 'lbfgs', 'adam'
+    """
+
+    method: Method = "auto"
+    loss: LossKind = "auto"
+    steps: int | None = None
+    tasks: int = 20_000
+    batch: int = 1_000
+    validation: int = 10_000
+    interval: int | None = None
+    patience: int | None = 3
+    tolerance: float = 1e-3
+    whiten: bool = True
+    noise: float = 1e-2
+    learning_rate: float = 0.02
+    schedule: Schedule = "cosine"
+    warmup: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float | None = 1.0
+    passes: int = 8
+    retries: int = 5
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name, choices in {"method": Method, "loss": LossKind, "schedule": Schedule}.items():
+            if getattr(self, name) not in get_args(choices):
+                wanted = ", ".join(map(repr, get_args(choices)))
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {wanted}")
+        for name in ("steps", "tasks", "batch", "validation", "interval", "patience", "passes"):
+            value = getattr(self, name)
+            optional = name in ("steps", "interval", "patience")
+            if not (optional and value is None) and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} is {value!r}; it must be a whole number, 1 or more")
+        for name in ("learning_rate", "clip", "noise", "tolerance", "warmup"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} is {value!r}; it must be a finite number, 0 or more")
+
+    def method_for(self, config: MemformerConfig) -> Literal["lbfgs", "adam"]:
+        """The method, `"auto"` resolved."""
+        if self.method == "auto":
+            return "lbfgs" if config.attention == "linear" else "adam"
+        return self.method
+
+    def steps_for(self, config: MemformerConfig) -> int:
+        """At most so many steps."""
+        return self.steps or {"lbfgs": 150, "adam": 2000}[self.method_for(config)]
+
+    def interval_for(self, config: MemformerConfig) -> int:
+        """Steps between validations."""
+        return self.interval or {"lbfgs": 10, "adam": 50}[self.method_for(config)]
+
+
+class Record(NamedTuple):
+    """One validation: the step, seconds since the start, and each model's training and validation loss."""
+
+    step: int
+    seconds: float
+    training: list[float]
+    validation: list[float]
+
+
+@dataclass
+class History:
+    """What happened while S models trained.
+
+    Attributes:
+        records: one a validation.
+        events: what went wrong and was mended, a sentence each.
+        method: `"lbfgs"` or `"adam"`.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    method: str = ""
