@@ -71,6 +71,9 @@ def run(
     plugin: Plugins = None,
     results: Results = RESULTS,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default suite, time and hash.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes of the scores pass; by default a core each in a long run.")
+    ] = None,
     refit: Annotated[bool, typer.Option("--refit", help="Fit learned solvers anew instead of finding them.")] = False,
 ) -> None:
     """Run a suite: fit, score and time every solver on every law, and write the tables.
@@ -87,7 +90,7 @@ def run(
     with make_progress() as progress:
         parameters = None if refit else results / "parameters"
         try:
-            finished = run_suite(loaded, results / "runs", parameters, command, progress, name)
+            finished = run_suite(loaded, results / "runs", parameters, command, progress, name, jobs)
         except KeyboardInterrupt:
             typer.echo("interrupted: nothing was written", err=True)
             raise typer.Exit(130) from None

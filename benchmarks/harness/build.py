@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import torch
 
 from benchmarks import laws, metrics, solvers  # noqa: F401  # they fill the registries
@@ -75,6 +76,7 @@ def load_plugin(name: str) -> None:
             module = importlib.util.module_from_spec(spec)
             sys.modules[path.stem] = module
             spec.loader.exec_module(module)
+            cloudpickle.register_pickle_by_value(module)  # worker processes cannot import it by name
         else:
             importlib.import_module(name)
     except UserError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import time
 from collections.abc import Sequence
@@ -16,11 +15,12 @@ import torch
 
 from benchmarks import environment
 from benchmarks.harness.build import build_device, build_law, build_solver
-from benchmarks.harness.cell import Cell, CellResult, run_cell
+from benchmarks.harness.cell import Cell, CellResult
 from benchmarks.harness.clock import time_cells
+from benchmarks.harness.executor import run_cells
 from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.limits import pinned_threads
-from benchmarks.harness.rows import Losses, score_rows
+from benchmarks.harness.rows import Losses
 from benchmarks.schema import FAILURES, ScoreRow, TimingRow
 from benchmarks.store import RunWriter
 from benchmarks.suite import Suite
@@ -83,6 +83,7 @@ def run_suite(
     command: Sequence[str],
     progress: Progress,
     name: str | None = None,
+    jobs: int | None = 1,
 ) -> Finished:
     """Run a suite and write its tables.
 
@@ -93,6 +94,7 @@ def run_suite(
         command: the command line, for `meta.json`.
         progress: told of every cell.
         name: of the run; by default the suite, the time (UTC) and the suite's hash.
+        jobs: processes of the scores pass, None to choose; the numbers do not depend on it. Timings run alone.
 
     Returns:
         Where it was written, and what failed.
@@ -104,7 +106,7 @@ def run_suite(
     cells = build_cells(suite)
     name = name or f"{suite.name}-{now:%Y%m%d-%H%M%S}-{suite.content_hash[:6]}"
     with RunWriter(folder, name) as writer, pinned_threads(suite.threads):
-        results, scores, losses = _score(cells, ParameterStore(parameters), progress)
+        results, scores, losses = _score(cells, ParameterStore(parameters), jobs, suite.threads, progress)
         timings = _time(results, suite, progress)
         meta = {
             "suite": suite.model_dump(mode="json", by_alias=True),
@@ -119,20 +121,20 @@ def run_suite(
 
 
 def _score(
-    cells: list[Cell], store: ParameterStore, progress: Progress
+    cells: list[Cell], store: ParameterStore, jobs: int | None, threads: int, progress: Progress
 ) -> tuple[list[CellResult], list[ScoreRow], dict[int, Losses]]:
     """The scores pass: results without their per-task arrays, rows, and the arrays by the number of their row."""
     progress.start("scores", len(cells))
     results: list[CellResult] = []
     rows: list[ScoreRow] = []
     losses: dict[int, Losses] = {}
-    for cell in cells:
-        result = run_cell(cell, store)
-        for row, array in score_rows(result):
+    for result, scored in run_cells(cells, store, jobs, threads):
+        results.append(result)
+        for row, array in scored:
             if array is not None:
                 losses[len(rows)] = array
             rows.append(row)
-        results.append(dataclasses.replace(result, measured=[]))
+        cell = result.cell
         progress.advance(f"{cell.law_name} d={cell.law.d} {cell.solver_name}")
     return results, rows, losses
 
