@@ -136,3 +136,24 @@ def test_an_interrupted_run_leaves_nothing(small_suite: Path, tmp_path: Path) ->
     assert "interrupted: nothing was written" in errors
     assert "Traceback" not in errors
     assert os.listdir(runs) == []
+
+
+def test_two_processes_give_the_numbers_of_one_plugins_included(
+    command: Command, small_suite: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "halves.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from baselines.gradient import GradientDescent\n"
+        "from benchmarks.registry import SOLVERS\n"
+        "@SOLVERS.register('halves')\n"
+        "@dataclass(frozen=True)\n"
+        "class Halves(GradientDescent):\n"
+        "    eta: float | None = 0.5\n"
+    )
+    small_suite.write_text(small_suite.read_text().replace('"cg"', '"halves", "cg"'))
+    texts = []
+    for jobs in ("1", "2"):
+        done = command("run", small_suite, "--plugin", "halves.py", "--jobs", jobs, "--name", f"jobs{jobs}")
+        assert done.returncode == 0, done.stderr
+        texts.append((tmp_path / "results/runs" / f"jobs{jobs}" / "scores.csv").read_bytes())
+    assert texts[0] == texts[1]

@@ -19,7 +19,7 @@ from tests.baselines.helpers import scored, training, weights_of
 STEPS = (1, 2, 3)
 LAW = Isotropic(d=3, N=8, noise_std=0.1)
 WIDE = Isotropic(d=4, N=2)
-NAMES = [name for name in SOLVERS if str(SOLVERS[name].target).startswith("baselines.")]
+NAMES = list(SOLVERS)
 
 SMALL: dict[str, dict[str, Any]] = {
     "lfom": {"iterations": 25, "batch": 64},
@@ -29,8 +29,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "gradient_descent_tuned": {"num_tasks": 300},
     "heavy_ball_tuned": {"num_tasks": 300},
     "nesterov_tuned": {"num_tasks": 300},
+    **{name: {"tasks": 200, "iterations": 4} for name in SOLVERS if "former" in name},
 }
 """Budgets that suffice here: the contract asks nothing of quality."""
+
+FEED_FORWARD = {
+    name: "layers have no stopping test, and the test loss was minimised" for name in SOLVERS if "former" in name
+}
+"""Solvers that take all their steps whatever the task, and need not lower the loss on its context."""
 
 SINGULAR_BREAKS = {"scipy_solve": "a Cholesky factorisation of a singular H does not exist"}
 """Solvers that may break down on every task when N < d, and why."""
@@ -121,6 +127,8 @@ def test_zero_labels_are_solved_at_the_start(name):
     trace = fitted(name).solve(blank, 3)
     assert trace.weights is not None
     assert not trace.weights.any()
+    if name in FEED_FORWARD:
+        return
     assert (trace.outcome == Outcome.CONVERGED).all()
     direct = name in ("ols", "ridge", "bayes")
     assert (trace.finished == (1 if direct else 0)).all()
@@ -163,7 +171,7 @@ def test_fewer_examples_than_dimensions(name):
         assert (trace.outcome < Outcome.DIVERGED).all() or name in SCIPY_MINIMIZE_GIVES_UP
         before = (given.y**2).mean()
         after = ((given.X @ trace.weights[-1][..., None])[..., 0] - given.y).square().mean()
-        assert after < before
+        assert after < before or name in FEED_FORWARD
     assert trace.weights.isfinite().all()
 
 

@@ -1,0 +1,167 @@
+"""The three evaluations are one function: values, gradients, for every variant that admits them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memformer.config import MemformerConfig
+from memformer.first_order import _unrolled, first_order_method
+from memformer.memory import memory_matrix
+from memformer.model import cheapest_form, first_layers, forward
+from memformer.problem import Problem
+from memformer.reduced import reduced_forward
+from tests.memformer.helpers import random_parameters, random_problem
+
+CLOSE = {"rtol": 0.0, "atol": 1e-10}
+
+
+@st.composite
+def configs(draw, **fixed):
+    d, depth = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    memory = draw(st.sampled_from(["none", "conjugate", "first_order"]))
+    parts = {
+        "preconditioner": draw(st.sampled_from(["scalar", "full"])),
+        "covariate_update": draw(st.booleans()),
+        "heads": draw(st.integers(1, 3)),
+        "gates": draw(st.sampled_from(["none", "shared", "layer"])),
+    }
+    if memory != "none":
+        parts["gamma"] = draw(st.sampled_from(["scalar", "feature", "token"]))
+        parts["gamma_per_head"] = draw(st.booleans())
+    if memory == "first_order":
+        parts["gamma_sharing"] = draw(st.sampled_from(["none", "past", "all"]))
+        parts["window"] = draw(st.sampled_from([None, 1, 2]))
+    parts.update(fixed)
+    N = draw(st.integers(1, 6))
+    num_tokens = N if parts.get("gamma") == "token" else None
+    return MemformerConfig(d=d, depth=depth, memory=memory, num_tokens=num_tokens, **parts), N
+
+
+@settings(max_examples=120, deadline=None)
+@given(configs(), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**20), st.booleans())
+def test_three_forms_agree(drawn, models, q, seed, padded):
+    config, N = drawn
+    problem = random_problem(B=3, N=N, d=config.d, q=q, seed=seed)
+    parameters = random_parameters(config, models, seed)
+    depths = [1 + (seed + s) % config.depth for s in range(models)] if padded else None
+    weight = torch.randn(config.depth + 1, models, 3, q, generator=torch.Generator().manual_seed(seed)).double()
+    found = {}
+    for form in ("definition", "associative", "reduced") if config.reducible else ("definition", "associative"):
+        output = forward(config, parameters, problem, form, depths)
+        # Label weights of later layers and, with P = 0, covariate weights are read by no form.
+        gradients = torch.autograd.grad(
+            (output.predictions * weight).sum(), list(parameters.values()), allow_unused=True, materialize_grads=True
+        )
+        found[form] = (output.weights, output.predictions, *gradients)
+    for form in found:
+        for one, other in zip(found[form], found["definition"], strict=True):
+            torch.testing.assert_close(one, other, **CLOSE)
+
+
+@settings(max_examples=30, deadline=None)
+@given(configs(), st.sampled_from(["softmax", "relu"]), st.integers(0, 2**20))
+def test_other_attention_reads_nothing_of_the_queries_labels_or_order(drawn, attention, seed):
+    config, N = drawn
+    if config.gamma == "token":
+        return
+    config = replace(config, attention=attention)
+    problem = random_problem(B=2, N=N, d=config.d, seed=seed)
+    parameters = random_parameters(config, 2, seed)
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(seed))
+    shuffled = Problem(problem.X[:, order], problem.y[:, order], problem.x_query)
+    one, other = (forward(config, parameters, p) for p in (problem, shuffled))
+    assert one.weights is None
+    torch.testing.assert_close(one.predictions, other.predictions, **CLOSE)
+    alone = forward(config, parameters, Problem(problem.X, problem.y, problem.x_query[:, :1]))
+    torch.testing.assert_close(one.predictions[..., :1], alone.predictions, **CLOSE)
+
+
+@settings(max_examples=40, deadline=None)
+@given(configs(), st.integers(0, 2**20))
+def test_first_layers_are_the_model_cut_short(drawn, seed):
+    config, N = drawn
+    problem = random_problem(N=N, d=config.d, seed=seed)
+    parameters = random_parameters(config, 2, seed)
+    whole = forward(config, parameters, problem).predictions
+    for depth in range(1, config.depth + 1):
+        shorter = forward(*first_layers(config, parameters, depth), problem).predictions
+        torch.testing.assert_close(shorter, whole[: depth + 1], **CLOSE)
+
+
+@settings(max_examples=40, deadline=None)
+@given(configs(covariate_update=False), st.integers(0, 2**20))
+def test_memory_matrix_is_what_registers_do(drawn, seed):
+    """What each layer adds is K times the attention of the layers so far."""
+    config, _ = drawn
+    if config.gamma == "token" or config.gamma_per_head:
+        return
+    parameters = random_parameters(config, 1, seed)
+    K = memory_matrix(config, parameters)[0]
+    problem = random_problem(B=1, N=2, d=config.d, seed=seed)
+    output = forward(config, parameters, problem)
+    H, b = problem.moments
+    assert output.weights is not None
+    w = output.weights[:, 0, 0]
+    Q = torch.stack([_effective(config, parameters, layer) for layer in range(config.depth)])
+    attention = torch.stack([Q[layer] @ (b[0] - H[0] @ w[layer]) for layer in range(config.depth)])
+    torch.testing.assert_close(w[:-1] - w[1:], K @ attention, **CLOSE)
+
+
+def _effective(config, parameters, layer):
+    Q = parameters["Q"][0, layer]
+    if config.preconditioner == "scalar":
+        Q = Q[:, None, None] * torch.eye(config.d).double()
+    gates = torch.ones(config.heads).double()
+    if config.gates != "none":
+        gates = parameters["gates"][0] if config.gates == "shared" else parameters["gates"][0, layer]
+    return (gates[:, None, None] * Q).sum(0)
+
+
+@pytest.mark.parametrize("scalar", [True, False])
+@pytest.mark.parametrize("window", [None, 1, 2])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_kernel_gradient(scalar, window, groups):
+    generator = torch.Generator().manual_seed(0)
+    S, K, d, B = 4, 3, 2, 5
+    A = torch.randn(groups, d, d, B, generator=generator).double()
+    H, b = A + A.transpose(1, 2), torch.randn(groups, d, B, generator=generator).double()
+    shape = (S, K, K) if scalar else (S, K, d, K * d)
+    C = (0.3 * torch.randn(*shape, generator=generator)).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda C: first_order_method(C, H, b, window), (C,))
+    torch.testing.assert_close(first_order_method(C, H, b, window), _unrolled(C, H, b, window), **CLOSE)
+
+
+def test_groups_of_models_see_their_own_tasks():
+    config = MemformerConfig(d=3, depth=2, memory="conjugate", covariate_update=True)
+    parameters = random_parameters(config, 4)
+    problems = [random_problem(seed=1), random_problem(seed=2)]
+    H = torch.stack([p.moments.H.movedim(0, -1) for p in problems])
+    b = torch.stack([p.moments.b.mT for p in problems])
+    together = reduced_forward(config, parameters, H, b)
+    for group, problem in enumerate(problems):
+        own = {name: tensor[2 * group : 2 * group + 2] for name, tensor in parameters.items()}
+        alone = forward(config, own, problem).weights
+        assert alone is not None
+        torch.testing.assert_close(together[:, 2 * group : 2 * group + 2].mT, alone[1:], **CLOSE)
+
+
+def test_form_is_the_cheapest_exact_one():
+    assert cheapest_form(MemformerConfig(d=2, depth=1)) == "reduced"
+    token = MemformerConfig(d=2, depth=1, memory="first_order", gamma="token", num_tokens=3)
+    assert cheapest_form(token) == "associative"
+    assert cheapest_form(MemformerConfig(d=2, depth=1, attention="relu")) == "definition"
+
+
+def test_float32_and_prediction_is_weights_times_query():
+    config = MemformerConfig(d=3, depth=3, memory="first_order", covariate_update=True)
+    problem = random_problem().to(torch.float32)
+    parameters = {name: tensor.float() for name, tensor in random_parameters(config, 2).items()}
+    output = forward(config, parameters, problem)
+    assert output.weights is not None
+    assert output.predictions.dtype == torch.float32
+    torch.testing.assert_close(output.predictions, torch.einsum("bqd,lsbd->lsbq", problem.x_query, output.weights))
