@@ -69,6 +69,19 @@ class TaskEntry(_Strict):
     params: dict[str, Any] = {}
 
 
+class Only(_Strict):
+    """A condition on tasks: every key that is given must equal the task's."""
+
+    law: str | None = None
+    d: int | None = None
+    N: int | None = None
+
+    def holds(self, task: TaskEntry) -> bool:
+        """Whether a task meets the condition."""
+        given = self.model_dump(exclude_none=True)
+        return all(getattr(task, key) == value for key, value in given.items())
+
+
 def _entry_of_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
@@ -82,6 +95,7 @@ class SolverEntry(_Strict):
         steps: numbers of steps, if not those of the suite.
         tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
         protocol: what the test loss means (see `benchmarks.schema.Protocol`).
+        only: the tasks this entry is for, `{ d = 5 }` say; by default all of them.
     """
 
     name: str
@@ -89,6 +103,7 @@ class SolverEntry(_Strict):
     steps: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
     tasks: Count | None = None
     protocol: Protocol = "held_out"
+    only: Only = Only()
 
 
 class Suite(_Strict):
@@ -200,4 +215,6 @@ def _model_at(location: tuple[int | str, ...]) -> type[_Strict]:
         "tasks": TaskEntry,
         "solvers": SolverEntry,
     }
+    if "only" in location:
+        return Only
     return models.get(location[0], Suite) if location else Suite

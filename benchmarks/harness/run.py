@@ -73,6 +73,7 @@ def build_cells(suite: Suite) -> list[Cell]:
         )
         for task, law in laws
         for entry, solver in solvers
+        if entry.only.holds(task)
     ]
 
 
