@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.views.cli import views_app
 
 app = typer.Typer(
     help="Benchmark learned and classical first-order methods on random regression tasks.",
@@ -22,6 +23,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(views_app, name="views")
 
 Plugins = Annotated[
     list[str] | None,

@@ -88,7 +88,7 @@ def hall_z(sample: Moments, value: float = 0.0) -> Any:
         2.0
     """
     shift, error, c = sample.mean - value, sample.standard_error, sample.skewness
-    t = np.where(error > 0, shift / np.maximum(error, np.finfo(np.float64).tiny), np.where(shift == 0, 0.0, np.inf))
+    t = np.where(error > 0, shift / np.where(error > 0, error, 1.0), 0.0)
     z = t + c * t**2 / 3 + c**2 * t**3 / 27 + c / 6
     return np.where(error > 0, z, np.where(shift == 0, 0.0, np.copysign(np.inf, shift)))
 

@@ -61,7 +61,7 @@ def two_level_means(strata: Sequence[Array]) -> Array:
     return total / count
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=12)
 def weights(count: int, stratum: int) -> Array:
     """How often each of `count` tasks occurs in each resample of a stratum: `(RESAMPLES, count)`."""
     generator = np.random.default_rng([20241007, stratum, count])

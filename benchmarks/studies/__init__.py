@@ -1,0 +1,1 @@
+"""Studies: slow scripts whose committed results back what the documentation claims."""

@@ -1,0 +1,157 @@
+"""Are the statistics calibrated? Simulated A/A comparisons from real losses; minutes.
+
+    python -m benchmarks.studies.calibration [--output results/studies] [--quick]
+
+A pool of 400,000 tasks a law gives the truth. Samples of the sizes of suite `core` are drawn from it with replacement,
+and the intervals and tests of `benchmarks.statistics` are applied to them as the harness applies them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.studies.calibration_report import report
+from benchmarks.studies.loss_pool import STEPS, Pool, draw_pool
+from benchmarks.studies.simulations import (
+    DIFFERENCE_METHODS,
+    Record,
+    coverage,
+    exchangeable,
+    family_errors,
+    rejections,
+    two_level_coverage,
+)
+
+LAWS = ("isotropic", "anisotropic")
+SOLVERS = ("cg", "heavy_ball", "lfom_optimal", "heavy_ball_tuned")
+METRIC = "expected_test_loss"
+SIZES = ((500, 1), (4_000, 1), (12_000, 3))
+"""Tasks in all, and seeds they come in: one small seed, one seed of core, a row of core that pools its seeds."""
+
+PAIRS = (("cg", "lfom_optimal"), ("heavy_ball", "cg"), ("lfom_optimal", "heavy_ball_tuned"))
+INTERVALS = ("hall", "bootstrap_t", "bca", "percentile", "normal")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Size of the study: tasks of the pool and simulations a figure."""
+
+    pool: int = 400_000
+    intervals: int = 600
+    tests: int = 300
+
+
+def main() -> None:
+    """Run the study and write `calibration.csv` and `calibration.md`."""
+    parser = argparse.ArgumentParser(description="Calibrate intervals and tests on simulated A/A comparisons.")
+    parser.add_argument("--output", type=Path, default=Path("results/studies"), help="folder of the results")
+    parser.add_argument("--quick", action="store_true", help="a minute's trial with few simulations")
+    given = parser.parse_args()
+    effort = Effort(40_000, 60, 20) if given.quick else Effort()
+    start = time.perf_counter()
+    pool = draw_pool(LAWS, SOLVERS, effort.pool)
+    print(f"pool drawn, {time.perf_counter() - start:.0f} s", flush=True)
+    records = []
+    for study in (marginal, paired, sizes, families, power, levels):
+        records += [{"study": study.__name__, **record} for record in study(pool, effort)]
+        print(f"{study.__name__} done, {time.perf_counter() - start:.0f} s", flush=True)
+    table = pd.DataFrame(records)
+    given.output.mkdir(parents=True, exist_ok=True)
+    table.to_csv(given.output / "calibration.csv", index=False, float_format="%.4g", lineterminator="\n")
+    # From the file, so that the words can be made again from it alone.
+    table = pd.read_csv(given.output / "calibration.csv")
+    (given.output / "calibration.md").write_text(report(table, effort.pool), encoding="utf-8")
+
+
+def marginal(pool: Pool, effort: Effort) -> Iterator[Record]:
+    """Coverage of the interval of one solver's mean loss."""
+    rng = np.random.default_rng(1)
+    for law, metric, solver, steps in product(LAWS, (METRIC, "test_loss"), ("cg", "lfom_optimal"), STEPS):
+        values = pool[law, solver, metric, steps]
+        methods = INTERVALS if metric == METRIC else ("hall", "percentile", "normal")
+        for tasks, seeds in SIZES:
+            for record in coverage(values, tasks, seeds, effort.intervals, methods, rng):
+                what = {"law": law, "solver": solver, "metric": metric, "steps": steps, "tasks": tasks}
+                yield {**what, "simulations": effort.intervals, **record}
+
+
+def paired(pool: Pool, effort: Effort) -> Iterator[Record]:
+    """Coverage of the interval of a paired difference: A/A (exchanged at random) and as the solvers are."""
+    rng = np.random.default_rng(2)
+    for law, (first, second), steps, kind in product(LAWS, PAIRS, STEPS, ("A/A", "A/B")):
+        a, b = _pair(pool, law, first, second, steps)
+        if first == "lfom_optimal" and steps == 1:
+            continue  # one tuned step of either is the same method
+        difference = np.subtract(*exchangeable(a, b, rng)) if kind == "A/A" else a - b
+        # An A/A pool is made symmetric exactly: its truth is 0.
+        values = np.concatenate([difference, -difference]) if kind == "A/A" else difference
+        for tasks, seeds in SIZES:
+            for record in coverage(values, tasks, seeds, effort.intervals, DIFFERENCE_METHODS, rng):
+                what = {"law": law, "solver": f"{first} - {second}", "metric": METRIC, "steps": steps, "kind": kind}
+                yield {**what, "tasks": tasks, "simulations": effort.intervals, **record}
+
+
+def sizes(pool: Pool, effort: Effort) -> Iterator[Record]:
+    """Share of true hypotheses rejected: exchangeable solvers, and different ones scaled to equal mean loss."""
+    rng = np.random.default_rng(3)
+    for law, (first, second), steps, kind in product(LAWS, PAIRS, (2, 4), ("A/A", "equal means")):
+        a, b = _pair(pool, law, first, second, steps)
+        for tasks, _ in SIZES:
+            count = effort.tests if tasks < SIZES[-1][0] else effort.tests // 3
+            for test, share in rejections(a, b, tasks, count, kind == "A/A", rng):
+                what = {"law": law, "solver": f"{first} - {second}", "metric": METRIC, "steps": steps, "kind": kind}
+                yield {**what, "tasks": tasks, "simulations": count, "method": test, "rejected": share}
+
+
+def families(pool: Pool, effort: Effort) -> Iterator[Record]:
+    """Family-wise error over all pairs of four exchangeable solvers."""
+    rng = np.random.default_rng(4)
+    for law, steps in product(LAWS, (2, 4)):
+        losses = np.stack([pool[law, solver, METRIC, steps] for solver in SOLVERS])
+        losses /= losses.mean(axis=1, keepdims=True)
+        for method, share in zip(("Holm", "uncorrected"), family_errors(losses, 4_000, effort.tests, rng), strict=True):
+            what = {"law": law, "solver": "all pairs of 4", "metric": METRIC, "steps": steps, "tasks": 4_000}
+            yield {**what, "simulations": effort.tests, "method": method, "rejected": share}
+
+
+def power(pool: Pool, effort: Effort) -> Iterator[Record]:
+    """Share of true differences of 2 % and 5 % of the mean loss that are found at the size of a row of core."""
+    rng = np.random.default_rng(5)
+    tasks = SIZES[-1][0]
+    for law, (first, second), steps, percent in product(LAWS, PAIRS, (2, 3), (2, 5)):
+        a, b = _pair(pool, law, first, second, steps)
+        for test, share in rejections(a, b * (1 + percent / 100), tasks, effort.tests // 3, False, rng):
+            what = {"law": law, "solver": f"{first} - {second}", "metric": METRIC, "steps": steps, "tasks": tasks}
+            correlation = float(np.corrcoef(a, b)[0, 1])
+            noise = float((a - b).std() / tasks**0.5)
+            extra = {"kind": f"{percent} %", "correlation": correlation, "width": 2 * 1.96 * noise}
+            yield {**what, **extra, "simulations": effort.tests // 3, "method": test, "rejected": share}
+
+
+def levels(pool: Pool, effort: Effort) -> Iterator[Record]:
+    """Coverage for a learned solver whose training seeds differ by a multiple of the error over tasks."""
+    rng = np.random.default_rng(6)
+    values = pool["isotropic", "lfom_optimal", METRIC, 2]
+    for seeds, spread in product((3, 5), (0.0, 1.0, 3.0)):
+        for method, share in two_level_coverage(values, 1_000, seeds, spread, 2 * effort.tests, rng).items():
+            what = {"law": "isotropic", "solver": "lfom_optimal", "metric": METRIC, "steps": 2, "tasks": 1_000 * seeds}
+            extra = {"kind": f"{seeds} seeds, spread {spread:g}", "simulations": 2 * effort.tests}
+            yield {**what, **extra, "method": method, "coverage": share}
+
+
+def _pair(pool: Pool, law: str, first: str, second: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Losses of two solvers on the pool, each scaled to mean 1, so that the hypothesis of equal means is true."""
+    a, b = pool[law, first, METRIC, steps], pool[law, second, METRIC, steps]
+    return a / a.mean(), b / b.mean()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""`memformer-bench views ...`: each view of a run as CSV, SVG and PNG. Nothing heavy is imported for `--help`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmarks.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from benchmarks.views.setting import Setting
+
+views_app = typer.Typer(
+    help="Views of a run beside the leaderboard: tables (CSV) and figures (SVG, PNG), one of each a law and d.",
+    epilog="Example:  memformer-bench views pairwise core-reference --law isotropic --steps 3 --output figures",
+    no_args_is_help=True,
+)
+
+
+class Cost(StrEnum):
+    """What a profile counts."""
+
+    STEPS = "steps"
+    SECONDS = "seconds"
+
+
+RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run by name or path; by default the latest.")]
+Output = Annotated[Path, typer.Option("--output", help="Folder that is written to.")]
+Results = Annotated[Path, typer.Option("--results", help="Folder of results; runs are in its subfolder runs.")]
+LawName = Annotated[str | None, typer.Option("--law", help="Only this law.")]
+Dimension = Annotated[int | None, typer.Option("--d", min=1, help="Only this dimension.")]
+Solvers = Annotated[list[str] | None, typer.Option("--solver", help="Only this solver; repeatable.")]
+Metric = Annotated[str | None, typer.Option("--metric", help="Loss to compare; by default the expected test loss.")]
+Classic = Annotated[str, typer.Option("--classic", help="Solver whose mean losses are the targets.")]
+FIGURES, RESULTS, CLASSIC = Path("figures"), Path("results"), "heavy_ball_tuned"
+
+
+@views_app.command()
+def pairwise(
+    run: RunName = None,
+    steps: Annotated[list[int] | None, typer.Option(help="Number of steps; repeatable; by default all.")] = None,
+    output: Output = FIGURES,
+    results: Results = RESULTS,
+    law: LawName = None,
+    d: Dimension = None,
+    solver: Solvers = None,
+    metric: Metric = None,
+) -> None:
+    """Fixed budgets: intervals and ties, every pair with Holm's correction, critical-difference diagram."""
+    from benchmarks.views.critical_difference import critical_difference_figure
+    from benchmarks.views.pairwise import pairwise as pairs_of
+    from benchmarks.views.pairwise import standing, standing_figure
+
+    for setting in _settings(run, results, law, d, solver, metric):
+        for budget in steps or setting.steps:
+            if len(setting.at(budget)) < 2:
+                raise UserError(f"fewer than two solvers were scored after {budget} steps on {setting.title}")
+            pairs = pairs_of(setting, budget)
+            table = standing(setting, budget, pairs)
+            name = f"{setting.slug}_k{budget}"
+            _write(output, f"pairwise_{name}", pairs, None)
+            _write(output, f"standing_{name}", table, standing_figure(setting, table))
+            _write(output, f"ranks_{name}", None, critical_difference_figure(setting, table))
+
+
+@views_app.command()
+def targets(
+    run: RunName = None,
+    classic: Classic = CLASSIC,
+    output: Output = FIGURES,
+    results: Results = RESULTS,
+    law: LawName = None,
+    d: Dimension = None,
+    solver: Solvers = None,
+    metric: Metric = None,
+) -> None:
+    """Steps and warm time to the losses that a tuned classic reaches after 1, 2, ... steps."""
+    from benchmarks.views.targets import targets as view
+    from benchmarks.views.targets import targets_figure
+
+    for setting in _settings(run, results, law, d, solver, metric, classic):
+        table = view(setting, classic)
+        _write(output, f"targets_{setting.slug}", table, targets_figure(setting, table))
+
+
+@views_app.command()
+def ecdf(
+    run: RunName = None,
+    classic: Classic = CLASSIC,
+    output: Output = FIGURES,
+    results: Results = RESULTS,
+    law: LawName = None,
+    d: Dimension = None,
+    solver: Solvers = None,
+    metric: Metric = None,
+) -> None:
+    """Share of (task, target) pairs solved after so many steps."""
+    from benchmarks.views.ecdf import ecdf as view
+    from benchmarks.views.ecdf import ecdf_figure
+
+    for setting in _settings(run, results, law, d, solver, metric, classic):
+        table = view(setting, classic)
+        _write(output, f"ecdf_{setting.slug}", table, ecdf_figure(setting, table))
+
+
+@views_app.command()
+def profile(
+    run: RunName = None,
+    classic: Classic = CLASSIC,
+    cost: Annotated[Cost, typer.Option(help="What is counted.")] = Cost.STEPS,
+    output: Output = FIGURES,
+    results: Results = RESULTS,
+    law: LawName = None,
+    d: Dimension = None,
+    solver: Solvers = None,
+    metric: Metric = None,
+) -> None:
+    """Performance profiles, with the pairwise speed-ups next to them."""
+    from benchmarks.views.profile import profile as view
+    from benchmarks.views.profile import profile_figure, speedups
+
+    for setting in _settings(run, results, law, d, solver, metric, classic):
+        curves, pairs = view(setting, classic, cost.value), speedups(setting, classic, cost.value)
+        name = f"{cost.value}_{setting.slug}"
+        _write(output, f"profile_{name}", curves, profile_figure(setting, curves, pairs))
+        _write(output, f"speedups_{name}", pairs, None)
+
+
+@views_app.command()
+def pareto(
+    run: RunName = None,
+    output: Output = FIGURES,
+    results: Results = RESULTS,
+    law: LawName = None,
+    d: Dimension = None,
+    solver: Solvers = None,
+    metric: Metric = None,
+) -> None:
+    """Loss against warm wall-clock time, with the Pareto front."""
+    from benchmarks.views.pareto import pareto as view
+    from benchmarks.views.pareto import pareto_figure
+
+    for setting in _settings(run, results, law, d, solver, metric):
+        table = view(setting)
+        _write(output, f"pareto_{setting.slug}", table, pareto_figure(setting, table))
+
+
+@views_app.command(epilog="First:  python -m benchmarks.studies.transfer --solver lfom --steps 3")
+def transfer(
+    table: Annotated[Path, typer.Argument(help="CSV of the transfer study: train_law, test_law, log_gap.")],
+    output: Output = FIGURES,
+) -> None:
+    """Train-law by test-law matrix of the log gap, as a heat map."""
+    from benchmarks.views.transfer import read_transfer, transfer_figure
+
+    whole = read_transfer(str(table))
+    key = [name for name in ("solver", "steps") if name in whole]
+    for values, part in whole.groupby(key, sort=False) if key else [((), whole)]:
+        name = "_".join(["transfer", *map(str, values if isinstance(values, tuple) else (values,))])
+        _write(output, name, part, transfer_figure(part))
+
+
+def _settings(
+    name: str | None,
+    results: Path,
+    law: str | None,
+    d: int | None,
+    solvers: list[str] | None,
+    metric: str | None,
+    classic: str | None = None,
+) -> Iterator[Setting]:
+    from benchmarks.listing import find_runs
+    from benchmarks.store import read_run
+    from benchmarks.views.setting import settings
+
+    path = find_runs([name] if name else None, results / "runs")[0]
+    wanted = [*(solvers or [])]
+    if wanted and classic and classic not in wanted:
+        wanted.append(classic)
+    for setting in settings(read_run(path), law, d, wanted, metric):
+        for label, why in setting.left_out.items():
+            typer.echo(f"left out: {label}: {why} ({setting.title})", err=True)
+        yield setting
+
+
+def _write(folder: Path, name: str, table: pd.DataFrame | None, figure: Figure | None) -> None:
+    from benchmarks.views.style import save
+
+    written = []
+    if table is not None:
+        path = folder / f"{name}.csv"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+        except OSError as error:
+            raise UserError(f"tables cannot be written to {folder}: {error.strerror}") from None
+        written.append(path)
+    written += save(figure, folder, name) if figure is not None else []
+    typer.echo(f"written: {', '.join(map(str, written))}")

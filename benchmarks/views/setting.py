@@ -1,0 +1,223 @@
+"""What the views read: per-task losses of all solvers under one setting (law, d, N, noise, protocol), never pooled."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.errors import UserError
+from benchmarks.ranking import PREFERRED_METRICS, ROUNDING, TASK
+from benchmarks.statistics import Levels
+from benchmarks.store import Run
+
+SHOWN = ["law", "law_params", "d", "N", "noise_std", "protocol"]
+"""Columns that say the setting in every table of a view."""
+
+Array = NDArray[np.float64]
+
+Row = dict[Any, Any]
+"""A row of a table, by column."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One solver under a setting.
+
+    Attributes:
+        label: its name, with the hyper-parameters that differ from the defaults.
+        needs: what it must be told.
+        learned: whether it was fitted anew under each seed.
+        losses: for each number of steps, one array `(tasks,)` of per-task losses for each seed.
+        seconds: for each number of steps, median warm time of one solve, in seconds a task; empty without timings.
+    """
+
+    label: str
+    needs: str
+    learned: bool
+    losses: dict[int, list[Array]]
+    seconds: dict[int, float]
+
+    def pooled(self, steps: int) -> Array:
+        """Losses of all seeds, `(all tasks,)`."""
+        return np.concatenate(self.losses[steps])
+
+    def levels(self) -> Levels:
+        """What its intervals hold random."""
+        return "seeds_and_tasks" if self.learned else "tasks"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All solvers on the same tasks.
+
+    Attributes:
+        identity: the columns `SHOWN`.
+        metric: the loss that is compared.
+        entries: solvers scored on all of the tasks, in the order of the run.
+        tasks: number of tasks, all seeds.
+        left_out: solvers that cannot be compared with them, each with the reason.
+    """
+
+    identity: dict[str, Any]
+    metric: str
+    entries: list[Entry]
+    tasks: int
+    left_out: dict[str, str]
+
+    @property
+    def title(self) -> str:
+        """For a figure: law, d, N, noise, parameters, protocol."""
+        what = self.identity
+        params = "".join(f", {name} = {value}" for name, value in self._special().items())
+        noise = f", noise std {what['noise_std']:g}" if what["noise_std"] else ""
+        return f"{what['law']}{params}, d = {what['d']}, N = {what['N']}{noise}, {what['protocol']}"
+
+    @property
+    def slug(self) -> str:
+        """For a file's name."""
+        what = self.identity
+        given = "".join(f"_{name}-{value}" for name, value in self._special().items())
+        noise = f"_noise-{what['noise_std']:g}" if what["noise_std"] else ""
+        text = f"{what['law']}_d{what['d']}_N{what['N']}{noise}{given}_{what['protocol']}"
+        return "".join(letter if letter.isalnum() or letter in "_-." else "-" for letter in text)
+
+    def _special(self) -> dict[str, Any]:
+        """Parameters of the law that differ from its defaults."""
+        defaults = _law_defaults(self.identity["law"])
+        given = json.loads(self.identity["law_params"])
+        return {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}
+
+    @property
+    def steps(self) -> list[int]:
+        """Every number of steps that a solver has."""
+        return sorted({steps for entry in self.entries for steps in entry.losses})
+
+    def at(self, steps: int) -> list[Entry]:
+        """Solvers that were scored after this number of steps and answered every task."""
+        return [e for e in self.entries if steps in e.losses and np.isfinite(e.pooled(steps)).all()]
+
+    def entry(self, label: str) -> Entry:
+        """The solver of that name.
+
+        Raises:
+            UserError: if it is not there.
+        """
+        found = next((entry for entry in self.entries if entry.label == label), None)
+        if found is None:
+            there = ", ".join(entry.label for entry in self.entries)
+            raise UserError(f"{label!r} was not scored on {self.title}; there are {there}")
+        return found
+
+
+@lru_cache(maxsize=32)
+def _law_defaults(law: str) -> dict[str, Any]:
+    """Default parameters of a law; none if it is not registered here (it came from a plug-in)."""
+    from benchmarks import laws  # noqa: F401  # it fills the registry
+    from benchmarks.registry import LAWS
+
+    if law not in LAWS:
+        return {}
+    parameters = inspect.signature(LAWS[law].load()).parameters.values()
+    return json.loads(json.dumps({parameter.name: parameter.default for parameter in parameters}, default=str))
+
+
+def settings(
+    run: Run,
+    law: str | None = None,
+    d: int | None = None,
+    solvers: Sequence[str] = (),
+    metric: str | None = None,
+) -> list[Setting]:
+    """The settings of a run.
+
+    Args:
+        run: with its per-task losses.
+        law: only this law.
+        d: only this dimension.
+        solvers: only these.
+        metric: the loss to compare; by default `expected_test_loss` where every solver has it, else `test_loss`.
+
+    Raises:
+        UserError: if nothing fits, or the run was stored without per-task losses.
+    """
+    rows: list[Row] = [
+        {**row, "row": index, "label": _label(row["solver"], row["solver_params"])}
+        for index, row in enumerate(run.scores.to_dict("records"))
+        if not pd.isna(row["seed"]) and row["metric"] and law in (None, row["law"]) and d in (None, row["d"])
+    ]
+    if not rows:
+        wanted = " and ".join(f"{k} = {v}" for k, v in (("law", law), ("d", d)) if v is not None)
+        raise UserError(f"the run {run.name} has no losses" + (f" for {wanted}" if wanted else ""))
+    known = {row["label"] for row in rows}
+    unknown = next((label for label in solvers if label not in known), None)
+    if unknown is not None:
+        raise UserError(f"the run {run.name} has no solver {unknown!r}; it has {', '.join(sorted(known))}")
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        if not solvers or row["label"] in solvers:
+            groups.setdefault(tuple(row[name] for name in TASK), []).append(row)
+    timings: list[Row] = [
+        {**row, "label": _label(row["solver"], row["solver_params"])} for row in run.timings.to_dict("records")
+    ]
+    return [
+        _setting(run, group, [row for row in timings if tuple(row[name] for name in TASK) == key], metric)
+        for key, group in groups.items()
+    ]
+
+
+def _label(solver: str, params: str) -> str:
+    given = ", ".join(f"{key}={value}" for key, value in json.loads(params).items())
+    return f"{solver} ({given})" if given else solver
+
+
+def _setting(run: Run, rows: list[Row], timings: list[Row], metric: str | None) -> Setting:
+    metric = metric or _common_metric(rows)
+    mine = [row for row in rows if row["metric"] == metric]
+    if not mine:
+        there = ", ".join(sorted({row["metric"] for row in rows}))
+        raise UserError(f"the run {run.name} has no metric {metric!r}; it has {there}")
+    by_label: dict[str, list[Row]] = {row["label"]: [] for row in rows}
+    for row in mine:
+        by_label[row["label"]].append(row)
+    most = max(row["num_tasks"] for row in mine)
+    seeds = {row["seed"] for row in mine}
+    entries, left_out = [], {}
+    for label, own in by_label.items():
+        if not own:
+            left_out[label] = f"no {metric}"
+        elif any(row["num_tasks"] < most for row in own) or {row["seed"] for row in own} != seeds:
+            left_out[label] = "scored on fewer tasks"
+        else:
+            entries.append(_entry(run, label, own, [row for row in timings if row["label"] == label]))
+    identity = {name: mine[0][name] for name in SHOWN}
+    return Setting(identity, metric, entries, most * len(seeds), left_out)
+
+
+def _common_metric(rows: list[Row]) -> str:
+    """The first preferred metric that every solver has."""
+    labels = {row["label"] for row in rows}
+    for name in PREFERRED_METRICS:
+        if {row["label"] for row in rows if row["metric"] == name} == labels:
+            return name
+    return PREFERRED_METRICS[-1]
+
+
+def _entry(run: Run, label: str, rows: list[Row], timings: list[Row]) -> Entry:
+    # What is below rounding is exact: such losses are equal, and no ratio of them means anything.
+    exact = math.exp(ROUNDING[rows[0]["dtype"]])
+    losses: dict[int, list[Array]] = {}
+    for row in sorted(rows, key=lambda row: (row["steps"], row["seed"])):
+        losses.setdefault(int(row["steps"]), []).append(np.maximum(run.losses(row["row"]).astype(np.float64), exact))
+    timed = [row for row in timings if not pd.isna(row["warm_median"])]
+    seconds = {int(row["steps"]): float(row["warm_median"]) / int(row["batch"]) for row in timed}
+    fitted = any(not pd.isna(row["train_seconds"]) for row in timed)
+    return Entry(label, rows[0]["needs"], fitted if timed else rows[0]["needs"] == "law", losses, seconds)

@@ -1,0 +1,148 @@
+"""How figures look, and how they are written: one colour-blind-safe palette, direct labels, SVG and PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {
+    "nothing": "#0072B2",
+    "L": "#56B4E9",
+    "mu, L": "#009E73",
+    "law": "#D55E00",
+    "direct": "#444444",
+}
+"""What a solver needs to know, as a colour (Okabe and Ito's palette, safe for colour-blind readers)."""
+
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+DASHES = ("-", "--", ":")
+NEEDS = {"nothing": "told nothing", "L": "told L", "mu, L": "told mu, L", "law": "knows the law", "direct": "direct"}
+
+_SETTINGS = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+    "svg.hashsalt": "memformer-bench",
+    "svg.fonttype": "none",
+    "figure.dpi": 100,
+}
+
+
+def figure(width: float, height: float, columns: int = 1, **options: object) -> tuple[Figure, list[Axes]]:
+    """An empty figure of so many inches, drawn without a display.
+
+    Raises:
+        UserError: if matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure as EmptyFigure
+    except ImportError:
+        raise UserError("figures need matplotlib; install it with: pip install 'memformer-bench[figures]'") from None
+    matplotlib.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
+    drawn = EmptyFigure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(drawn)
+    axes = drawn.subplots(1, columns, squeeze=False, **options)  # type: ignore[arg-type]
+    return drawn, list(axes[0])
+
+
+def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as SVG and as PNG (200 dots an inch); the same figure gives the same files.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        drawn.savefig(paths[0], metadata={"Date": None})
+        drawn.savefig(paths[1], dpi=200, metadata={"Software": None})
+    except OSError as error:
+        raise UserError(f"figures cannot be written to {folder}: {error.strerror}") from None
+    return paths
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Places of labels moved apart to at least `gap`, in their order, as little as possible.
+
+    Example:
+        >>> spread([0.0, 0.0, 5.0], 1.0)
+        [-0.5, 0.5, 5.0]
+    """
+    order = np.argsort(places, kind="stable")
+    blocks: list[tuple[float, int]] = []  # mean place of the block's first label's offset form, and its size
+    for index in order:
+        centre, size = float(places[index]), 1
+        while blocks and centre - (size - 1) * gap / 2 < blocks[-1][0] + (blocks[-1][1] - 1) * gap / 2 + gap:
+            other, count = blocks.pop()
+            centre, size = (centre * size + other * count) / (size + count), size + count
+        blocks.append((centre, size))
+    moved = [centre + (k - (size - 1) / 2) * gap for centre, size in blocks for k in range(size)]
+    result = [0.0] * len(moved)
+    for index, place in zip(order, moved, strict=True):
+        result[int(index)] = place
+    return result
+
+
+def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str]], x: float, height: float) -> None:
+    """Direct labels to the right of a plot, moved apart, each with a thin line to where its curve ends.
+
+    Args:
+        axes: linear in y, limits set.
+        labels: text, y of the curve's end, colour.
+        x: of the curves' ends.
+        height: of the axes in inches.
+    """
+    low, high = axes.get_ylim()
+    gap = 0.16 * (high - low) / height
+    places = spread([y for _, y, _ in labels], gap)
+    # Labels that were pushed out of the axes come back in, and push the others.
+    for index in sorted(range(len(places)), key=lambda index: -places[index]):
+        places[index] = min(places[index], high)
+        high = places[index] - gap
+    low, high = axes.get_ylim()
+    for (text, y, colour), place in zip(labels, places, strict=True):
+        axes.annotate(
+            text,
+            xy=(x, y),
+            xytext=(1.06, (place - low) / (high - low)),
+            textcoords="axes fraction",
+            color=colour,
+            fontsize=7.5,
+            va="center",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "lw": 0.6,
+                "alpha": 0.7,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
+        )
+
+
+def caption(drawn: Figure, text: str) -> None:
+    """Small print under a figure: what the reader must know to read it right."""
+    drawn.supxlabel(text, fontsize=7.5, color="#444444", x=0.01, ha="left")

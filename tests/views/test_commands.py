@@ -1,0 +1,88 @@
+"""`views ...` as a person would type it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.errors import UserError
+from benchmarks.views.cli import views_app
+
+
+def call(*words: str | Path) -> str:
+    result = CliRunner().invoke(views_app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize(
+    ("view", "options", "names"),
+    [
+        ("pairwise", ["--steps", "2"], ["standing_{}_k2.png", "ranks_{}_k2.svg", "pairwise_{}_k2.csv"]),
+        ("targets", ["--classic", "heavy_ball"], ["targets_{}.png", "targets_{}.csv"]),
+        ("ecdf", ["--classic", "heavy_ball", "--solver", "cg"], ["ecdf_{}.svg", "ecdf_{}.csv"]),
+        ("profile", ["--classic", "heavy_ball"], ["profile_steps_{}.png", "speedups_steps_{}.csv"]),
+        ("pareto", [], ["pareto_{}.svg", "pareto_{}.csv"]),
+    ],
+)
+def test_every_view_writes_its_table_and_figures(
+    view: str, options: list[str], names: list[str], results: Path, tmp_path: Path
+) -> None:
+    call(view, "small", "--d", "4", "--results", results, "--output", tmp_path, *options)
+    for name in names:
+        path = tmp_path / name.format("isotropic_d4_N12_held_out")
+        assert path.stat().st_size > 100, path.name
+        if path.suffix == ".csv":
+            assert set(pd.read_csv(path)["d"]) == {4}
+        if path.suffix == ".svg":
+            text = path.read_text()
+            assert "isotropic, d = 4, N = 12, held_out" in text
+            assert "2026" not in text, "a date would make every drawing another file"
+
+
+def test_a_figure_drawn_twice_is_the_same_file(results: Path, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        call("pareto", "small", "--d", "4", "--results", results, "--output", tmp_path / folder)
+    name = "pareto_isotropic_d4_N12_held_out"
+    for ending in ("svg", "png"):
+        assert (tmp_path / "a" / f"{name}.{ending}").read_bytes() == (tmp_path / "b" / f"{name}.{ending}").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ecdf", "stripped"], "without per-task losses"),
+        (["ecdf", "nothere"], "no run"),
+        (["targets", "small"], "'heavy_ball_tuned' was not scored"),
+        (["pairwise", "small", "--steps", "9"], "fewer than two solvers"),
+        (["pareto", "small", "--law", "gmm"], "no losses for law = gmm"),
+        (["transfer", "nothere.csv"], "not a table"),
+    ],
+)
+def test_mistakes_are_one_sentence(words: list[str], message: str, results: Path, tmp_path: Path) -> None:
+    options = [] if words[0] == "transfer" else ["--results", results]
+    with pytest.raises(UserError, match=message) as caught:
+        call(*words, *options, "--output", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        call("pareto", "small", "--results", results, "--output", tmp_path / "file")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from benchmarks.views.cli import views_app\n"
+        "try: views_app(['pairwise', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('torch', 'pandas', 'matplotlib', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

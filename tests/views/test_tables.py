@@ -1,0 +1,133 @@
+"""The tables of the views, against what is counted by hand from the stored losses."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.errors import UserError
+from benchmarks.store import Run
+from benchmarks.views.critical_difference import rank_groups
+from benchmarks.views.ecdf import ecdf
+from benchmarks.views.pairwise import pairwise, standing
+from benchmarks.views.pareto import pareto
+from benchmarks.views.profile import profile, speedups
+from benchmarks.views.setting import Entry, Setting, settings
+from benchmarks.views.targets import steps_needed, target_losses, targets
+
+CLASSIC = "heavy_ball"
+
+
+@pytest.fixture
+def setting(run: Run) -> Setting:
+    return settings(run, d=4)[0]
+
+
+def test_dimensions_are_never_pooled(run: Run) -> None:
+    first, second = settings(run)
+    assert (first.identity["d"], second.identity["d"]) == (4, 6)
+    assert first.title == "isotropic, d = 4, N = 12, held_out"
+    assert second.title == "isotropic, d = 6, N = 24, noise std 0.5, held_out"
+    assert first.slug != second.slug
+    assert first.tasks == 300
+
+
+def test_losses_are_those_of_the_run(run: Run, setting: Setting) -> None:
+    rows = run.scores.query("solver == 'cg' and d == 4 and steps == 2 and metric == 'expected_test_loss'")
+    pooled = rows[rows["seed"].isna()].iloc[0]
+    assert setting.metric == "expected_test_loss"
+    assert np.log(setting.entry("cg").pooled(2).mean()) == pytest.approx(pooled["log_mean"], rel=1e-5)
+
+
+def test_solvers_scored_on_fewer_tasks_are_left_out_and_named(setting: Setting) -> None:
+    assert setting.left_out == {"scipy_cg": "scored on fewer tasks"}
+    assert "scipy_cg" not in [entry.label for entry in setting.entries]
+
+
+def test_what_does_not_exist_is_named(run: Run, setting: Setting) -> None:
+    for arguments in ({"law": "gmm"}, {"d": 7}, {"solvers": ["sg"]}, {"metric": "hinge"}):
+        with pytest.raises(UserError, match="small"):
+            settings(run, **arguments)
+    with pytest.raises(UserError, match="there are cg, cgls"):
+        target_losses(setting, "heavy_ball_tuned")
+
+
+def test_pairs_and_ties(setting: Setting) -> None:
+    pairs = pairwise(setting, 2)
+    assert len(pairs) == 10
+    assert (pairs["log_ratio"] <= 1e-9).all(), "the better solver of a pair comes first"
+    assert (pairs["p_holm"] >= pairs["p_value"]).all()
+    same = pairs[pairs["first"].isin(["cg", "cgls"]) & pairs["second"].isin(["cg", "cgls"])]
+    assert same["tied"].all()
+    table = standing(setting, 2, pairs)
+    assert table["solver"].tolist()[0] == "ols"
+    marks = dict(zip(table["solver"], table["ties"], strict=True))
+    assert marks["cg"] == marks["cgls"] != ""
+    assert marks["gradient_descent"] == ""
+    assert table["average_rank"].sum() == pytest.approx(15)
+    groups = [
+        {table.sort_values("average_rank")["solver"].tolist()[i] for i in group}
+        for group in rank_groups(table.sort_values("average_rank"))
+    ]
+    assert {"cg", "cgls"} in groups
+
+
+def test_steps_to_target(setting: Setting) -> None:
+    losses = target_losses(setting, CLASSIC)
+    assert list(losses) == [1, 2, 3]
+    table = targets(setting, CLASSIC).set_index(["solver", "classic_steps"])
+    assert table.loc[CLASSIC, "steps"].tolist() == [1, 2, 3]
+    assert table.loc[CLASSIC, "seconds_ratio"].tolist() == [1, 1, 1]
+    assert table.loc["ols", "steps"].tolist() == [1, 1, 1]
+    cg = setting.entry("cg")
+    by_hand = [min(k for k in (1, 2, 3) if cg.pooled(k).mean() <= losses[target]) for target in (1, 2, 3)]
+    assert table.loc["cg", "steps"].tolist() == by_hand
+    slow = table.loc["gradient_descent"]
+    assert pd.isna(slow.loc[3, "steps"])
+    assert pd.isna(slow.loc[3, "seconds"])
+
+
+def test_an_unreachable_target_is_none() -> None:
+    entry = Entry("e", "nothing", False, {1: [np.ones(3)], 2: [np.full(3, 0.5)]}, {})
+    assert steps_needed(entry, 0.5) == 2
+    assert steps_needed(entry, 0.4) is None
+
+
+def test_ecdf_counts_task_target_pairs(setting: Setting) -> None:
+    table = ecdf(setting, CLASSIC).set_index(["solver", "steps"])["share"]
+    assert table["ols"].tolist() == [1, 1, 1]
+    losses, cg = target_losses(setting, CLASSIC), setting.entry("cg")
+    best = np.minimum(cg.pooled(1), cg.pooled(2))
+    by_hand = np.mean([best <= target for target in losses.values()])
+    assert table["cg", 2] == pytest.approx(by_hand)
+    assert (table.unstack().diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+
+
+def test_profiles_and_speedups(setting: Setting) -> None:
+    curves = profile(setting, CLASSIC).set_index(["solver", "tau"])["share"]
+    assert curves["ols", 1.0] == 1, "one step is the least there is"
+    pairs = speedups(setting, CLASSIC).set_index(["solver", "over"])
+    there, back = pairs.loc[("cg", "gradient_descent")], pairs.loc[("gradient_descent", "cg")]
+    assert there["speedup"] == pytest.approx(1 / back["speedup"])
+    assert there["speedup"] > 1
+    assert there["wins"] == back["losses"]
+    assert pairs.loc[("cg", "cgls"), "speedup"] == pytest.approx(1)
+    assert set(profile(setting, CLASSIC, "seconds")["cost"]) == {"seconds"}
+
+
+def test_the_front_is_monotone(setting: Setting) -> None:
+    table = pareto(setting)
+    assert len(table) == 15
+    front = table[table["on_front"]].sort_values("seconds")
+    assert (front["log_loss"].diff().dropna() < 0).all()
+    for row in table[~table["on_front"]].to_dict("records"):
+        assert ((table["seconds"] <= row["seconds"]) & (table["log_loss"] <= row["log_loss"])).sum() > 1
+
+
+def test_a_run_without_timings_says_so(run: Run) -> None:
+    untimed = Run(run.path, run.scores, run.timings.iloc[:0], run.meta)
+    setting = settings(untimed, d=4)[0]
+    with pytest.raises(UserError, match="no timings"):
+        pareto(setting)
+    with pytest.raises(UserError, match="only count steps"):
+        profile(setting, CLASSIC, "seconds")
+    assert targets(setting, CLASSIC)["seconds"].isna().all()

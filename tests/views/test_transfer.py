@@ -1,0 +1,94 @@
+"""Train-law by test-law: the driver on a solver that learns one number, and the view of its table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from benchmarks.errors import UserError
+from benchmarks.studies.transfer import OUT_OF_DISTRIBUTION, transfer
+from benchmarks.tasks.gaussian import Isotropic
+from benchmarks.tasks.shift import OODVariance
+from benchmarks.views.cli import views_app
+from benchmarks.views.transfer import read_transfer, transfer_figure, transfer_matrix
+from memformer.problem import Problem, TaskSource
+from memformer.solver import Needs, Solver, Trace
+
+
+@dataclass(frozen=True)
+class OneStep(Solver):
+    """`w = b / c` with c the mean diagonal of H: right only for the variance it was fitted on."""
+
+    needs = Needs.LAW
+    trains = True
+    parameters: dict[str, torch.Tensor] | None = None
+
+    def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Solver:
+        H = tasks.sample(200).moments.H
+        return replace(self, parameters={"c": H.diagonal(dim1=-2, dim2=-1).mean()})
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        assert self.parameters is not None
+        weights = [torch.zeros_like(problem.moments.b)] + [problem.moments.b / self.parameters["c"]] * num_steps
+        return Trace.of_weights(torch.stack(weights))
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    laws = {
+        "isotropic": Isotropic(d=3, N=12),
+        "wide": OODVariance(d=3, N=12, variance=4.0, rotation="none"),
+    }
+    return transfer(OneStep(), laws, [1, 2], tasks=100, seeds=(0, 1))
+
+
+def test_a_law_it_was_fitted_on_has_no_gap_and_another_has(table: pd.DataFrame) -> None:
+    assert len(table) == 8
+    one = transfer_matrix(table[table["steps"] == 1])
+    assert list(one.index) == list(one.columns) == ["isotropic", "wide"]
+    np.testing.assert_array_equal(np.diag(one), [0, 0])
+    assert one.loc["isotropic", "wide"] > 1, "a step four times too long"
+    assert one.loc["wide", "isotropic"] > 0.1
+    off = table[table["train_law"] != table["test_law"]]
+    assert ((off["log_low"] < off["log_gap"]) & (off["log_gap"] < off["log_high"])).all()
+
+
+def test_another_dimension_is_an_empty_cell_and_not_an_error() -> None:
+    laws = {"d = 3": Isotropic(d=3, N=12), "d = 4": Isotropic(d=4, N=12)}
+
+    @dataclass(frozen=True)
+    class Fixed(OneStep):
+        def solve(self, problem: Problem, num_steps: int) -> Trace:
+            if problem.d != 3:
+                raise ValueError("fitted at d = 3")
+            return super().solve(problem, num_steps)
+
+    matrix = transfer_matrix(transfer(Fixed(), laws, [1], tasks=50, seeds=(0,)))
+    assert matrix.loc["d = 3", "d = 3"] == 0
+    assert np.isnan(matrix.loc["d = 3", "d = 4"])
+    assert transfer_figure(matrix.stack(future_stack=True).rename("log_gap").reset_index()) is not None
+
+
+def test_the_laws_of_the_study_differ_in_everything_it_names() -> None:
+    assert len({entry.model_dump_json() for entry in OUT_OF_DISTRIBUTION.values()}) == len(OUT_OF_DISTRIBUTION)
+    assert {entry.d for entry in OUT_OF_DISTRIBUTION.values()} == {5}
+
+
+def test_the_command_draws_one_heat_map_for_each_number_of_steps(table: pd.DataFrame, tmp_path: Path) -> None:
+    table.to_csv(tmp_path / "transfer.csv", index=False)
+    done = CliRunner().invoke(views_app, ["transfer", str(tmp_path / "transfer.csv"), "--output", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in tmp_path.glob("*.png")} == {"transfer_1.png", "transfer_2.png"}
+
+
+def test_a_table_without_gaps_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("train_law,test_law\na,b\n")
+    with pytest.raises(UserError, match="no column 'log_gap'"):
+        read_transfer(str(tmp_path / "t.csv"))
