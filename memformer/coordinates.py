@@ -122,7 +122,9 @@ def _start(config: MemformerConfig, name: str, like: Tensor) -> Tensor:
     return start
 
 
-def chebyshev_steps(coordinates: Coordinates, contexts: Tensor, depths: Sequence[int], depth: int) -> Tensor:
+def chebyshev_steps(
+    coordinates: Coordinates, contexts: Tensor, depths: Sequence[int], depth: int, margin: float = 1.0
+) -> Tensor:
     """Step sizes of gradient descent with the best minimax polynomial for the mean spectrum, `(S, depth)`.
 
     From equal steps, a symmetric point, models without memory train twice as long.
@@ -132,6 +134,7 @@ def chebyshev_steps(coordinates: Coordinates, contexts: Tensor, depths: Sequence
         contexts: `(S, B, d, d)` moments H of some tasks.
         depths: S numbers of layers; step sizes beyond them do not matter.
         depth: the largest.
+        margin: factor on the mean largest eigenvalue, for laws whose tasks lie far from the mean.
     """
     if coordinates.inverse_root is not None and coordinates.scale is None:
         inverse_root = coordinates.inverse_root[:, 0]
@@ -139,7 +142,7 @@ def chebyshev_steps(coordinates: Coordinates, contexts: Tensor, depths: Sequence
     elif coordinates.scale is not None:
         contexts = contexts * coordinates.scale[..., None]
     values = torch.linalg.eigvalsh(contexts).mean(1)
-    mu, L = values[:, :1], values[:, -1:]
+    mu, L = values[:, :1], margin * values[:, -1:]
     number = torch.tensor(list(depths), device=values.device)[:, None]
     layer = torch.arange(depth, device=values.device).clamp(max=number - 1)
     angle = torch.pi * (2 * layer + 1).to(values) / (2 * number)

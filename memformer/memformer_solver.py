@@ -73,11 +73,11 @@ class Memformer(Solver):
     heads: int = 1
     gates: Gates = "none"
     attention: Attention = "linear"
-    method: Method = "auto"
+    method: Method = "adam"
     iterations: int | None = None
     tasks: int = 20_000
     batch: int = 1_000
-    learning_rate: float = 0.02
+    learning_rate: float = 0.03
     parameters: Mapping[str, Tensor] | None = None
 
     needs: ClassVar[Needs] = Needs.LAW

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 from memformer.config import MemformerConfig
 from memformer.objective import LossKind
 
-Method = Literal["auto", "lbfgs", "adam"]
+Method = Literal["adam", "lbfgs"]
 Schedule = Literal["cosine", "constant"]
 
 
@@ -34,16 +34,17 @@ class Recipe:
     """How to train. The defaults reach the floor that theory gives for models with P = 0 in seconds.
 
     Attributes:
-        method: `"lbfgs"` on a fixed set of tasks, or `"adam"` on a stream of fresh ones; `"auto"` is L-BFGS, except
-            for softmax and ReLU attention, whose loss is sampled and not smooth enough in few tasks.
+        method: `"adam"` on a stream of fresh tasks; or `"lbfgs"` on a fixed set of them, which is a little faster for
+            P = 0, but fits the rare tasks of a heavy-tailed law too closely.
         loss: `"expected"`, exact over queries, where tasks tell `w_star` and `second_moment`; `"query"`, sampled;
             `"auto"` takes the first where it can.
-        steps: at most so many evaluations (L-BFGS) or steps (Adam); None is 150 and 2000.
+        steps: at most so many steps (Adam) or evaluations (L-BFGS); None is 500 (1000 with P free), and 150.
         tasks: L-BFGS: the fixed training set. Adam: tasks drawn at a time, used `passes` times each.
         batch: tasks evaluated at a time; an Adam step sees one batch.
         validation: fresh tasks that choose among the models training has seen.
-        interval: steps between validations; None is 10 and 50.
-        patience: stop once so many validations in a row gain no model more than `tolerance` in log loss; None: never.
+        interval: steps between validations; None is 50 and 10.
+        patience: stop once so many validations in a row gain no model more than `tolerance` in log loss; 0 never stops,
+            None is 10 (Adam, whose cosine schedule has most of its gain near the end) and 3 (L-BFGS).
         tolerance: see `patience`.
         whiten: whether training moves in coordinates in which the law's covariates are white.
         noise: standard deviation of the random deviations from gradient descent at the start.
@@ -62,21 +63,21 @@ class Recipe:
     Example:
         >>> Recipe(method="sgd")
         Traceback (most recent call last):
-        ValueError: method is 'sgd'; it must be one of 'auto', 'lbfgs', 'adam'
+        ValueError: method is 'sgd'; it must be one of 'adam', 'lbfgs'
     """
 
-    method: Method = "auto"
+    method: Method = "adam"
     loss: LossKind = "auto"
     steps: int | None = None
     tasks: int = 20_000
     batch: int = 1_000
     validation: int = 10_000
     interval: int | None = None
-    patience: int | None = 3
+    patience: int | None = None
     tolerance: float = 1e-3
     whiten: bool = True
     noise: float = 1e-2
-    learning_rate: float = 0.02
+    learning_rate: float = 0.03
     schedule: Schedule = "cosine"
     warmup: float = 0.05
     betas: tuple[float, float] = (0.9, 0.99)
@@ -90,29 +91,33 @@ class Recipe:
             if getattr(self, name) not in get_args(choices):
                 wanted = ", ".join(map(repr, get_args(choices)))
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {wanted}")
-        for name in ("steps", "tasks", "batch", "validation", "interval", "patience", "passes"):
-            value = getattr(self, name)
+        for name in ("steps", "tasks", "batch", "validation", "interval", "patience", "passes", "retries"):
+            value, least = getattr(self, name), 0 if name in ("patience", "retries") else 1
             optional = name in ("steps", "interval", "patience")
-            if not (optional and value is None) and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} is {value!r}; it must be a whole number, 1 or more")
+            if not (optional and value is None) and (not isinstance(value, int) or value < least):
+                raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more")
         for name in ("learning_rate", "clip", "noise", "tolerance", "warmup"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value!r}; it must be a finite number, 0 or more")
 
-    def method_for(self, config: MemformerConfig) -> Literal["lbfgs", "adam"]:
-        """The method, `"auto"` resolved."""
-        if self.method == "auto":
-            return "lbfgs" if config.attention == "linear" else "adam"
-        return self.method
-
     def steps_for(self, config: MemformerConfig) -> int:
-        """At most so many steps."""
-        return self.steps or {"lbfgs": 150, "adam": 2000}[self.method_for(config)]
+        """At most so many steps, the default resolved."""
+        if self.steps is not None:
+            return self.steps
+        if self.method == "lbfgs":
+            return 150
+        return 1000 if config.covariate_update else 500
 
-    def interval_for(self, config: MemformerConfig) -> int:
-        """Steps between validations."""
-        return self.interval or {"lbfgs": 10, "adam": 50}[self.method_for(config)]
+    @property
+    def validation_interval(self) -> int:
+        """Steps between validations, the default resolved."""
+        return self.interval or {"adam": 50, "lbfgs": 10}[self.method]
+
+    def impatient(self, idle: int) -> bool:
+        """Whether to stop after `idle` validations without gain."""
+        patience = {"adam": 10, "lbfgs": 3}[self.method] if self.patience is None else self.patience
+        return 0 < patience <= idle
 
 
 class Record(NamedTuple):

@@ -14,12 +14,15 @@ from memformer.adam import BatchedAdam
 from memformer.config import MemformerConfig
 from memformer.coordinates import chebyshev_steps, coordinates_of, initial_theta
 from memformer.lbfgs import BatchedLbfgs
-from memformer.model import check_fits, live_layers
+from memformer.model import check_fits, first_layers, live_layers
 from memformer.objective import Batch, draw, losses
 from memformer.problem import TaskSource
 from memformer.recipe import History, Progress, ProgressCallback, Recipe, Record, TrainingError
 
 _SPECTRUM_TASKS = 256
+
+_MARGINS = (1.0, 1.5, 2.0, 4.0, 8.0, 16.0)
+"""Starts that are tried, as factors on the mean largest eigenvalue: heavy tails need short steps."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def train(
         check_fits(config, source.N, source.d)
     run = _Run(config, sources, depths, seeds, recipe, progress)
     run.begin(start)
-    if recipe.method_for(config) == "lbfgs":
+    if recipe.method == "lbfgs":
         run.lbfgs()
     else:
         run.adam()
@@ -98,7 +101,7 @@ class _Run:
         self.depths = list(depths) * len(sources)
         self.seeds = [seed for seed in seeds for _ in depths]
         self.total = recipe.steps_for(config)
-        self.history = History(method=recipe.method_for(config))
+        self.history = History(method=recipe.method)
         self.began = time.perf_counter()
         self.validation = draw(config, sources, recipe.validation, recipe.batch, recipe.loss)
         self.coordinates = coordinates_of(config, sources, len(depths), recipe.whiten)
@@ -111,29 +114,33 @@ class _Run:
 
     def begin(self, start: Mapping[str, Tensor] | None) -> None:
         """Find a start with a finite loss; it is the best so far."""
-        theta = self._start() if start is None else self.coordinates.theta(start)
-        loss = self._mean_loss(theta)
-        for _ in range(self.recipe.retries):
-            if bool(loss.isfinite().all()):
+        starts = self._starts() if start is None else [self.coordinates.theta(start)]
+        for _ in range(self.recipe.retries + 1):
+            for theta in starts:
+                self._keep(theta, self._mean_loss(theta))
+            wild = ~self.best_loss.isfinite()
+            if not bool(wild.any()):
                 break
-            self.history.events.append(f"{self._names(~loss.isfinite())} had no finite loss at the start, now halved")
-            theta = torch.where(loss.isfinite()[:, None], theta, theta / 2)
-            loss = self._mean_loss(theta)
-        if not bool(loss.isfinite().all()):
-            raise TrainingError(f"{self._names(~loss.isfinite())} had no finite loss at the start of training")
-        self._record(0, loss, loss, theta)
+            self.history.events.append(f"{self._names(wild)} had no finite loss at the start, now halved")
+            starts = [theta / 2 for theta in starts]
+        else:
+            raise TrainingError(f"{self._names(~self.best_loss.isfinite())} had no finite loss at the start")
+        self._record(0, self.best_loss, self.best_loss, self.best)
 
-    def _start(self) -> Tensor:
+    def _starts(self) -> list[Tensor]:
         contexts = torch.stack([source.sample(_SPECTRUM_TASKS).moments.H for source in self.sources])
         contexts = contexts.repeat_interleave(len(self.depths) // len(self.sources), 0)
-        steps = chebyshev_steps(self.coordinates, contexts, self.depths, self.config.depth)
-        # A model's random numbers do not depend on the depths and seeds it is trained beside.
-        generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
-        return initial_theta(self.coordinates, steps, generators, self.recipe.noise)
+        starts = []
+        for margin in _MARGINS:
+            steps = chebyshev_steps(self.coordinates, contexts, self.depths, self.config.depth, margin)
+            # A model's random numbers do not depend on the depths and seeds it is trained beside.
+            generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
+            starts.append(initial_theta(self.coordinates, steps, generators, self.recipe.noise))
+        return starts
 
     def lbfgs(self) -> None:
         """A fixed set of tasks. A tenth of it leads most of the way; the rest is used once the tenth tells no more."""
-        recipe, interval = self.recipe, self.recipe.interval_for(self.config)
+        recipe, interval = self.recipe, self.recipe.validation_interval
         tasks = draw(self.config, self.sources, recipe.tasks, recipe.batch, recipe.loss)
         stages = [tasks[: max(1, len(tasks) // 10)], tasks] if len(tasks) > 4 else [tasks]
         step = 0
@@ -146,12 +153,12 @@ class _Run:
                 stalled = bool(search.stalled.all())
                 if stalled or step % interval == 0 or step == self.total:
                     self._record(step, search.value.exp(), self._mean_loss(search.theta), search.theta)
-                    if stalled or self._plateau():
+                    if stalled or recipe.impatient(self.idle):
                         break
 
     def adam(self) -> None:
         """Fresh tasks at every step."""
-        recipe, interval = self.recipe, self.recipe.interval_for(self.config)
+        recipe, interval = self.recipe, self.recipe.validation_interval
         search = BatchedAdam(self.best, recipe.betas, recipe.clip)
         running: Tensor | None = None
         restarts = torch.zeros_like(self.best_loss)
@@ -171,7 +178,7 @@ class _Run:
                 self.history.events.append(f"{self._names(lost)} became nonfinite at step {step} and went back")
                 search.restart(lost, self.best)
                 running = torch.where(lost, self.best_loss, running)
-            if step == self.total or (step % interval == 0 and self._plateau()):
+            if step == self.total or (step % interval == 0 and recipe.impatient(self.idle)):
                 return
 
     def _stream(self) -> Iterator[Batch]:
@@ -191,7 +198,15 @@ class _Run:
         return self.recipe.learning_rate * rise * (1 + math.cos(math.pi * along)) / 2
 
     def _loss(self, theta: Tensor, batch: Batch) -> Tensor:
-        return losses(self.config, self.coordinates.parameters(theta), batch, self.live)
+        parameters = self.coordinates.parameters(theta)
+        if self.live is None or (self.config.reducible and not self.config.covariate_update):
+            return losses(self.config, parameters, batch, self.live)
+        # Layers that carry tokens or d×d matrices cost more than the calls saved by running dead ones along.
+        found, members = [], len(self.depths) // len(self.sources)
+        for member, depth in enumerate(self.depths[:members]):
+            own = {name: tensor[member::members] for name, tensor in parameters.items()}
+            found.append(losses(*first_layers(self.config, own, depth), batch))
+        return torch.stack(found, 1).flatten()
 
     def _gradient(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         theta = theta.detach().requires_grad_()
@@ -213,19 +228,20 @@ class _Run:
         """Loss on the validation tasks, `(S,)`."""
         return torch.stack([self._loss(theta, batch) for batch in self.validation]).mean(0)
 
-    def _record(self, step: int, training: Tensor, validation: Tensor, theta: Tensor) -> None:
-        gain = (self.best_loss / validation).log()
-        better = validation < self.best_loss
+    def _keep(self, theta: Tensor, loss: Tensor) -> bool:
+        """Keep `theta` where it is the best so far; whether any model gained more than the tolerance."""
+        gain = (self.best_loss / loss).log()
+        better = loss < self.best_loss
         self.best = torch.where(better[:, None], theta, self.best)
-        self.best_loss = torch.where(better, validation, self.best_loss)
-        self.idle = 0 if bool((better & (gain > self.recipe.tolerance)).any()) else self.idle + 1
+        self.best_loss = torch.where(better, loss, self.best_loss)
+        return bool((better & (gain > self.recipe.tolerance)).any())
+
+    def _record(self, step: int, training: Tensor, validation: Tensor, theta: Tensor) -> None:
+        self.idle = 0 if self._keep(theta, validation) else self.idle + 1
         seconds = time.perf_counter() - self.began
         self.history.records.append(Record(step, seconds, training.tolist(), validation.tolist()))
         if self.progress is not None:
             self.progress(Progress(step, self.total, self.best_loss.median().item()))
-
-    def _plateau(self) -> bool:
-        return self.recipe.patience is not None and self.idle >= self.recipe.patience
 
     def _names(self, which: Tensor) -> str:
         """The models in `which` `(S,)`, for people."""

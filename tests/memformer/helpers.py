@@ -14,10 +14,12 @@ def random_problem(B: int = 4, N: int = 6, d: int = 3, q: int = 2, seed: int = 0
     return Problem(X, y, x_query)
 
 
-def random_parameters(config: MemformerConfig, models: int, seed: int = 0, scale: float = 0.3) -> dict:
+def random_parameters(
+    config: MemformerConfig, models: int, seed: int = 0, scale: float = 0.3
+) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {
-        name: (scale * torch.randn(models, *shape, generator=generator).double()).requires_grad_()
+        name: (0.3 * torch.randn(models, *shape, generator=generator).double()).requires_grad_()
         for name, shape in config.shapes().items()
     }
 
@@ -55,3 +57,7 @@ def excess_loss(source: GaussianSource, w: torch.Tensor, w_star: torch.Tensor) -
     """Expected loss of each task, `(B,)`."""
     error = w - w_star
     return (error * (error @ source.second_moment)).sum(-1)
+
+
+def assert_close(actual: torch.Tensor | None, expected: torch.Tensor | None, atol: float = 1e-10) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0.0, atol=atol)

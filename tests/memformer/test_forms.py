@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,19 +13,17 @@ from hypothesis import strategies as st
 from memformer.config import MemformerConfig
 from memformer.first_order import _unrolled, first_order_method
 from memformer.memory import memory_matrix
-from memformer.model import cheapest_form, first_layers, forward
+from memformer.model import Form, cheapest_form, first_layers, forward
 from memformer.problem import Problem
 from memformer.reduced import reduced_forward
-from tests.memformer.helpers import random_parameters, random_problem
-
-CLOSE = {"rtol": 0.0, "atol": 1e-10}
+from tests.memformer.helpers import assert_close, random_parameters, random_problem
 
 
 @st.composite
 def configs(draw, **fixed):
     d, depth = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     memory = draw(st.sampled_from(["none", "conjugate", "first_order"]))
-    parts = {
+    parts: dict[str, Any] = {
         "preconditioner": draw(st.sampled_from(["scalar", "full"])),
         "covariate_update": draw(st.booleans()),
         "heads": draw(st.integers(1, 3)),
@@ -51,7 +50,8 @@ def test_three_forms_agree(drawn, models, q, seed, padded):
     depths = [1 + (seed + s) % config.depth for s in range(models)] if padded else None
     weight = torch.randn(config.depth + 1, models, 3, q, generator=torch.Generator().manual_seed(seed)).double()
     found = {}
-    for form in ("definition", "associative", "reduced") if config.reducible else ("definition", "associative"):
+    forms: list[Form] = ["definition", "associative", "reduced"]
+    for form in forms if config.reducible else forms[:2]:
         output = forward(config, parameters, problem, form, depths)
         # Label weights of later layers and, with P = 0, covariate weights are read by no form.
         gradients = torch.autograd.grad(
@@ -60,7 +60,7 @@ def test_three_forms_agree(drawn, models, q, seed, padded):
         found[form] = (output.weights, output.predictions, *gradients)
     for form in found:
         for one, other in zip(found[form], found["definition"], strict=True):
-            torch.testing.assert_close(one, other, **CLOSE)
+            assert_close(one, other)
 
 
 @settings(max_examples=30, deadline=None)
@@ -76,9 +76,9 @@ def test_other_attention_reads_nothing_of_the_queries_labels_or_order(drawn, att
     shuffled = Problem(problem.X[:, order], problem.y[:, order], problem.x_query)
     one, other = (forward(config, parameters, p) for p in (problem, shuffled))
     assert one.weights is None
-    torch.testing.assert_close(one.predictions, other.predictions, **CLOSE)
+    assert_close(one.predictions, other.predictions)
     alone = forward(config, parameters, Problem(problem.X, problem.y, problem.x_query[:, :1]))
-    torch.testing.assert_close(one.predictions[..., :1], alone.predictions, **CLOSE)
+    assert_close(one.predictions[..., :1], alone.predictions)
 
 
 @settings(max_examples=40, deadline=None)
@@ -90,7 +90,7 @@ def test_first_layers_are_the_model_cut_short(drawn, seed):
     whole = forward(config, parameters, problem).predictions
     for depth in range(1, config.depth + 1):
         shorter = forward(*first_layers(config, parameters, depth), problem).predictions
-        torch.testing.assert_close(shorter, whole[: depth + 1], **CLOSE)
+        assert_close(shorter, whole[: depth + 1])
 
 
 @settings(max_examples=40, deadline=None)
@@ -109,7 +109,7 @@ def test_memory_matrix_is_what_registers_do(drawn, seed):
     w = output.weights[:, 0, 0]
     Q = torch.stack([_effective(config, parameters, layer) for layer in range(config.depth)])
     attention = torch.stack([Q[layer] @ (b[0] - H[0] @ w[layer]) for layer in range(config.depth)])
-    torch.testing.assert_close(w[:-1] - w[1:], K @ attention, **CLOSE)
+    assert_close(w[:-1] - w[1:], K @ attention)
 
 
 def _effective(config, parameters, layer):
@@ -133,7 +133,7 @@ def test_kernel_gradient(scalar, window, groups):
     shape = (S, K, K) if scalar else (S, K, d, K * d)
     C = (0.3 * torch.randn(*shape, generator=generator)).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda C: first_order_method(C, H, b, window), (C,))
-    torch.testing.assert_close(first_order_method(C, H, b, window), _unrolled(C, H, b, window), **CLOSE)
+    assert_close(first_order_method(C, H, b, window), _unrolled(C, H, b, window))
 
 
 def test_groups_of_models_see_their_own_tasks():
@@ -147,7 +147,7 @@ def test_groups_of_models_see_their_own_tasks():
         own = {name: tensor[2 * group : 2 * group + 2] for name, tensor in parameters.items()}
         alone = forward(config, own, problem).weights
         assert alone is not None
-        torch.testing.assert_close(together[:, 2 * group : 2 * group + 2].mT, alone[1:], **CLOSE)
+        assert_close(together[:, 2 * group : 2 * group + 2].mT, alone[1:])
 
 
 def test_form_is_the_cheapest_exact_one():
