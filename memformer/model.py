@@ -12,7 +12,7 @@ from torch import Tensor
 from memformer.config import MemformerConfig
 from memformer.problem import Problem, matvec
 from memformer.reduced import reduced_forward
-from memformer.token_form import token_forward
+from memformer.token_form import TokenForm, token_forward
 
 Form = Literal["definition", "associative", "reduced"]
 
@@ -59,27 +59,68 @@ def forward(
         >>> forward(config, {"Q": torch.full((1, 2, 1), -1.0)}, problem).predictions.flatten().tolist()
         [0.0, 1.0, 1.5]
     """
-    models = config.check(parameters)
-    check_fits(config, problem.N, problem.d)
-    form = form or cheapest_form(config)
-    if (form == "reduced" and not config.reducible) or (form == "associative" and config.attention != "linear"):
-        raise ValueError(
-            f"the {form} form is not exact for attention={config.attention!r} with gamma={config.gamma!r}; "
-            f"{cheapest_form(config)!r} is"
-        )
-    live = live_layers(config, depths, models, problem.X)
+    form = _checked_form(config, problem, form)
+    live = live_layers(config, depths, config.check(parameters), problem.X)
     if form == "reduced":
         weights = reduced_weights(config, parameters, problem, live)
         return Output(weights, matvec(problem.x_query, weights))
-    x_query, linear = problem.x_query, config.attention == "linear"
-    if linear:
-        # Predictions are linear in the query, so those at the unit vectors are the weights.
-        unit = torch.eye(problem.d, dtype=problem.dtype, device=problem.device).expand(problem.B, -1, -1)
-        x_query = torch.cat([unit, x_query], 1)
-    found = token_forward(config, parameters, problem.X[None], problem.y[None], x_query[None], form, live)
-    if not linear:
-        return Output(None, found)
-    return Output(found[..., : problem.d], found[..., problem.d :])
+    contexts = problem.X[None], problem.y[None], problem.x_query[None]
+    return _from_tokens(config, parameters, *contexts, form, live)
+
+
+def forward_paired(config: MemformerConfig, parameters: Mapping[str, Tensor], problem: Problem) -> Output:
+    """Run model s on task s alone: B models, each with parameters of its own task.
+
+    Args:
+        config: what the models are made of.
+        parameters: B models.
+        problem: B tasks.
+
+    Returns:
+        Like `forward`, without the dimension of models: `(depth + 1, B, d)` and `(depth + 1, B, q)`.
+
+    Raises:
+        ValueError: if there are not as many models as tasks, or d or N is not the problem's.
+    """
+    form = _checked_form(config, problem, None)
+    models = config.check(parameters)
+    if models != problem.B:
+        raise ValueError(f"there are {models} models for {problem.B} tasks; each task needs its own")
+    if form == "reduced":
+        H, b = problem.moments
+        w = reduced_forward(config, parameters, H[..., None], b[..., None])[..., 0]
+        weights = torch.cat([torch.zeros_like(w[:1]), w])
+        return Output(weights, matvec(problem.x_query, weights))
+    contexts = problem.X[:, None], problem.y[:, None], problem.x_query[:, None]
+    weights, predictions = _from_tokens(config, parameters, *contexts, form, None)
+    return Output(None if weights is None else weights[:, :, 0], predictions[:, :, 0])
+
+
+def _checked_form(config: MemformerConfig, problem: Problem, form: Form | None) -> Form:
+    check_fits(config, problem.N, problem.d)
+    best = cheapest_form(config)
+    if (form == "reduced" and not config.reducible) or (form == "associative" and config.attention != "linear"):
+        raise ValueError(
+            f"the {form} form is not exact for attention={config.attention!r} with gamma={config.gamma!r}; {best!r} is"
+        )
+    return form or best
+
+
+def _from_tokens(
+    config: MemformerConfig,
+    parameters: Mapping[str, Tensor],
+    X: Tensor,
+    y: Tensor,
+    x_query: Tensor,
+    form: TokenForm,
+    live: Tensor | None,
+) -> Output:
+    if config.attention != "linear":
+        return Output(None, token_forward(config, parameters, X, y, x_query, form, live))
+    # Predictions are linear in the query, so those at the unit vectors are the weights.
+    unit = torch.eye(config.d, dtype=X.dtype, device=X.device).expand(*X.shape[:2], -1, -1)
+    found = token_forward(config, parameters, X, y, torch.cat([unit, x_query], 2), form, live)
+    return Output(found[..., : config.d], found[..., config.d :])
 
 
 def reduced_weights(

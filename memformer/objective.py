@@ -121,7 +121,7 @@ def draw(config: MemformerConfig, sources: Sequence[TaskSource], count: int, siz
         while left:
             # Contexts are reduced to moments a block at a time, so that no pool of contexts is ever held.
             problem = source.sample(min(left, _DRAWN_AT_ONCE))
-            drawn.append(_read(config, problem, kind))
+            drawn.append(read(config, problem, kind))
             left -= problem.B
         parts.append(drawn)
     whole = {name: _gather([[getattr(part, name) for part in drawn] for drawn in parts], name) for name in _FIELDS}
@@ -135,8 +135,12 @@ _FIELDS = ("H", "b", "X", "y", "w_star", "metric", "x_query", "y_query")
 _TASKS_FIRST = ("X", "y")
 
 
-def _read(config: MemformerConfig, problem: Problem, kind: LossKind) -> Batch:
-    """What `config` needs of a problem, without the group dimension."""
+def read(config: MemformerConfig, problem: Problem, kind: LossKind) -> Batch:
+    """What `config` needs of a problem, and what it is judged by: a `Batch` without the dimension of groups.
+
+    Raises:
+        ValueError: if the loss asked for cannot be computed from these tasks.
+    """
     expected = kind != "query" and config.attention == "linear"
     expected = expected and problem.w_star is not None and problem.second_moment is not None
     if kind == "expected" and not expected:

@@ -9,7 +9,7 @@ from baselines.accelerated import Chebyshev, HeavyBall, Nesterov
 from baselines.gradient import GradientDescent
 from baselines.krylov import ConjugateGradient
 from memformer import construct
-from memformer.model import Form, forward
+from memformer.model import Form, forward, forward_paired
 from memformer.problem import Problem, matvec
 from tests.memformer.helpers import assert_close, random_problem
 
@@ -21,11 +21,13 @@ def double(number: float) -> torch.Tensor:
     return torch.tensor([number], dtype=torch.float64)
 
 
-def own_task(construction, problem, form: Form = "reduced"):
+def own_task(construction: construct.Construction, problem: Problem, form: Form = "reduced") -> torch.Tensor:
     """Weights `(depth + 1, B, d)` of model s on task s."""
     weights = forward(construction.config, construction.parameters, problem, form).weights
     assert weights is not None
-    return torch.diagonal(weights, dim1=1, dim2=2).mT
+    own = torch.diagonal(weights, dim1=1, dim2=2).mT
+    assert_close(forward_paired(*construction, problem).weights, own)
+    return own
 
 
 @pytest.fixture
