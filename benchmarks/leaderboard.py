@@ -78,9 +78,8 @@ def _heading(row: Row, table: list[Row], form: Format) -> str:
     params = "".join(f", {name} = {value}" for name, value in given if value is not None)
     noise = f", noise_std = {row['noise_std']:g}" if row["noise_std"] else ""
     tasks = max(other["num_tasks"] for other in table)
-    title = (
-        f"{row['law']}, d = {row['d']}, N = {row['N']}{noise}{params}, {row['dtype']}, {row['device']}, {tasks} tasks"
-    )
+    title = f"{row['law']}, d = {row['d']}, N = {row['N']}{noise}{params}"
+    title += f", {row['protocol']}, {row['dtype']}, {row['device']}, {tasks} tasks"
     return {"terminal": title, "markdown": f"## {title}", "latex": f"% {title}"}[form]
 
 

@@ -109,3 +109,18 @@ SOLVERS.add(
     memory="first_order",
     covariate_update=True,
 )
+SOLVERS.add(
+    "memformer_gated",
+    "memformer.adaptive_solver:AdaptiveMemformer",
+    "Memformer, first-order memory, scalar Q, a gate that adapts to each context",
+    memory="first_order",
+    preconditioner="scalar",
+)
+SOLVERS.add(
+    "memformer_adaptive",
+    "memformer.adaptive_solver:AdaptiveMemformer",
+    "Memformer, first-order memory, scalar Q, gate and memory weights that adapt to each context",
+    memory="first_order",
+    preconditioner="scalar",
+    what="gates_and_memory",
+)

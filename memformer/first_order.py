@@ -9,6 +9,7 @@ operations a layer; recorded by autograd operation by operation it would take tw
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -44,11 +45,12 @@ class _FirstOrderMethod(torch.autograd.Function):
         S, K, p = C.shape[0], C.shape[1], _block(C)
         G, d, B = b.shape
         residuals, w = C.new_empty(S, K, d, B), C.new_empty(K, S, d, B)
+        columns = _columns(H)
         for k in range(K):
             r = residuals[:, k].view(G, S // G, d, B)
             r.copy_(b[:, None].expand_as(r))
             if k:
-                _subtract_product(r, H, w[k - 1])
+                _subtract_product(r, columns, w[k - 1])
             start = 0 if window is None else max(0, k + 1 - window)
             coefficients, past = _rows(C, k, start), _past(residuals, p, k, start)
             new = w[k].view(S, p, -1)
@@ -68,7 +70,7 @@ class _FirstOrderMethod(torch.autograd.Function):
         C, H, residuals = ctx.saved_tensors
         S, K, d, B = residuals.shape
         p = _block(C)
-        grad_C, grad_residuals = torch.zeros_like(C), torch.zeros_like(residuals)
+        grad_C, grad_residuals, columns = torch.zeros_like(C), torch.zeros_like(residuals), _columns(H)
         grad = grad_w[K - 1].clone(memory_format=torch.contiguous_format)
         for k in reversed(range(K)):
             start = 0 if ctx.window is None else max(0, k + 1 - ctx.window)
@@ -77,7 +79,7 @@ class _FirstOrderMethod(torch.autograd.Function):
             if k == 0:
                 break
             _past(grad_residuals, p, k, start).baddbmm_(_rows(C, k, start).mT, flat, alpha=-1)
-            _subtract_product(grad.view(H.shape[0], -1, d, B), H, grad_residuals[:, k])
+            _subtract_product(grad.view(H.shape[0], -1, d, B), columns, grad_residuals[:, k])
             grad += grad_w[k - 1]
         return grad_C, None, None, None
 
@@ -98,11 +100,15 @@ def _past(residuals: Tensor, p: int, k: int, start: int) -> Tensor:
     return residuals.view(S, K * p, -1)[:, start * p : (k + 1) * p]
 
 
-def _subtract_product(target: Tensor, H: Tensor, vectors: Tensor) -> None:
+def _columns(H: Tensor) -> Sequence[Tensor]:
+    """Columns of H, `(G, 1, d, B)` each."""
+    return H.unsqueeze(1).unbind(3)
+
+
+def _subtract_product(target: Tensor, columns: Sequence[Tensor], vectors: Tensor) -> None:
     """`target -= H v` in place, a column of H at a time: no `(S, d, d, B)` products are stored."""
-    vectors = vectors.view_as(target)
-    for j in range(H.shape[1]):
-        target.addcmul_(H[:, None, :, j], vectors[:, :, j, None], value=-1)
+    for column, entry in zip(columns, vectors.view_as(target).unsqueeze(3).unbind(2), strict=True):
+        target.addcmul_(column, entry, value=-1)
 
 
 def _unrolled(C: Tensor, H: Tensor, b: Tensor, window: int | None) -> Tensor:

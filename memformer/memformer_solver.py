@@ -162,21 +162,31 @@ class Memformer(Solver):
             fitted.append(replace(self, parameters={"depths": torch.tensor(depths), "made_for": made_for, **found}))
         return fitted
 
-    def solve(self, problem: Problem, num_steps: int) -> Trace:
-        check_num_steps(num_steps)
+    def model(self, problem: Problem, num_steps: int) -> tuple[MemformerConfig, dict[str, Tensor]]:
+        """Config and parameters (one model) for a number of layers, in the dtype and on the device of a problem.
+
+        Raises:
+            ValueError: if nothing was fitted, or not for so many layers or such contexts.
+        """
         if self.parameters is None:
             raise ValueError("the Memformer has no parameters yet; call fit first")
         depths = self.parameters["depths"].tolist()
-        if num_steps > 0 and num_steps not in depths:
-            raise ValueError(f"the Memformer was fitted for {sorted(depths)} layers and cannot take {num_steps}")
-        if num_steps == 0:
-            return Trace.of_weights(torch.zeros_like(problem.moments.b)[None])
         d, N = self.parameters["made_for"].tolist()
-        config = self.config(d, N, depths[0])
+        config = self.config(d, N, max(depths, default=1))
+        if num_steps == 0:
+            return config, {}
+        if num_steps not in depths:
+            raise ValueError(f"the Memformer was fitted for {sorted(depths)} layers and cannot take {num_steps}")
         check_fits(config, problem.N, problem.d)
         row = depths.index(num_steps)
-        models = {name: self.parameters[name][row : row + 1].to(problem.X) for name in config.shapes()}
-        config, models = first_layers(config, models, num_steps)
+        return config, {name: self.parameters[name][row : row + 1].to(problem.X) for name in config.shapes()}
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        check_num_steps(num_steps)
+        if num_steps == 0:
+            self.model(problem, 0)
+            return Trace.of_weights(torch.zeros_like(problem.moments.b)[None])
+        config, models = first_layers(*self.model(problem, num_steps), num_steps)
         with torch.no_grad():
             if config.reducible:
                 return Trace.of_weights(reduced_weights(config, models, problem)[:, 0])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.floors import FloorKey, bayes_losses, floor_losses
 from benchmarks.statistics import log_ratio_interval, tail_limited
+from memformer.solver import Reach
 
 ALARM_TOLERANCE = 0.02
 """A log loss whose interval ends less than this below its floor raises no alarm."""
@@ -34,11 +35,12 @@ class Gap:
     alarm: str = ""
 
 
-def judge_gap(cell: Cell, steps: int, metric: str, losses: Mapping[int, Losses]) -> Gap:
+def judge_gap(cell: Cell, reach: Reach, steps: int, metric: str, losses: Mapping[int, Losses]) -> Gap:
     """The gap of a cell after a number of steps.
 
     Args:
-        cell: whose solver's class decides the floor.
+        cell: law and tasks.
+        reach: class of the solver as it was scored (adaptation may have changed it); decides the floor.
         steps: number of steps.
         metric: id of the metric.
         losses: per-task losses `(tasks,)` by seed.
@@ -49,7 +51,7 @@ def judge_gap(cell: Cell, steps: int, metric: str, losses: Mapping[int, Losses])
     if not all(np.isfinite(values).all() for values in losses.values()):
         return Gap()
     keys = [FloorKey(cell.law, seed, cell.tasks, max(cell.steps), cell.dtype, cell.device) for seed in losses]
-    floors = [floor_losses(key, cell.solver.reach, metric) for key in keys]
+    floors = [floor_losses(key, reach, metric) for key in keys]
     bayes = [bayes_losses(key, metric) for key in keys]
     to_bayes = _log_ratio(losses, bayes, steps)[0]
     estimate, low, high = _log_ratio(losses, floors, steps)

@@ -59,33 +59,35 @@ def score_rows(result: CellResult) -> Iterator[tuple[ScoreRow, Losses | None]]:
     for index, steps in enumerate(cell.steps):
         for metric in result.measured[0].losses:
             for seed, measured in zip(cell.seeds, result.measured, strict=True):
-                row = _measured_row(cell, steps, index, seed, metric, {seed: measured})
+                row = _measured_row(result, steps, index, seed, metric, {seed: measured})
                 yield row, measured.losses[metric][index]
             if len(cell.seeds) > 1:
                 pooled = dict(zip(cell.seeds, result.measured, strict=True))
-                yield _measured_row(cell, steps, index, None, metric, pooled), None
+                yield _measured_row(result, steps, index, None, metric, pooled), None
 
 
 def _measured_row(
-    cell: Cell,
+    result: CellResult,
     steps: int,
     index: int,
     seed: int | None,
     metric: str,
     measured: dict[int, Measured],
 ) -> ScoreRow:
+    cell, reach = result.cell, result.fitted[0].reach
     losses = [part.losses[metric][index] for part in measured.values()]
     outcomes = np.concatenate([part.outcomes[index] for part in measured.values()])
     status, reason = judge(outcomes)
     columns = {
         "seed": seed,
         "metric": metric,
+        "reach": str(reach),
         "status": status,
         "reason": reason,
         **vars(summarise(losses, "seeds_and_tasks" if cell.solver.trains else "tasks")),
         "q90": upper_quantile(losses, 0.9),
         "q99": upper_quantile(losses, 0.99),
-        **vars(judge_gap(cell, steps, metric, dict(zip(measured, losses, strict=True)))),
+        **vars(judge_gap(cell, reach, steps, metric, dict(zip(measured, losses, strict=True)))),
     }
     return _row(cell, steps, outcomes, columns)
 

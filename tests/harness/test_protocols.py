@@ -187,3 +187,20 @@ def test_a_suite_names_the_protocol_and_the_tables_keep_it(registered: None, tmp
     assert means["held_out"] > 0
     text = render([stored], "markdown")
     assert text.count("## isotropic") == 2  # never in one ranking
+
+
+def test_adaptation_to_the_context_beats_what_is_fixed_and_stays_above_the_krylov_oracle() -> None:
+    law = Anisotropic(d=5, N=20)
+    settings: dict[str, Any] = {"tasks": 300, "steps": (3,), "seeds": (0,)}
+    solver = SOLVERS.create("memformer_gated", tasks=2000)
+    (fixed,) = (row for row, _ in score_rows(run(solver, law, **settings)) if row.metric == "expected_test_loss")
+    adapted = [row for row, _ in score_rows(run(solver, law, "context_adapted", **settings))]
+    assert (fixed.reach, adapted[0].reach) == ("fixed coefficients", "Krylov")
+    for row in adapted:
+        assert not row.alarm
+        if row.metric == "expected_test_loss":
+            assert row.log_mean is not None
+            assert fixed.log_mean is not None
+            assert row.log_mean < fixed.log_mean - 0.1
+            assert row.gap_to_floor is not None
+            assert row.gap_to_floor > 0
