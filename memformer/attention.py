@@ -1,4 +1,4 @@
-"""One layer's attention on tokens: by its definition, and by associativity."""
+"""One layer's attention on tokens, by its definition, and the preconditioners that all forms of it share."""
 
 from __future__ import annotations
 
@@ -45,28 +45,6 @@ def attention_by_definition(Z: Tensor, Q: Tensor, P: Tensor, num_context: int, k
     if kind == "relu":
         scores = scores.relu()
     return scores @ M @ (Z @ P_hat.mT) / num_context
-
-
-def attention_by_associativity(Z: Tensor, Q: Tensor, P: Tensor | None, num_context: int) -> Tensor:
-    """The same linear attention as `(1/N) Z Q' (Z^T M Z) P'^T`: `O(T d^2)`, no T×T matrix.
-
-    Args:
-        Z: `(..., T, d + 1)` tokens, context first.
-        Q: `(..., d, d)`.
-        P: `(..., d, d)`, or None for P = 0.
-        num_context: N.
-
-    Returns:
-        `(..., T, d + 1)`; the label feature alone, `(..., T, 1)`, if P is None.
-    """
-    x, context = Z[..., :-1], Z[..., :num_context, :]
-    # With P = 0 only labels change, and the products of covariates with covariates are not needed.
-    values = context[..., -1:] if P is None else context
-    gram = context[..., :-1].mT @ values / num_context
-    if P is not None:
-        covariates, labels = gram[..., :-1] @ P.mT, gram[..., -1:]
-        gram = torch.cat([covariates, labels.expand(*covariates.shape[:-1], 1)], -1)
-    return x @ (Q @ gram)
 
 
 def gated_preconditioners(config: MemformerConfig, parameters: Mapping[str, Tensor]) -> Tensor:

@@ -203,8 +203,6 @@ def _in_groups(config: MemformerConfig, tasks: Problem, groups: int) -> Batch:
     for name, tensor in vars(whole).items():
         if tensor is None:
             found[name] = None
-        elif name in ("X", "y"):
-            found[name] = tensor.unflatten(0, (groups, -1))
         elif name == "metric" and tensor.ndim == 2:
             found[name] = tensor.expand(groups, -1, -1)
         else:

@@ -9,10 +9,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from memformer.associative import associative_forward
 from memformer.config import MemformerConfig
 from memformer.problem import Problem, matvec
 from memformer.reduced import reduced_forward
-from memformer.token_form import TokenForm, token_forward
+from memformer.token_form import token_forward
 
 Form = Literal["definition", "associative", "reduced"]
 
@@ -63,9 +64,12 @@ def forward(
     live = live_layers(config, depths, config.check(parameters), problem.X)
     if form == "reduced":
         weights = reduced_weights(config, parameters, problem, live)
-        return Output(weights, matvec(problem.x_query, weights))
-    contexts = problem.X[None], problem.y[None], problem.x_query[None]
-    return _from_tokens(config, parameters, *contexts, form, live)
+    elif form == "associative":
+        X, y = problem.X.movedim(0, -1).contiguous()[None], problem.y.mT.contiguous()[None]
+        weights = _from_zero(associative_forward(config, parameters, X, y, live)).mT
+    else:
+        return _by_definition(config, parameters, problem.X[None], problem.y[None], problem.x_query[None], live)
+    return Output(weights, matvec(problem.x_query, weights))
 
 
 def forward_paired(config: MemformerConfig, parameters: Mapping[str, Tensor], problem: Problem) -> Output:
@@ -86,14 +90,17 @@ def forward_paired(config: MemformerConfig, parameters: Mapping[str, Tensor], pr
     models = config.check(parameters)
     if models != problem.B:
         raise ValueError(f"there are {models} models for {problem.B} tasks; each task needs its own")
+    if form == "definition":
+        contexts = problem.X[:, None], problem.y[:, None], problem.x_query[:, None]
+        weights, predictions = _by_definition(config, parameters, *contexts, None)
+        return Output(None if weights is None else weights[:, :, 0], predictions[:, :, 0])
     if form == "reduced":
         H, b = problem.moments
-        w = reduced_forward(config, parameters, H[..., None], b[..., None])[..., 0]
-        weights = torch.cat([torch.zeros_like(w[:1]), w])
-        return Output(weights, matvec(problem.x_query, weights))
-    contexts = problem.X[:, None], problem.y[:, None], problem.x_query[:, None]
-    weights, predictions = _from_tokens(config, parameters, *contexts, form, None)
-    return Output(None if weights is None else weights[:, :, 0], predictions[:, :, 0])
+        w = reduced_forward(config, parameters, H[..., None], b[..., None])
+    else:
+        w = associative_forward(config, parameters, problem.X[..., None], problem.y[..., None])
+    weights = _from_zero(w)[..., 0]
+    return Output(weights, matvec(problem.x_query, weights))
 
 
 def _checked_form(config: MemformerConfig, problem: Problem, form: Form | None) -> Form:
@@ -106,21 +113,25 @@ def _checked_form(config: MemformerConfig, problem: Problem, form: Form | None) 
     return form or best
 
 
-def _from_tokens(
+def _by_definition(
     config: MemformerConfig,
     parameters: Mapping[str, Tensor],
     X: Tensor,
     y: Tensor,
     x_query: Tensor,
-    form: TokenForm,
     live: Tensor | None,
 ) -> Output:
     if config.attention != "linear":
-        return Output(None, token_forward(config, parameters, X, y, x_query, form, live))
+        return Output(None, token_forward(config, parameters, X, y, x_query, live))
     # Predictions are linear in the query, so those at the unit vectors are the weights.
     unit = torch.eye(config.d, dtype=X.dtype, device=X.device).expand(*X.shape[:2], -1, -1)
-    found = token_forward(config, parameters, X, y, torch.cat([unit, x_query], 2), form, live)
+    found = token_forward(config, parameters, X, y, torch.cat([unit, x_query], 2), live)
     return Output(found[..., : config.d], found[..., config.d :])
+
+
+def _from_zero(iterates: Tensor) -> Tensor:
+    """Iterates with `w_0 = 0` in front."""
+    return torch.cat([torch.zeros_like(iterates[:1]), iterates])
 
 
 def reduced_weights(
@@ -128,8 +139,10 @@ def reduced_weights(
 ) -> Tensor:
     """`Output.weights` alone, in the reduced form: `(depth + 1, S, B, d)`; nothing is checked."""
     H, b = problem.moments
-    w = reduced_forward(config, parameters, H.movedim(0, -1)[None], b.mT[None], live)
-    return torch.cat([torch.zeros_like(w[:1]), w]).mT
+    # With tasks last in memory too, every later operation runs over contiguous numbers.
+    return _from_zero(
+        reduced_forward(config, parameters, H.movedim(0, -1).contiguous()[None], b.mT.contiguous()[None], live)
+    ).mT
 
 
 def first_layers(

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from memformer.associative import associative_forward
 from memformer.config import MemformerConfig
 from memformer.problem import Problem, TaskSource
 from memformer.reduced import reduced_forward
@@ -21,13 +22,13 @@ _DRAWN_AT_ONCE = 8192
 
 @dataclass(frozen=True)
 class Batch:
-    """n tasks for each of G groups of models: what a model reads, and what it is judged by. Tasks are mostly last.
+    """n tasks for each of G groups of models: what a model reads, and what it is judged by. Tasks are last.
 
     Attributes:
         H: `(G, d, d, n)`; None for a model that needs tokens.
         b: `(G, d, n)`; likewise.
-        X: `(G, n, N, d)`; None for a model that needs moments only.
-        y: `(G, n, N)`; likewise.
+        X: `(G, N, d, n)`; None for a model that needs moments only.
+        y: `(G, N, n)`; likewise.
         w_star: `(G, d, n)`, for the expected loss.
         metric: `(G, d, d)` or `(G, d, d, n)`, `E[x x^T]` of a query point, for the expected loss.
         x_query: `(G, q, d, n)`, for the query loss.
@@ -79,10 +80,7 @@ def _weights(config: MemformerConfig, parameters: Mapping[str, Tensor], batch: B
         return reduced_forward(config, parameters, batch.H, batch.b, live)[-1]
     assert batch.X is not None
     assert batch.y is not None
-    d = batch.X.shape[-1]
-    # Predictions are linear in the query, so those at the unit vectors are the weights.
-    unit = torch.eye(d, dtype=batch.X.dtype, device=batch.X.device).expand(*batch.X.shape[:2], d, d)
-    return token_forward(config, parameters, batch.X, batch.y, unit, "associative", live)[-1].mT
+    return associative_forward(config, parameters, batch.X, batch.y, live)[-1]
 
 
 def _predictions(
@@ -92,8 +90,8 @@ def _predictions(
     assert batch.X is not None
     assert batch.y is not None
     assert batch.x_query is not None
-    x_query = batch.x_query.permute(0, 3, 1, 2)
-    return token_forward(config, parameters, batch.X, batch.y, x_query, "definition", live)[-1].mT
+    contexts = (tensor.movedim(-1, 1) for tensor in (batch.X, batch.y, batch.x_query))
+    return token_forward(config, parameters, *contexts, live)[-1].mT
 
 
 def _group(tensor: Tensor, groups: int) -> Tensor:
@@ -132,7 +130,6 @@ def draw(config: MemformerConfig, sources: Sequence[TaskSource], count: int, siz
 
 
 _FIELDS = ("H", "b", "X", "y", "w_star", "metric", "x_query", "y_query")
-_TASKS_FIRST = ("X", "y")
 
 
 def read(config: MemformerConfig, problem: Problem, kind: LossKind) -> Batch:
@@ -155,8 +152,8 @@ def read(config: MemformerConfig, problem: Problem, kind: LossKind) -> Batch:
     return Batch(
         H=H.movedim(0, -1) if H is not None else None,
         b=b.mT if b is not None else None,
-        X=None if reduced else problem.X,
-        y=None if reduced else problem.y,
+        X=None if reduced else problem.X.movedim(0, -1),
+        y=None if reduced else problem.y.mT,
         w_star=problem.w_star.mT if expected and problem.w_star is not None else None,
         metric=(metric.movedim(0, -1) if metric.ndim == 3 else metric) if expected and metric is not None else None,
         x_query=None if expected else problem.x_query.movedim(0, -1),
@@ -172,7 +169,7 @@ def _gather(parts: list[list[Tensor | None]], name: str) -> Tensor | None:
     for drawn in parts:
         tensors = [tensor for tensor in drawn if tensor is not None]
         shared = name == "metric" and tensors[0].ndim == 2
-        sources.append(tensors[0] if shared else torch.cat(tensors, 0 if name in _TASKS_FIRST else -1))
+        sources.append(tensors[0] if shared else torch.cat(tensors, -1))
     return torch.stack(sources)
 
 
@@ -180,5 +177,4 @@ def _cut(tensor: Tensor | None, name: str, start: int, size: int) -> Tensor | No
     """Tasks `start, ..., start + size - 1`, contiguous: a training step reads them from the first to the last."""
     if tensor is None or (name == "metric" and tensor.ndim == 3):
         return tensor
-    dim = 1 if name in _TASKS_FIRST else -1
-    return tensor.narrow(dim, start, min(size, tensor.shape[dim] - start)).contiguous()
+    return tensor[..., start : start + size].contiguous()

@@ -10,17 +10,17 @@ With P = 0, M stays the identity, and the whole model is one linear first-order 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from memformer.associative import join, per_model
 from memformer.attention import as_matrix, gated_preconditioners
 from memformer.config import MemformerConfig
 from memformer.first_order import first_order_method
 from memformer.memory import Registers, memory_matrix
-from memformer.problem import matvec
-from memformer.token_form import per_model
+from memformer.products import from_left, from_right, task_product
 
 
 def step_coefficients(config: MemformerConfig, parameters: Mapping[str, Tensor], live: Tensor | None = None) -> Tensor:
@@ -63,69 +63,62 @@ def reduced_forward(
     Args:
         config: must be reducible.
         parameters: S models.
-        H: `(G, d, d, B)`: tasks last. G divides S, and model s sees group `s // (S/G)`.
-        b: `(G, d, B)`.
+        H: `(G, d, d, n)`, n tasks. G divides S, and model s sees group `s // (S/G)`.
+        b: `(G, d, n)`.
         live: see `step_coefficients`.
 
     Returns:
-        `(depth, S, d, B)`, after 1, ..., depth layers.
+        `(depth, S, d, n)`, after 1, ..., depth layers.
     """
     if not config.covariate_update:
         return first_order_method(step_coefficients(config, parameters, live), H, b, register_window(config))
     models = parameters["Q"].shape[0]
-    H, b = (per_model(tensor.movedim(-1, 1), models) for tensor in (H, b))
-    return _with_covariates(config, parameters, H, b, live)
+    return _with_covariates(config, parameters, per_model(H, models), per_model(b, models), live)
 
 
 def _with_covariates(
     config: MemformerConfig, parameters: Mapping[str, Tensor], H: Tensor, b: Tensor, live: Tensor | None
 ) -> Tensor:
-    """The form with `P != 0`; `H` `(S, B, d, d)`, `b` `(S, B, d)`; leading 1 broadcasts."""
+    """The form with `P != 0`; `H` `(S, d, d, n)`, `b` `(S, d, n)`; a leading 1 broadcasts."""
     Q, P = as_matrix(config, gated_preconditioners(config, parameters)), parameters["P"]
     registers = Registers(config, parameters, [lambda g: _label_part(config, g), lambda g: _covariate_part(config, g)])
-    models, per_head = Q.shape[0], config.gamma_per_head
-    w = b.new_zeros(models, *b.shape[1:])
-    M: Tensor | None = None
+    b, identity = b.unsqueeze(2), torch.eye(config.d, dtype=b.dtype, device=b.device)[..., None]
+    w = b.new_zeros(Q.shape[0], *b.shape[1:])
+    M: Tensor | None = None  # of the first layer: the identity
     iterates = []
     for layer in range(config.depth):
-        r = b - matvec(H, w) if layer else b.expand_as(w)
         last = layer == config.depth - 1
-        transformed, K = (r, H) if M is None else (matvec(M.mT, r), M.mT @ (H @ M))
+        r = b - task_product(H, w) if layer else b.expand_as(w)
+        K = H if M is None else None
+        if M is not None:
+            r = task_product(M.transpose(1, 2), r)
+            K = None if last else task_product(M.transpose(1, 2), task_product(H, M))
         attention = []
         for head in range(config.heads):
-            # The first layer has M = I.
-            MQ = Q[:, layer, head, None] if M is None else _from_right(M, Q[:, layer, head])
-            parts = [matvec(MQ, transformed)]
-            if not last:  # nobody reads what the last layer does to covariates
-                parts.append(_from_right(MQ @ K, P[:, layer, head].mT))
+            own = Q[:, layer, head]
+            Qr = from_left(own, r)
+            parts = [Qr if M is None else task_product(M, Qr)]
+            if K is not None and not last:  # nobody reads what the last layer does to covariates
+                QKP = from_right(from_left(own, K.expand(Q.shape[0], -1, -1, -1)), P[:, layer, head].mT)
+                parts.append(QKP if M is None else task_product(M, QKP))
             attention.append(parts)
-        step, *growth = registers.step(layer, tuple(_join(part, per_head) for part in zip(*attention, strict=True)))
-        w = w - (step if live is None else step * live[:, layer, None, None])
+        step, *growth = registers.step(
+            layer, tuple(join(list(part), config.gamma_per_head) for part in zip(*attention, strict=True))
+        )
+        if live is not None:
+            step, *growth = (part * live[:, layer].view(-1, 1, 1, 1) for part in (step, *growth))
+        w = w - step
         if growth:
-            identity = torch.eye(config.d, dtype=w.dtype, device=w.device)
-            M = (identity if M is None else M) + (
-                growth[0] if live is None else growth[0] * live[:, layer, None, None, None]
-            )
-        iterates.append(w)
-    return torch.stack(iterates).transpose(-1, -2)
-
-
-def _from_right(left: Tensor, right: Tensor) -> Tensor:
-    """`left @ right` for `(S, B, d, d)` and one matrix a model `(S, d, d)`: one product a model, not one a task."""
-    return (left.flatten(1, 2) @ right).view(left.shape) if left.shape[0] == right.shape[0] else left @ right[:, None]
-
-
-def _join(heads: Sequence[Tensor], per_head: bool) -> Tensor:
-    if per_head:
-        return torch.stack(list(heads), 1)
-    return heads[0] if len(heads) == 1 else torch.stack(list(heads)).sum(0)
+            M = (identity if M is None else M) + growth[0]
+        iterates.append(w.squeeze(2))
+    return torch.stack(iterates)
 
 
 def _label_part(config: MemformerConfig, weight: Tensor) -> Tensor:
-    """For the part `(S[, heads], B, d)`."""
-    return (weight[..., -1] if config.gamma == "feature" else weight)[..., None, None]
+    """For the part `(S[, heads], d, 1, n)`."""
+    return (weight[..., -1] if config.gamma == "feature" else weight)[..., None, None, None]
 
 
 def _covariate_part(config: MemformerConfig, weight: Tensor) -> Tensor:
-    """For the part `(S[, heads], B, d, d)`: feature weights multiply covariates, so M from the right."""
-    return weight[..., None, None, :-1] if config.gamma == "feature" else weight[..., None, None, None]
+    """For the part `(S[, heads], d, d, n)`: feature weights multiply covariates, so M from the right."""
+    return weight[..., None, :-1, None] if config.gamma == "feature" else weight[..., None, None, None]
