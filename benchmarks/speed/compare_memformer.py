@@ -1,0 +1,235 @@
+"""A training step of the Memformer against the token form by its definition, written plainly.
+
+Both do forward, backward and an Adam step on the same fixed batch with the same loss. The plain one is what the paper's
+notebooks do: two einsums a layer, (N+1)×(N+1) scores, one model at a time, `torch.optim.Adam`.
+
+Run it: `python -m benchmarks.speed.compare_memformer [--compile] [--threads 2] [--device cuda]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from memformer.adam import BatchedAdam
+from memformer.config import MemformerConfig
+from memformer.coordinates import Coordinates
+from memformer.objective import Batch, losses, read
+from memformer.problem import Problem, matvec
+
+TASKS, N, D, DEPTHS = 1000, 20, 5, (4, 10)
+LEARNING_RATE = 1e-3
+ROUNDS = 15
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: a Memformer and the least ratio that is wanted of it, plain and compiled."""
+
+    name: str
+    config: MemformerConfig
+    wanted: float
+    wanted_compiled: float | None = None
+
+
+def cases() -> list[Case]:
+    """What is compared."""
+    found = []
+    for depth in DEPTHS:
+        for memory in ("conjugate", "first_order"):
+            config = MemformerConfig(d=D, depth=depth, memory=memory)
+            found.append(Case(f"P = 0, {memory}, {depth} layers", config, 20, 40))
+    gdpp = MemformerConfig(d=D, depth=4, memory="first_order", covariate_update=True)
+    token = MemformerConfig(d=D, depth=4, memory="first_order", gamma="token", gamma_sharing="past", num_tokens=N)
+    found.append(Case("GD++, first_order, 4 layers", gdpp, 5))
+    found.append(Case("P = 0, token-shaped gamma, 4 layers", token, 3))
+    return found
+
+
+class PlainMemformer(nn.Module):
+    """The definition, layer by layer, for a single model."""
+
+    def __init__(self, config: MemformerConfig, parameters: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.config = config
+        self.own = nn.ParameterDict({name: nn.Parameter(tensor.clone()) for name, tensor in parameters.items()})
+
+    def attention(self, Z: Tensor, layer: int) -> Tensor:
+        """`(1/N) (Z Q' Z^T) M (Z P'^T)`."""
+        d = self.config.d
+        Q, P = (torch.zeros(d + 1, d + 1, device=Z.device) for _ in range(2))
+        Q[:d, :d] = self.own["Q"][layer, 0]
+        P[d, d] = 1.0
+        if self.config.covariate_update:
+            P[:d, :d] = self.own["P"][layer, 0]
+        mask = torch.ones(Z.shape[1], device=Z.device)
+        mask[-1] = 0.0
+        scores = torch.einsum("bid,de,bje->bij", Z, Q, Z) * mask
+        return torch.einsum("bij,bjd,ed->bie", scores, Z, P) / (Z.shape[1] - 1)
+
+    def forward(self, Z: Tensor) -> Tensor:
+        """Predictions `(B,)` for prompts `(B, N + 1, d + 1)`."""
+        registers: list[Tensor] = []
+        for layer in range(self.config.depth):
+            attention = self.attention(Z, layer)
+            if self.config.memory == "conjugate":
+                if registers:
+                    attention = attention + self.own["gamma"][layer] * registers[-1]
+                registers.append(attention)
+                Z = Z + self.own["alpha"][layer] * attention
+                continue
+            registers.append(attention)
+            if self.config.gamma_sharing == "none":
+                Z = Z + sum(self.own["gamma"][layer, j] * R for j, R in enumerate(registers))
+            else:
+                Z = Z + attention + sum(self.own["gamma"][j] * R for j, R in enumerate(registers[:-1]))
+        return -Z[:, -1, -1]
+
+
+def draw(tasks: int, device: str, seed: int = 0) -> Problem:
+    """Isotropic tasks in float32."""
+    generator = torch.Generator().manual_seed(seed)
+    X, x_query, w = (torch.randn(*shape, generator=generator) for shape in ((tasks, N, D), (tasks, 1, D), (tasks, D)))
+    return Problem(X, matvec(X, w), x_query, matvec(x_query, w)).to(device=device)
+
+
+def start(config: MemformerConfig, device: str) -> dict[str, Tensor]:
+    """One model near gradient descent."""
+    generator = torch.Generator().manual_seed(1)
+    found = {name: 0.05 * torch.randn(*shape, generator=generator) for name, shape in config.shapes().items()}
+    found["Q"] -= 0.5 * torch.eye(config.d)
+    if "alpha" in found:
+        found["alpha"] += 1.0
+    if config.memory == "first_order" and config.gamma_sharing == "none":
+        found["gamma"] += torch.eye(config.depth)
+    return {name: tensor.to(device) for name, tensor in found.items()}
+
+
+def plain_step(config: MemformerConfig, problem: Problem) -> Callable[[], Tensor]:
+    """A step of the plain model; returns its loss."""
+    model = PlainMemformer(config, start(config, problem.device.type))
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    queries = torch.cat([problem.x_query, torch.zeros_like(problem.x_query[..., :1])], -1)
+    Z = torch.cat([torch.cat([problem.X, problem.y[..., None]], -1), queries], 1)
+    assert problem.y_query is not None
+    y_query = problem.y_query[:, 0]
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        loss = (model(Z) - y_query).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def library_step(
+    config: MemformerConfig, problems: list[Problem], compiled: bool = False, moments: bool = False
+) -> Callable[[], Tensor]:
+    """A step of one model a problem, batched; returns their losses. `moments` computes these anew at every step."""
+    coordinates = Coordinates(config, None)
+    own = {
+        name: tensor.expand(len(problems), *tensor.shape)
+        for name, tensor in start(config, problems[0].device.type).items()
+    }
+    adam = BatchedAdam(coordinates.theta(own))
+
+    def prepare() -> Batch:
+        parts = [read(config, Problem(p.X, p.y, p.x_query, p.y_query), "query") for p in problems]
+        stacked = {}
+        for name in vars(parts[0]):
+            tensors = [getattr(part, name) for part in parts]
+            stacked[name] = None if tensors[0] is None else torch.stack(tensors).contiguous()
+        return Batch(**stacked)
+
+    fixed = prepare()
+
+    def objective(theta: Tensor, batch: Batch) -> Tensor:
+        return losses(config, coordinates.parameters(theta), batch)
+
+    evaluate = torch.compile(objective, dynamic=False) if compiled else objective
+
+    def step() -> Tensor:
+        theta = adam.theta.detach().requires_grad_()
+        loss = evaluate(theta, prepare() if moments else fixed)
+        adam.step(torch.autograd.grad(loss.sum(), theta)[0], LEARNING_RATE)
+        return loss.detach()
+
+    return step
+
+
+def interleaved(steps: dict[str, Callable[[], Tensor]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Median milliseconds of each step: every round runs all of them for about 30 ms each."""
+    runs = {}
+    for name, step in steps.items():
+        for _ in range(3):
+            step()
+        runs[name] = max(1, round(0.03 / _seconds(step, 3)))
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            times[name].append(1e3 * _seconds(step, runs[name]))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _seconds(step: Callable[[], Tensor], runs: int) -> float:
+    began = time.perf_counter()
+    for _ in range(runs - 1):
+        step()
+    loss = step()
+    if loss.device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - began) / runs
+
+
+def compare(case: Case, device: str, compiled: bool) -> None:
+    """Check that both train the same, then print a row."""
+    problems = [draw(TASKS, device, seed) for seed in range(5)]
+    one, other = plain_step(case.config, problems[0]), library_step(case.config, problems[:1])
+    for _ in range(20):
+        torch.testing.assert_close(one(), other()[0], rtol=1e-3, atol=1e-5)
+    steps = {
+        "plain": plain_step(case.config, problems[0]),
+        "library": library_step(case.config, problems[:1]),
+        "with moments": library_step(case.config, problems[:1], moments=True),
+        "5 seeds": library_step(case.config, problems),
+    }
+    if compiled:
+        steps["compiled"] = library_step(case.config, problems[:1], compiled=True)
+    ms = interleaved(steps)
+    row = f"{case.name:38} {ms['plain']:9.2f} {ms['library']:9.3f} {ms['plain'] / ms['library']:7.1f}x"
+    row += f" (wanted {case.wanted:g}x) {ms['plain'] / ms['with moments']:8.1f}x {ms['5 seeds'] / ms['library']:8.2f}"
+    if compiled:
+        row += f" {ms['compiled']:9.3f} {ms['plain'] / ms['compiled']:7.1f}x"
+        row += "" if case.wanted_compiled is None else f" (wanted {case.wanted_compiled:g}x)"
+    print(row, flush=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--compile", action="store_true", help="torch.compile too; takes a minute or two")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    print(f"{TASKS} tasks, N={N}, d={D}, float32, forward + backward + Adam; medians of {ROUNDS} interleaved rounds")
+    print(f"torch {torch.__version__}, {options.device}, {options.threads} threads")
+    print(f"{'':38} {'plain ms':>9} {'ours ms':>9} {'ratio':>8} {'':13} {'moments':>9} {'5 seeds':>8} {'compiled':>9}")
+    for case in cases():
+        compare(case, options.device, options.compile)
+    print(
+        "'moments': the ratio if each step reads a new batch; '5 seeds': cost of five models with own tasks, in models"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The Memformer on tokens by associativity: `(Z Q' Z^T) M (Z P'^T) = Z Q' (Z^T M Z) P'^T`, without T×T scores.
+
+Linear attention makes predictions linear in the query. So instead of queries, the weights `w` are carried along: the
+tokens of d unit vectors, `x_query = e_1, ..., e_d`, whose labels are `-w`. With P = 0 covariates never change, and only
+the context's labels and `w` are carried. Tasks are the last dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from memformer.attention import as_matrix, gated_preconditioners
+from memformer.config import MemformerConfig
+from memformer.memory import Registers
+from memformer.products import from_left, from_right, task_product
+
+
+def associative_forward(
+    config: MemformerConfig, parameters: Mapping[str, Tensor], X: Tensor, y: Tensor, live: Tensor | None = None
+) -> Tensor:
+    """`w` after every layer, from tokens: `O(N d^2)` a layer and task, `O(N d)` with P = 0.
+
+    Args:
+        config: must have linear attention.
+        parameters: S models.
+        X: `(G, N, d, n)`, n tasks. G divides S, and model s sees group `s // (S/G)`.
+        y: `(G, N, n)`.
+        live: `(S, depth)`, 1 where a model has that layer and 0 where the layer does nothing; None is all 1.
+
+    Returns:
+        `(depth, S, d, n)`, after 1, ..., depth layers.
+    """
+    models = parameters["Q"].shape[0]
+    X, y = per_model(X, models), per_model(y, models).unsqueeze(2).expand(models, -1, -1, -1)
+    Q = as_matrix(config, gated_preconditioners(config, parameters))
+    if config.covariate_update:
+        return _all_features(config, parameters, Q, X, y, live)
+    return _labels_only(config, parameters, Q, X, y, live)
+
+
+def per_model(tensor: Tensor, models: int) -> Tensor:
+    """`(G, ...)` to `(S, ...)`, or to what broadcasts against it."""
+    groups = tensor.shape[0]
+    return tensor if groups in (1, models) else tensor.repeat_interleave(models // groups, 0)
+
+
+def _labels_only(
+    config: MemformerConfig, parameters: Mapping[str, Tensor], Q: Tensor, X: Tensor, y: Tensor, live: Tensor | None
+) -> Tensor:
+    """P = 0. `X` `(S, N, d, n)`, `y` `(S, N, 1, n)`."""
+    N = X.shape[1]
+    registers = Registers(
+        config,
+        parameters,
+        [lambda g: _label_weights(config, g, slice(N)), lambda g: _label_weights(config, g, slice(N, None))],
+    )
+    if not config.gamma_per_head:
+        # Heads that share covariates, values and registers are one head.
+        Q = Q.sum(2, keepdim=True)
+    labels, w = y, y.new_zeros(y.shape[0], config.d, 1, y.shape[-1])
+    iterates = []
+    for layer in range(config.depth):
+        gram = task_product(X.transpose(1, 2), labels) / N
+        seen = [from_left(Q[:, layer, head], gram) for head in range(Q.shape[2])]
+        attention = (join([task_product(X, head) for head in seen], config.gamma_per_head),)
+        step = registers.step(layer, (*attention, join(seen, config.gamma_per_head)))
+        if live is not None:
+            step = tuple(part * live[:, layer].view(-1, 1, 1, 1) for part in step)
+        labels, w = labels + step[0], w - step[1]
+        iterates.append(w.squeeze(2))
+    return torch.stack(iterates)
+
+
+def _all_features(
+    config: MemformerConfig, parameters: Mapping[str, Tensor], Q: Tensor, X: Tensor, y: Tensor, live: Tensor | None
+) -> Tensor:
+    """P free. Carries `(S, N + d, d + 1, n)`."""
+    N, d = X.shape[1:3]
+    unit = torch.eye(d, dtype=X.dtype, device=X.device)[..., None].expand(len(y), -1, -1, X.shape[-1])
+    covariates = torch.cat([X.expand(len(y), -1, -1, -1), unit], 1)
+    Z = torch.cat([covariates, torch.cat([y, torch.zeros_like(unit[:, :, :1])], 1)], 2)
+    registers = Registers(config, parameters, [lambda g: _token_weights(config, g, N)])
+    iterates = []
+    for layer in range(config.depth):
+        x, context = Z[:, :, :-1], Z[:, :N]
+        gram = task_product(context[:, :, :-1].transpose(1, 2), context) / N
+        heads = []
+        for head in range(config.heads):
+            G = from_left(Q[:, layer, head], gram)
+            P = parameters["P"][:, layer, head].mT
+            heads.append(task_product(x, torch.cat([from_right(G[:, :, :-1], P), G[:, :, -1:]], 2)))
+        (step,) = registers.step(layer, (join(heads, config.gamma_per_head),))
+        if live is not None:
+            step = step * live[:, layer].view(-1, 1, 1, 1)
+        Z = Z + step
+        iterates.append(-Z[:, N:, -1])
+    return torch.stack(iterates)
+
+
+def join(heads: list[Tensor], per_head: bool) -> Tensor:
+    """What all heads add, `(S, ...)`, or each of them, `(S, heads, ...)`."""
+    if per_head:
+        return torch.stack(heads, 1)
+    return heads[0] if len(heads) == 1 else torch.stack(heads).sum(0)
+
+
+def _label_weights(config: MemformerConfig, weight: Tensor, tokens: slice) -> Tensor:
+    """For labels `(S[, heads], tokens, 1, n)`."""
+    if config.gamma == "scalar":
+        return weight[..., None, None, None]
+    if config.gamma == "feature":
+        return weight[..., -1, None, None, None]
+    return weight[..., tokens, -1, None, None]
+
+
+def _token_weights(config: MemformerConfig, weight: Tensor, N: int) -> Tensor:
+    """For tokens `(S[, heads], N + d, d + 1, n)`; the unit vectors are queries, which share the last row."""
+    if config.gamma == "scalar":
+        return weight[..., None, None, None]
+    if config.gamma == "feature":
+        return weight[..., None, :, None]
+    return torch.cat([weight[..., :N, :], weight[..., N:, :].expand(*weight.shape[:-2], config.d, -1)], -2)[..., None]
