@@ -59,12 +59,21 @@ class Registers:
         if self.config.window is not None:
             self._kept = self._kept[-self.config.window :]
         first = layer + 1 - len(self._kept)
+        if self.config.gamma == "scalar" and self.config.gamma_sharing == "none" and not self.config.gamma_per_head:
+            # One product in place of a scaled sum over registers.
+            weights = self.parameters["gamma"][:, layer, None, first : layer + 1]
+            past = [torch.stack(part, 1) for part in self._parts_of(len(attention))]
+            return tuple((weights @ part.flatten(2)).view(attention[i].shape) for i, part in enumerate(past))
         step = None
         for source, register in enumerate(self._kept, first):
             scaled = self._weighted(layer, source, register)
             step = scaled if step is None else _add(step, scaled)
         assert step is not None
         return step
+
+    def _parts_of(self, number: int) -> list[list[Tensor]]:
+        """The first `number` parts of all kept registers."""
+        return [[register[i] for register in self._kept] for i in range(number)]
 
     def _weighted(self, layer: int, source: int, register: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         gamma = self.parameters["gamma"]

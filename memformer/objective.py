@@ -90,8 +90,8 @@ def _predictions(
     assert batch.X is not None
     assert batch.y is not None
     assert batch.x_query is not None
-    contexts = (tensor.movedim(-1, 1) for tensor in (batch.X, batch.y, batch.x_query))
-    return token_forward(config, parameters, *contexts, live)[-1].mT
+    X, y, x_query = (tensor.movedim(-1, 1) for tensor in (batch.X, batch.y, batch.x_query))
+    return token_forward(config, parameters, X, y, x_query, live)[-1].mT
 
 
 def _group(tensor: Tensor, groups: int) -> Tensor:
