@@ -9,8 +9,9 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from baselines.operations import gradient, zero_start
+from memformer.iterative import IterativeSolver
 from memformer.problem import Problem
-from memformer.solver import IterativeSolver, Needs, Reach
+from memformer.solver import Needs, Reach
 
 
 class AverageState(NamedTuple):

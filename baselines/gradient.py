@@ -17,8 +17,9 @@ from baselines.operations import (
     undefined_where,
     zero_start,
 )
+from memformer.iterative import IterativeSolver, State
 from memformer.problem import Problem, dot, matvec
-from memformer.solver import IterativeSolver, Needs, Reach, State
+from memformer.solver import Needs, Reach
 
 
 class StepState(NamedTuple):

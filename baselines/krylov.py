@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from baselines.operations import safe_divide, undefined_where, zero_start
+from memformer.iterative import IterativeSolver
 from memformer.problem import Problem, TaskSource, dot, matvec
-from memformer.solver import IterativeSolver, Needs, Reach
+from memformer.solver import Needs, Reach
 
 
 class CGState(NamedTuple):
@@ -52,10 +53,10 @@ class ConjugateGradient(IterativeSolver):
         curvature = dot(state.p, Hp)
         # A division by zero needs no guard: the task is undefined there, or has converged, and the loop masks it.
         alpha = state.gg / curvature
-        w = state.w + alpha * state.p
-        g = state.g + alpha * Hp
+        w = torch.addcmul(state.w, alpha, state.p)
+        g = torch.addcmul(state.g, alpha, Hp)
         gg = dot(g, g)
-        p = gg / state.gg * state.p - g
+        p = torch.addcmul(-g, gg / state.gg, state.p)
         return CGState(w, g, p, gg), undefined_where(curvature)
 
 

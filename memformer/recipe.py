@@ -41,7 +41,8 @@ class Recipe:
         steps: at most so many steps (Adam) or evaluations (L-BFGS); None is 500 (1000 with P free), and 150.
         tasks: L-BFGS: the fixed training set. Adam: tasks drawn at a time, used `passes` times each.
         batch: tasks evaluated at a time; an Adam step sees one batch.
-        validation: fresh tasks that choose among the models training has seen.
+        validation: fresh tasks that choose among the models training has seen; None is half of `tasks`. (Losses of
+            deep models have heavy tails: the mean over 10,000 tasks is no judge between good ones.)
         interval: steps between validations; None is 50 and 10.
         patience: stop once so many validations in a row gain no model more than `tolerance` in log loss; 0 never stops,
             None is 10 (Adam, whose cosine schedule has most of its gain near the end) and 3 (L-BFGS).
@@ -71,7 +72,7 @@ class Recipe:
     steps: int | None = None
     tasks: int = 20_000
     batch: int = 1_000
-    validation: int = 10_000
+    validation: int | None = None
     interval: int | None = None
     patience: int | None = None
     tolerance: float = 1e-3
@@ -93,7 +94,7 @@ class Recipe:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {wanted}")
         for name in ("steps", "tasks", "batch", "validation", "interval", "patience", "passes", "retries"):
             value, least = getattr(self, name), 0 if name in ("patience", "retries") else 1
-            optional = name in ("steps", "interval", "patience")
+            optional = name in ("steps", "validation", "interval", "patience")
             if not (optional and value is None) and (not isinstance(value, int) or value < least):
                 raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more")
         for name in ("learning_rate", "clip", "noise", "tolerance", "warmup"):

@@ -1,4 +1,4 @@
-"""What a solver is: knowledge it needs, the trace it leaves, and the one loop of all iterative solvers."""
+"""What a solver is: the knowledge it needs, its class of methods, and the trace it leaves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,9 +15,6 @@ from memformer.problem import Problem, TaskSource, matvec
 
 DIVERGENCE_FACTOR = 1e8
 """A task has diverged once its gradient norm exceeds this multiple of the norm at the start."""
-
-_GPU_CHECK_INTERVAL = 16
-"""Asking a GPU whether all tasks are finished waits for it, so it is asked only every so many steps."""
 
 
 class Needs(enum.StrEnum):
@@ -196,108 +193,7 @@ class Solver(ABC):
         """Run `num_steps >= 0` steps on every task of `problem`; never modifies the problem."""
 
 
-class State(NamedTuple):
-    """The least an iterative solver carries: iterate and gradient, `(B, d)` each.
-
-    Solvers with more state define a NamedTuple of their own that starts with the same two fields. A tensor
-    field leads with the batch dimension and is frozen with its task; other fields are shared by all tasks.
-    """
-
-    w: Tensor
-    g: Tensor
-
-
-class IterativeSolver(Solver):
-    """A solver that writes only `init` and `step`; the loop, the trace and the outcomes are here.
-
-    A task is finished, and its state frozen, when its gradient norm falls to `rtol` times that of the start
-    (converged), exceeds `DIVERGENCE_FACTOR` times it (diverged), is not finite, or when `step` reports
-    that it is undefined there (breakdown: the last good iterate stays).
-    """
-
-    rtol: ClassVar[float | None] = None
-    """Relative tolerance on the gradient norm; None is 8 units of rounding of the problem's dtype."""
-
-    @abstractmethod
-    def init(self, problem: Problem) -> Any:
-        """State before the first step: a NamedTuple that starts with `w` and `g`, `(B, d)` each."""
-
-    @abstractmethod
-    def step(self, problem: Problem, state: Any, k: int) -> tuple[Any, Tensor | None]:
-        """Step number `k = 0, 1, ...`.
-
-        Returns:
-            The next state, and a mask `(B,)` of tasks on which the step is undefined (None: there is none).
-        """
-
-    def solve(self, problem: Problem, num_steps: int) -> Trace:
-        check_num_steps(num_steps)
-        state = self.init(problem)
-        norm = torch.linalg.vector_norm(state.g, dim=-1)
-        rtol = 8 * torch.finfo(problem.dtype).eps if self.rtol is None else self.rtol
-        converged_at, diverged_at = rtol * norm, DIVERGENCE_FACTOR * norm
-        weights = [state.w]
-        taken = 0
-        # While no task has finished there is nothing to mask. Only a CPU may ask, since a GPU would be waited for.
-        on_cpu = problem.device.type == "cpu"
-        if on_cpu and _none_finished(norm, converged_at, diverged_at, None):
-            while taken < num_steps:
-                proposed, undefined = self.step(problem, state, taken)
-                norm = torch.linalg.vector_norm(proposed.g, dim=-1)
-                if not _none_finished(norm, converged_at, diverged_at, undefined):
-                    break
-                state, taken = proposed, taken + 1
-                weights.append(state.w)
-            outcome = torch.zeros_like(norm, dtype=torch.int8)
-        else:
-            outcome = _classify(norm, converged_at, diverged_at, None)
-            weights[0] = torch.where((outcome == int(Outcome.NONFINITE))[:, None], torch.nan, state.w)
-            state = state._replace(w=weights[0])
-        finished = torch.full_like(outcome, taken, dtype=torch.int64)
-        for k in range(taken, num_steps):
-            active = outcome == int(Outcome.MAX_STEPS)
-            if (on_cpu or k % _GPU_CHECK_INTERVAL == 0) and not bool(active.any()):
-                weights.extend([state.w] * (num_steps - k))
-                break
-            finished += active
-            proposed, undefined = self.step(problem, state, k)
-            norm = torch.linalg.vector_norm(proposed.g, dim=-1)
-            outcome = torch.where(active, _classify(norm, converged_at, diverged_at, undefined), outcome)
-            accepted = active if undefined is None else active & ~undefined
-            state = _freeze(accepted, proposed, state)
-            state = state._replace(w=torch.where((outcome == int(Outcome.NONFINITE))[:, None], torch.nan, state.w))
-            weights.append(state.w)
-        return Trace(torch.stack(weights), None, outcome, finished)
-
-
 def check_num_steps(num_steps: int) -> None:
     """Raise ValueError unless `num_steps` is a whole number >= 0."""
     if not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 0:
         raise ValueError(f"num_steps is {num_steps!r}; it must be a whole number, 0 or more")
-
-
-def _none_finished(norm: Tensor, converged_at: Tensor, diverged_at: Tensor, undefined: Tensor | None) -> bool:
-    """Whether every task goes on after this step (nan compares as false)."""
-    running = (norm > converged_at) & (norm < diverged_at)
-    return bool((running if undefined is None else running & ~undefined).all())
-
-
-def _classify(norm: Tensor, converged_at: Tensor, diverged_at: Tensor, undefined: Tensor | None) -> Tensor:
-    """Outcome of each task `(B,)` int8 from its gradient norm."""
-    outcome = (norm <= converged_at).to(torch.int8)
-    outcome = torch.where(norm > diverged_at, int(Outcome.DIVERGED), outcome)
-    outcome = torch.where(norm.isfinite(), outcome, int(Outcome.NONFINITE))
-    if undefined is not None:
-        outcome = torch.where(undefined, int(Outcome.BREAKDOWN), outcome)
-    return outcome.to(torch.int8)
-
-
-def _freeze(active: Tensor, proposed: Any, state: Any) -> Any:
-    """`proposed` where a task is active, `state` where it has finished."""
-
-    def choose(new: Any, old: Any) -> Any:
-        if not isinstance(new, Tensor):
-            return new
-        return torch.where(active.view(-1, *[1] * (new.ndim - 1)), new, old)
-
-    return type(state)(*map(choose, proposed, state))

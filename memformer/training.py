@@ -103,7 +103,9 @@ class _Run:
         self.total = recipe.steps_for(config)
         self.history = History(method=recipe.method)
         self.began = time.perf_counter()
-        self.validation = draw(config, sources, recipe.validation, recipe.batch, recipe.loss)
+        self.validation = draw(
+            config, sources, recipe.validation or max(1, recipe.tasks // 2), recipe.batch, recipe.loss
+        )
         self.coordinates = coordinates_of(config, sources, len(depths), recipe.whiten)
         like = sources[0].second_moment
         self.live = live_layers(config, self.depths, len(self.depths), like)

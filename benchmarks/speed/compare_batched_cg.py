@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from baselines.krylov import ConjugateGradient
+from memformer.iterative import fused_steps
 from memformer.problem import Problem
 
 TASKS, N, D, STEPS = 1000, 20, 5, 4
@@ -68,24 +69,41 @@ def seconds(run: Callable[[], Tensor], runs: int = 1) -> float:
 
 
 def main() -> None:
-    """Measure both in turn and print medians and their ratio."""
+    """Measure all in turn and print medians and their ratios."""
     generator = torch.Generator().manual_seed(0)
     print(f"cg, {TASKS} tasks, N={N}, d={D}, {STEPS} steps, moments included, {torch.get_num_threads()} threads")
     for dtype in (torch.float64, torch.float32):
         X = torch.randn(TASKS, N, D, generator=generator, dtype=torch.float64).to(dtype)
         y = torch.randn(TASKS, N, generator=generator, dtype=torch.float64).to(dtype)
         x_query = X[:, :1]
-        one, other = loop_over_tasks(X, y, STEPS), batched(X, y, x_query, STEPS)
-        difference = float((one - other).abs().max() / one.abs().max())
-        loops, batches = [], []
+
+        def solve(X: Tensor = X, y: Tensor = y, x_query: Tensor = x_query) -> Tensor:
+            return batched(X, y, x_query, STEPS)
+
+        def fused(solve: Callable[[], Tensor] = solve) -> Tensor:
+            with fused_steps():
+                return solve()
+
+        def loop(X: Tensor = X, y: Tensor = y) -> Tensor:
+            return loop_over_tasks(X, y, STEPS)
+
+        expected = loop()
+        times: dict[str, list[float]] = {"loop": [], "batched": [], "batched, fused": []}
+        differences = {
+            name: float((run() - expected).abs().max() / expected.abs().max())
+            for name, run in (("batched", solve), ("batched, fused", fused))
+        }
         for _ in range(ROUNDS):
-            loops.append(seconds(lambda: loop_over_tasks(X, y, STEPS)))  # noqa: B023 -- run at once
-            batches.append(seconds(lambda: batched(X, y, x_query, STEPS), BATCHED_RUNS))  # noqa: B023
-        loop, batch = statistics.median(loops), statistics.median(batches)
-        print(
-            f"{dtype}: loop {loop * 1e3:.1f} ms, batched {batch * 1e3:.3f} ms, ratio {loop / batch:.0f} "
-            f"(largest relative difference {difference:.1e})"
-        )
+            times["loop"].append(seconds(loop))
+            times["batched"].append(seconds(solve, BATCHED_RUNS))
+            times["batched, fused"].append(seconds(fused, BATCHED_RUNS))
+        medians = {name: statistics.median(taken) for name, taken in times.items()}
+        print(f"{dtype}: loop {medians['loop'] * 1e3:.1f} ms")
+        for name, difference in differences.items():
+            print(
+                f"  {name}: {medians[name] * 1e3:.3f} ms, ratio {medians['loop'] / medians[name]:.0f} "
+                f"(largest relative difference {difference:.1e})"
+            )
 
 
 if __name__ == "__main__":

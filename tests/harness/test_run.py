@@ -18,8 +18,9 @@ from benchmarks.progress import _Lines
 from benchmarks.registry import SOLVERS
 from benchmarks.store import Run, read_run
 from benchmarks.suite import load_suite
+from memformer.iterative import IterativeSolver, State
 from memformer.problem import Problem
-from memformer.solver import IterativeSolver, Needs, Solver, State, Trace
+from memformer.solver import Needs, Solver, Trace
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,178 @@
+"""The one loop of all iterative solvers: when a task is finished, what is frozen, and what the trace keeps."""
+
+from __future__ import annotations
+
+import functools
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from memformer.problem import Problem
+from memformer.solver import DIVERGENCE_FACTOR, Outcome, Solver, Trace, check_num_steps
+
+CHECK_INTERVAL = 8
+"""Steps taken between two looks at whether a task has finished, as long as none has."""
+
+
+_FUSE: ContextVar[bool] = ContextVar("fuse", default=False)
+
+
+@contextmanager
+def fused_steps() -> Iterator[None]:
+    """Within this block iterative solvers run their steps through `torch.compile`, as one kernel where it can.
+
+    Compiling takes seconds for each solver, problem size and number of steps (torch keeps eight of them, then goes on
+    as without); a small problem is solved in about two thirds of the time. It needs a C++ compiler. Numbers agree to
+    rounding.
+    """
+    token = _FUSE.set(True)
+    try:
+        yield
+    finally:
+        _FUSE.reset(token)
+
+
+@functools.cache
+def _fused_run_ahead() -> Any:
+    return torch.compile(IterativeSolver._run_ahead)
+
+
+class State(NamedTuple):
+    """The least an iterative solver carries: iterate and gradient, `(B, d)` each.
+
+    Solvers with more state define a NamedTuple of their own that starts with the same two fields. A tensor
+    field leads with the batch dimension and is frozen with its task; other fields are shared by all tasks.
+    """
+
+    w: Tensor
+    g: Tensor
+
+
+class IterativeSolver(Solver):
+    """A solver that writes only `init` and `step`; the loop, the trace and the outcomes are here.
+
+    A task is finished, and its state frozen, when its gradient norm falls to `rtol` times that of the start
+    (converged), exceeds `DIVERGENCE_FACTOR` times it (diverged), is not finite, or when `step` reports
+    that it is undefined there (breakdown: the last good iterate stays).
+    """
+
+    rtol: ClassVar[float | None] = None
+    """Relative tolerance on the gradient norm; None is 8 units of rounding of the problem's dtype."""
+
+    @abstractmethod
+    def init(self, problem: Problem) -> Any:
+        """State before the first step: a NamedTuple that starts with `w` and `g`, `(B, d)` each."""
+
+    @abstractmethod
+    def step(self, problem: Problem, state: Any, k: int) -> tuple[Any, Tensor | None]:
+        """Step number `k = 0, 1, ...`; also taken on tasks that have finished, and then thrown away.
+
+        Returns:
+            The next state, and a mask `(B,)` of tasks on which the step is undefined (None: there is none).
+        """
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        check_num_steps(num_steps)
+        state = self.init(problem)
+        limits = _Limits.around(torch.linalg.vector_norm(state.g, dim=-1), self.rtol, problem.dtype)
+        weights = [state.w]
+        # While no task has finished there is nothing to freeze, and no need to look after each step.
+        none_finished = bool(limits.running(state.g[None], [None]).all())
+        run_ahead = _fused_run_ahead() if _FUSE.get() else IterativeSolver._run_ahead
+        while none_finished and len(weights) <= num_steps:
+            taken = len(weights) - 1
+            states, running = run_ahead(self, problem, state, limits, taken, min(taken + CHECK_INTERVAL, num_steps))
+            none_finished = bool(running.all())
+            good = len(states) if none_finished else int(running.all(-1).cumprod(0).sum())
+            weights += [passed.w for passed in states[:good]]
+            state = states[good - 1] if good else state
+        if none_finished:
+            outcome = torch.zeros_like(limits.converged_at, dtype=torch.int8)
+            return Trace(torch.stack(weights), None, outcome, torch.full_like(outcome, num_steps, dtype=torch.int64))
+        return self._finish(problem, state, limits, weights, num_steps)
+
+    def _run_ahead(
+        self, problem: Problem, state: Any, limits: _Limits, first: int, end: int
+    ) -> tuple[list[Any], Tensor]:
+        """States after steps first, ..., end - 1, and which tasks `(end - first, B)` each of them left running."""
+        states, undefined = [], []
+        for k in range(first, end):
+            state, mask = self.step(problem, state, k)
+            states.append(state)
+            undefined.append(mask)
+        return states, limits.running(torch.stack([state.g for state in states]), undefined)
+
+    def _finish(self, problem: Problem, state: Any, limits: _Limits, weights: list[Tensor], num_steps: int) -> Trace:
+        """The rest of the steps, one at a time, each task frozen once it has finished."""
+        taken = len(weights) - 1
+        outcome = torch.zeros_like(limits.converged_at, dtype=torch.int8)
+        if taken == 0:
+            outcome = limits.classify(state.g, None)
+            state = _nan_where(outcome, state)
+            weights = [state.w]
+        finished = torch.full_like(outcome, taken, dtype=torch.int64)
+        # Asking a GPU whether all tasks are finished waits for it.
+        interval = 1 if problem.device.type == "cpu" else CHECK_INTERVAL
+        for k in range(taken, num_steps):
+            active = outcome == int(Outcome.MAX_STEPS)
+            if k % interval == 0 and not bool(active.any()):
+                weights.extend([state.w] * (num_steps - k))
+                break
+            finished += active
+            proposed, undefined = self.step(problem, state, k)
+            outcome = torch.where(active, limits.classify(proposed.g, undefined), outcome)
+            accepted = active if undefined is None else active & ~undefined
+            state = _nan_where(outcome, _freeze(accepted, proposed, state))
+            weights.append(state.w)
+        return Trace(torch.stack(weights), None, outcome, finished)
+
+
+class _Limits(NamedTuple):
+    """Gradient norms `(B,)` between which a task goes on."""
+
+    converged_at: Tensor
+    diverged_at: Tensor
+
+    @staticmethod
+    def around(norm: Tensor, rtol: float | None, dtype: torch.dtype) -> _Limits:
+        """The limits for tasks whose gradients start with norms `(B,)`."""
+        rtol = 8 * torch.finfo(dtype).eps if rtol is None else rtol
+        return _Limits(rtol * norm, DIVERGENCE_FACTOR * norm)
+
+    def running(self, gradients: Tensor, undefined: list[Tensor | None]) -> Tensor:
+        """Which tasks go on, `(K, B)`, from gradients `(K, B, d)` and K masks (nan compares as false)."""
+        norm = torch.linalg.vector_norm(gradients, dim=-1)
+        running = (norm > self.converged_at) & (norm < self.diverged_at)
+        masks = [mask for mask in undefined if mask is not None]
+        return running & ~torch.stack(masks) if masks else running
+
+    def classify(self, gradient: Tensor, undefined: Tensor | None) -> Tensor:
+        """Outcome of each task `(B,)` int8 from its gradient `(B, d)`."""
+        norm = torch.linalg.vector_norm(gradient, dim=-1)
+        outcome = (norm <= self.converged_at).to(torch.int8)
+        outcome = torch.where(norm > self.diverged_at, int(Outcome.DIVERGED), outcome)
+        outcome = torch.where(norm.isfinite(), outcome, int(Outcome.NONFINITE))
+        if undefined is not None:
+            outcome = torch.where(undefined, int(Outcome.BREAKDOWN), outcome)
+        return outcome.to(torch.int8)
+
+
+def _nan_where(outcome: Tensor, state: Any) -> Any:
+    """`state` with nan for the iterate of each nonfinite task."""
+    return state._replace(w=torch.where((outcome == int(Outcome.NONFINITE))[:, None], torch.nan, state.w))
+
+
+def _freeze(active: Tensor, proposed: Any, state: Any) -> Any:
+    """`proposed` where a task is active, `state` where it has finished."""
+
+    def choose(new: Any, old: Any) -> Any:
+        if not isinstance(new, Tensor):
+            return new
+        return torch.where(active.view(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return type(state)(*map(choose, proposed, state))
