@@ -9,12 +9,14 @@ operations a layer; recorded by autograd operation by operation it would take tw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+_STORED = 200_000
+"""Up to so many numbers, the single products of H v are stored and summed at once; beyond, column by column."""
 
 
 def first_order_method(C: Tensor, H: Tensor, b: Tensor, window: int | None = None) -> Tensor:
@@ -42,22 +44,19 @@ def first_order_method(C: Tensor, H: Tensor, b: Tensor, window: int | None = Non
 class _FirstOrderMethod(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, C: Tensor, H: Tensor, b: Tensor, window: int | None) -> Tensor:
-        S, K, p = C.shape[0], C.shape[1], _block(C)
+        S, K = C.shape[:2]
         G, d, B = b.shape
         residuals, w = C.new_empty(S, K, d, B), C.new_empty(K, S, d, B)
-        columns = _columns(H)
-        for k in range(K):
-            r = residuals[:, k].view(G, S // G, d, B)
-            r.copy_(b[:, None].expand_as(r))
-            if k:
-                _subtract_product(r, columns, w[k - 1])
-            start = 0 if window is None else max(0, k + 1 - window)
-            coefficients, past = _rows(C, k, start), _past(residuals, p, k, start)
-            new = w[k].view(S, p, -1)
-            if k:
-                torch.baddbmm(w[k - 1].view(S, p, -1), coefficients, past, alpha=-1, out=new)
-            else:
-                torch.bmm(coefficients, past, out=new).neg_()
+        rows, past, p = _Rows(C, window), _Past(residuals, C), _block(C)
+        product = _Product(H, S)
+        vectors, flat = w.view(K, G, -1, d, B).unbind(0), w.view(K, S, p, -1).unbind(0)
+        for k, r in enumerate(residuals.view(G, -1, K, d, B).unbind(2)):
+            if k == 0:
+                r.copy_(b[:, None].expand_as(r))
+                torch.bmm(rows.at(0), past.upto(0, 0), out=flat[0]).neg_()
+                continue
+            product.subtract(b[:, None], vectors[k - 1], out=r)
+            torch.baddbmm(flat[k - 1], rows.at(k), past.upto(k, rows.start(k)), alpha=-1, out=flat[k])
         ctx.save_for_backward(C, H, residuals)
         ctx.window = window
         return w
@@ -69,19 +68,23 @@ class _FirstOrderMethod(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         C, H, residuals = ctx.saved_tensors
         S, K, d, B = residuals.shape
-        p = _block(C)
-        grad_C, grad_residuals, columns = torch.zeros_like(C), torch.zeros_like(residuals), _columns(H)
-        grad = grad_w[K - 1].clone(memory_format=torch.contiguous_format)
+        grad_C, grad_residuals = torch.zeros_like(C), torch.zeros_like(residuals)
+        rows, grad_rows = _Rows(C, ctx.window), _Rows(grad_C, ctx.window)
+        past, grad_past = _Past(residuals, C), _Past(grad_residuals, C)
+        product = _Product(H, S)
+        of_step = grad_residuals.view(len(H), -1, K, d, B).unbind(2)
+        grad = grad_w[K - 1].clone(memory_format=torch.contiguous_format).view(S, _block(C), -1)
+        # Signs: w' = w - C r, so what is gathered here is the negative of both gradients until it is used.
         for k in reversed(range(K)):
-            start = 0 if ctx.window is None else max(0, k + 1 - ctx.window)
-            flat = grad.view(S, p, -1)
-            _rows(grad_C, k, start).copy_(flat @ _past(residuals, p, k, start).mT).neg_()
+            start = rows.start(k)
+            grad_rows.at(k).copy_(torch.bmm(grad, past.upto(k, start).mT))
             if k == 0:
                 break
-            _past(grad_residuals, p, k, start).baddbmm_(_rows(C, k, start).mT, flat, alpha=-1)
-            _subtract_product(grad.view(H.shape[0], -1, d, B), columns, grad_residuals[:, k])
-            grad += grad_w[k - 1]
-        return grad_C, None, None, None
+            grad_past.upto(k, start).baddbmm_(rows.at(k).mT, grad, alpha=-1)
+            vectors = grad.view(of_step[k].shape)
+            product.subtract(vectors, of_step[k], out=vectors)
+            grad += grad_w[k - 1].reshape(grad.shape)
+        return grad_C.neg_(), None, None, None
 
 
 def _block(C: Tensor) -> int:
@@ -89,26 +92,52 @@ def _block(C: Tensor) -> int:
     return 1 if C.ndim == 3 else C.shape[2]
 
 
-def _rows(C: Tensor, k: int, start: int) -> Tensor:
-    """Coefficients of step k from source `start` on: `(S, p, (k + 1 - start) * p)`, a view."""
-    return C[:, k, None, start : k + 1] if C.ndim == 3 else C[:, k, :, start * C.shape[2] : (k + 1) * C.shape[2]]
+class _Rows:
+    """Coefficients of each step, from the first source it reads on: `(S, p, (k + 1 - start) * p)`, views."""
+
+    def __init__(self, C: Tensor, window: int | None) -> None:
+        self.steps = (C.unsqueeze(2) if C.ndim == 3 else C).unbind(1)
+        self.p, self.window = _block(C), window
+
+    def start(self, k: int) -> int:
+        return 0 if self.window is None else max(0, k + 1 - self.window)
+
+    def at(self, k: int) -> Tensor:
+        start = self.start(k)
+        return self.steps[k].narrow(2, start * self.p, (k + 1 - start) * self.p)
 
 
-def _past(residuals: Tensor, p: int, k: int, start: int) -> Tensor:
-    """Residuals `start, ..., k` one above the other: `(S, (k + 1 - start) * p, ...)`, a view."""
-    S, K = residuals.shape[:2]
-    return residuals.view(S, K * p, -1)[:, start * p : (k + 1) * p]
+class _Past:
+    """Residuals `start, ..., k` one above the other: `(S, (k + 1 - start) * p, ...)`, views."""
+
+    def __init__(self, residuals: Tensor, C: Tensor) -> None:
+        self.p = _block(C)
+        self.stack = residuals.view(len(residuals), residuals.shape[1] * self.p, -1)
+
+    def upto(self, k: int, start: int) -> Tensor:
+        return self.stack.narrow(1, start * self.p, (k + 1 - start) * self.p)
 
 
-def _columns(H: Tensor) -> Sequence[Tensor]:
-    """Columns of H, `(G, 1, d, B)` each."""
-    return H.unsqueeze(1).unbind(3)
+class _Product:
+    """`a - H v` for vectors `(G, S / G, d, B)`."""
 
+    def __init__(self, H: Tensor, models: int) -> None:
+        G, d, _, B = H.shape
+        self.H = H.unsqueeze(1)
+        self.columns = self.H.unbind(3)
+        self.stored = self.H.new_empty(G, models // G, d, d, B) if models * d * d * B <= _STORED else None
 
-def _subtract_product(target: Tensor, columns: Sequence[Tensor], vectors: Tensor) -> None:
-    """`target -= H v` in place, a column of H at a time: no `(S, d, d, B)` products are stored."""
-    for column, entry in zip(columns, vectors.view_as(target).unsqueeze(3).unbind(2), strict=True):
-        target.addcmul_(column, entry, value=-1)
+    def subtract(self, a: Tensor, v: Tensor, out: Tensor) -> None:
+        """Write `a - H v` into `out`, which may be `a`."""
+        if self.stored is not None:
+            torch.mul(self.H, v.unsqueeze(2), out=self.stored)
+            torch.sub(a, self.stored.sum(3), out=out)
+            return
+        # A column of H at a time: no (S, d, d, B) products are stored.
+        if out is not a:
+            out.copy_(a.expand_as(out))
+        for column, entry in zip(self.columns, v.unsqueeze(3).unbind(2), strict=True):
+            out.addcmul_(column, entry, value=-1)
 
 
 def _unrolled(C: Tensor, H: Tensor, b: Tensor, window: int | None) -> Tensor:

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 _ELEMENTWISE_D = 8
 """Up to this many rows and columns of the result, elementwise operations beat a batch of matrix products."""
 
-_STORED = 200_000
+_STORED = 60_000
 """Up to so many numbers, all single products are stored and summed at once; beyond, they are added up one by one."""
 
 

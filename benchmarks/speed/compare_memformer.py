@@ -92,10 +92,11 @@ class PlainMemformer(nn.Module):
         return -Z[:, -1, -1]
 
 
-def draw(tasks: int, device: str, seed: int = 0) -> Problem:
+def draw(tasks: int, device: str, seed: int = 0, length: int = N) -> Problem:
     """Isotropic tasks in float32."""
     generator = torch.Generator().manual_seed(seed)
-    X, x_query, w = (torch.randn(*shape, generator=generator) for shape in ((tasks, N, D), (tasks, 1, D), (tasks, D)))
+    shapes = ((tasks, length, D), (tasks, 1, D), (tasks, D))
+    X, x_query, w = (torch.randn(*shape, generator=generator) for shape in shapes)
     return Problem(X, matvec(X, w), x_query, matvec(x_query, w)).to(device=device)
 
 
@@ -212,6 +213,16 @@ def compare(case: Case, device: str, compiled: bool) -> None:
     print(row, flush=True)
 
 
+def allocated(N: int, tasks: int = 100) -> int:
+    """Bytes that one training step allocates in the reduced form, once the moments of contexts of length N exist."""
+    config = MemformerConfig(d=D, depth=4, memory="first_order", covariate_update=True)
+    step = library_step(config, [draw(tasks, "cpu", length=N)])
+    step()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        step()
+    return sum(max(0, event.self_cpu_memory_usage) for event in profile.events())
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -229,6 +240,9 @@ def main() -> None:
     print(
         "'moments': the ratio if each step reads a new batch; '5 seeds': cost of five models with own tasks, in models"
     )
+    if options.device == "cpu":
+        sizes = ", ".join(f"{allocated(length):,} at N = {length:,}" for length in (20, 2_000, 20_000))
+        print(f"bytes allocated by a step on 100 tasks, GD++, 4 layers: {sizes}")
 
 
 if __name__ == "__main__":
