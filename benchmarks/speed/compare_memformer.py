@@ -220,7 +220,7 @@ def allocated(N: int, tasks: int = 100) -> int:
     step()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         step()
-    return sum(max(0, event.self_cpu_memory_usage) for event in profile.events())
+    return sum(max(0, event.self_cpu_memory_usage) for event in profile.events() or ())
 
 
 def main() -> None:
