@@ -13,7 +13,7 @@ from benchmarks.views.style import CYCLE, DASHES
 MOST_CURVES = 9
 """A figure shows no more curves than this; the table beside it has all."""
 
-_NAMES = 3
+_NAMES = 2
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,12 @@ class Curve:
 
     @property
     def label(self) -> str:
-        """The names, the first three of them if there are many."""
-        more = len(self.members) - _NAMES
-        return ", ".join(self.members[:_NAMES]) + (f" + {more}" if more > 0 else "")
+        """The names, the first two of them if there are many; where several share a curve, without hyper-parameters."""
+        if len(self.members) == 1:
+            return self.members[0]
+        names = list(dict.fromkeys(member.split(" (")[0] for member in self.members))
+        more = len(names) - _NAMES
+        return ", ".join(names[:_NAMES]) + (f" + {more}" if more > 0 else "")
 
 
 def best_curves(heights: Mapping[str, NDArray[np.float64]]) -> tuple[list[Curve], int]:

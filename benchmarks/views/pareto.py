@@ -88,8 +88,11 @@ def pareto_figure(setting: Setting, table: pd.DataFrame) -> Figure:
     front = sorted((row for row in rows if row["on_front"]), key=lambda row: row["seconds"])
     x, y = [1e6 * row["seconds"] for row in front], [max(row["log_loss"], floor) for row in front]
     axes.step(x, y, where="post", color="black", lw=1.0, zorder=2)
-    for row, place in zip(front, zip(x, y, strict=True), strict=True):
-        _label(axes, row, place)
+    height = axes.get_ylim()[1] - floor
+    for i, row in enumerate(front):
+        # Names of neighbours at one height stand above each other, the leftmost highest.
+        crowd = sum(abs(other - y[i]) < 0.04 * height for other in y[i + 1 :])
+        _label(axes, row, (x[i], y[i]), lift=9 * crowd)
     needs = [name for name in COLOURS if name in set(table["needs"])]
     handles = [axes.plot([], [], "o", ms=4, color=COLOURS[name], label=NEEDS[name])[0] for name in needs]
     drawn.legend(handles=handles, loc="outside right upper", handletextpad=0.2)
@@ -107,13 +110,13 @@ def pareto_figure(setting: Setting, table: pd.DataFrame) -> Figure:
     return drawn
 
 
-def _label(axes: Axes, row: dict[Any, Any], place: tuple[float, float]) -> None:
+def _label(axes: Axes, row: dict[Any, Any], place: tuple[float, float], lift: float) -> None:
     from matplotlib.patheffects import withStroke
 
     colour, exact = COLOURS[row["needs"]], row["log_loss"] <= EXACT
     axes.plot(*place, "v" if exact else "o", ms=5, color=colour, zorder=3, clip_on=False)
     halo = [withStroke(linewidth=2.5, foreground="white")]
-    text, offset = f"{row['solver']}:{row['steps']}", (6, 7) if exact else (6, 4)
+    text, offset = f"{row['solver']}:{row['steps']}", (6, (7 if exact else 4) + lift)
     axes.annotate(
         text, place, offset, textcoords="offset points", fontsize=7.5, color=colour, path_effects=halo, zorder=4
     )

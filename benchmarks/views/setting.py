@@ -106,16 +106,26 @@ class Setting:
         return [e for e in self.entries if steps in e.losses and np.isfinite(e.pooled(steps)).all()]
 
     def entry(self, label: str) -> Entry:
-        """The solver of that name.
+        """The solver of that label, or of that name where only one has it.
 
         Raises:
-            UserError: if it is not there.
+            UserError: if it is not there, or not alone.
         """
-        found = next((entry for entry in self.entries if entry.label == label), None)
-        if found is None:
-            there = ", ".join(entry.label for entry in self.entries)
-            raise UserError(f"{label!r} was not scored on {self.title}; there are {there}")
-        return found
+        found = [entry for entry in self.entries if is_named(entry.label, label)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UserError(f"{label!r} is more than one solver on {self.title}; say which: {_list(found)}")
+        raise UserError(f"{label!r} was not scored on {self.title}; there are {_list(self.entries)}")
+
+
+def is_named(label: str, name: str) -> bool:
+    """Whether a solver's label is `name`, or `name` with hyper-parameters."""
+    return label == name or label.startswith(f"{name} (")
+
+
+def _list(entries: list[Entry]) -> str:
+    return ", ".join(entry.label for entry in entries)
 
 
 @lru_cache(maxsize=32)
@@ -143,7 +153,7 @@ def settings(
         run: with its per-task losses.
         law: only this law.
         d: only this dimension.
-        solvers: only these.
+        solvers: only these, by label or name.
         metric: the loss to compare; by default `expected_test_loss` where every solver has it, else `test_loss`.
 
     Raises:
@@ -158,12 +168,12 @@ def settings(
         wanted = " and ".join(f"{k} = {v}" for k, v in (("law", law), ("d", d)) if v is not None)
         raise UserError(f"the run {run.name} has no losses" + (f" for {wanted}" if wanted else ""))
     known = {row["label"] for row in rows}
-    unknown = next((label for label in solvers if label not in known), None)
+    unknown = next((name for name in solvers if not any(is_named(label, name) for label in known)), None)
     if unknown is not None:
         raise UserError(f"the run {run.name} has no solver {unknown!r}; it has {', '.join(sorted(known))}")
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
-        if not solvers or row["label"] in solvers:
+        if not solvers or any(is_named(row["label"], name) for name in solvers):
             groups.setdefault(tuple(row[name] for name in TASK), []).append(row)
     timings: list[Row] = [
         {**row, "label": _label(row["solver"], row["solver_params"])} for row in run.timings.to_dict("records")

@@ -94,7 +94,7 @@ def targets_figure(setting: Setting, table: pd.DataFrame) -> Figure:
         tick.set_color(COLOURS[str(needs[tick.get_text()])])
         tick.set_fontweight("bold" if tick.get_text() == classic else "normal")
     names = [f"{k}\n{log_target[k]:.2f}" for k in steps.columns]
-    for axes, title in ((left, "Steps to target"), (right, f"Warm time to target, {classic} = 1")):
+    for axes, title in ((left, "Steps to target"), (right, "Warm time, the classic = 1")):
         axes.set_xticks(range(len(names)), names)
         axes.tick_params(length=0)
         axes.set_title(title, fontsize=9)

@@ -1,5 +1,7 @@
 """The tables of the views, against what is counted by hand from the stored losses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from benchmarks.views.ecdf import ecdf
 from benchmarks.views.pairwise import pairwise, standing
 from benchmarks.views.pareto import pareto
 from benchmarks.views.profile import profile, speedups
-from benchmarks.views.setting import Entry, Setting, settings
+from benchmarks.views.setting import Entry, Setting, is_named, settings
 from benchmarks.views.targets import steps_needed, target_losses, targets
 
 CLASSIC = "heavy_ball"
@@ -131,3 +133,12 @@ def test_a_run_without_timings_says_so(run: Run) -> None:
     with pytest.raises(UserError, match="only count steps"):
         profile(setting, CLASSIC, "seconds")
     assert targets(setting, CLASSIC)["seconds"].isna().all()
+
+
+def test_a_name_finds_its_solver_whatever_the_hyper_parameters(setting: Setting) -> None:
+    twice = [replace(setting.entry("cg"), label=f"cg (rtol={rtol})") for rtol in (0.1, 0.2)]
+    one = replace(setting, entries=[twice[0], setting.entry("heavy_ball")])
+    assert one.entry("cg") is twice[0]
+    assert not is_named("cgls", "cg")
+    with pytest.raises(UserError, match=r"more than one solver on .*; say which: cg \(rtol=0.1\), cg \(rtol=0.2\)"):
+        replace(setting, entries=twice).entry("cg")
