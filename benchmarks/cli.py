@@ -6,6 +6,7 @@ Nothing heavy is imported until a command needs it, so that `--help` answers at 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -103,6 +104,35 @@ def run(
     for failure in finished.failures:
         typer.echo(f"failed: {failure}", err=True)
     if finished.failures:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Examples:  memformer-bench paper  ·  memformer-bench paper --only a --only f")
+def paper(
+    only: Annotated[list[str] | None, typer.Option(help="Only this experiment (a, b, ...); repeatable.")] = None,
+    run: Annotated[str | None, typer.Option(help="A finished run of the suite `paper` to judge by.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder that is written to.")] = Path("results/paper"),
+    results: Results = RESULTS,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; by default a core each.")] = None,
+) -> None:
+    """Redo the paper's experiments as published and as they should be, and judge its claims.
+
+    Writes figures, VERDICTS.md, report.html and tables. Exit status as of `run`.
+    """
+    from benchmarks.listing import find_runs
+    from benchmarks.paper.command import paper as redo_and_judge
+    from benchmarks.progress import make_progress
+
+    given = find_runs([run], results / "runs")[0] if run else None
+    command = ["memformer-bench", *sys.argv[1:]]
+    with make_progress() as progress:
+        written, failures = redo_and_judge(
+            only or [], results, output, given, jobs or os.cpu_count() or 1, command, progress
+        )
+    typer.echo(f"written: {len(written)} files in {output}")
+    for failure in failures:
+        typer.echo(f"failed: {failure}", err=True)
+    if failures:
         raise typer.Exit(1)
 
 

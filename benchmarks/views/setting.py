@@ -160,7 +160,7 @@ def settings(
         UserError: if nothing fits, or the run was stored without per-task losses.
     """
     rows: list[Row] = [
-        {**row, "row": index, "label": _label(row["solver"], row["solver_params"])}
+        {**row, "row": index, "label": label_of(row["solver"], row["solver_params"])}
         for index, row in enumerate(run.scores.to_dict("records"))
         if not pd.isna(row["seed"]) and row["metric"] and law in (None, row["law"]) and d in (None, row["d"])
     ]
@@ -176,7 +176,7 @@ def settings(
         if not solvers or any(is_named(row["label"], name) for name in solvers):
             groups.setdefault(tuple(row[name] for name in TASK), []).append(row)
     timings: list[Row] = [
-        {**row, "label": _label(row["solver"], row["solver_params"])} for row in run.timings.to_dict("records")
+        {**row, "label": label_of(row["solver"], row["solver_params"])} for row in run.timings.to_dict("records")
     ]
     return [
         _setting(run, group, [row for row in timings if tuple(row[name] for name in TASK) == key], metric)
@@ -184,7 +184,8 @@ def settings(
     ]
 
 
-def _label(solver: str, params: str) -> str:
+def label_of(solver: str, params: str) -> str:
+    """A solver of a table with its hyper-parameters, as the views name it."""
     given = ", ".join(f"{key}={value}" for key, value in json.loads(params).items())
     return f"{solver} ({given})" if given else solver
 

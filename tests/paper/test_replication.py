@@ -1,0 +1,71 @@
+"""The published protocol: the very numbers of independent re-runs of the notebooks."""
+
+from __future__ import annotations
+
+from statistics import fmean, stdev
+
+import pytest
+import torch
+
+from benchmarks.paper.classical import baseline, extracted
+from benchmarks.paper.draws import FIT_SEED, first_rows, rotation, tasks
+from benchmarks.paper.entries import Experiment, experiments, published
+from benchmarks.paper.points import by_layers
+from benchmarks.paper.replicate import replicate
+
+BY_ID = {experiment.id: experiment for experiment in experiments()}
+CLASSICAL = [(e, entry) for e in BY_ID.values() for entry in e.baselines]
+
+
+@pytest.mark.parametrize(("experiment", "entry"), CLASSICAL, ids=[f"{e.id}-{b.curve}" for e, b in CLASSICAL])
+def test_untrained_curves_are_those_of_the_notebooks(experiment, entry):
+    losses = by_layers(baseline(experiment, entry), experiment.id, entry.curve)
+    reference = published()[experiment.published][entry.curve]
+    assert [fmean(values) for values in losses.values()] == pytest.approx(reference["mean"], abs=2e-3)
+    assert [fmean(values) for values in losses.values()] == pytest.approx(reference["figure"], abs=0.06)
+    if entry.tasks == "seeds":
+        assert [stdev(values) for values in losses.values()] == pytest.approx(reference["std"], abs=2e-3)
+
+
+def test_a_trained_curve_is_that_of_the_notebook():
+    """One layer, scalar Q, conjugate memory: 0.8063 with a standard deviation of 0.0001 over seeds."""
+    experiment = BY_ID["a"]
+    entry = experiment.models[0]
+    points = list(replicate(experiment, entry, layers=[1]))
+    losses = by_layers(points, "a", entry.curve)[1]
+    reference = published()["a_cgd_scalar"][entry.curve]
+    assert fmean(losses) == pytest.approx(reference["mean"][0], abs=5e-4)
+    fresh = by_layers(points, "a", entry.curve, "fresh")[1]
+    assert fmean(fresh) == pytest.approx(reference["fresh_mean"][0], abs=0.03)
+
+
+def test_ten_tasks_are_fitted_better_than_fresh_ones():
+    experiment = BY_ID["g"]
+    points = list(extracted(experiment, experiment.extracted[0].model_copy(update={"epochs": 300})))
+    shown, fresh = (by_layers(points, "g", "LFOM B=10", kind) for kind in ("published", "fresh"))
+    assert all(fresh[k][0] > shown[k][0] + 0.5 for k in shown)
+
+
+def test_parts_of_a_batch_have_models_of_their_own():
+    experiment = BY_ID["l-b9"]
+    entry = experiment.models[0].model_copy(update={"pretraining": 3, "steps": 3})
+    points = list(replicate(experiment, entry, layers=[2]))
+    assert len(by_layers(points, "l-b9", entry.curve)[2]) == 5
+    assert points == list(replicate(experiment, entry, layers=[2])), "the same seed gives the same digits"
+
+
+def test_tasks_are_noiseless_and_rotations_orthogonal():
+    U = rotation(3, 5)
+    torch.testing.assert_close(U @ U.mT, torch.eye(5), atol=1e-5, rtol=0)
+    problem = tasks(FIT_SEED, 50, 20, [1.0, 1.0, 0.5, 0.25, 1.0], U)
+    plain = tasks(FIT_SEED, 50, 20, [1.0, 1.0, 0.5, 0.25, 1.0])
+    torch.testing.assert_close(problem.y, plain.y, atol=1e-4, rtol=1e-4)
+    assert first_rows(problem, 19).N == 19
+
+
+@pytest.mark.parametrize("experiment", BY_ID.values(), ids=list(BY_ID))
+def test_every_curve_has_a_published_one(experiment: Experiment):
+    curves = published()[experiment.published]
+    for entry in [*experiment.models, *experiment.extracted, *experiment.baselines]:
+        assert entry.curve in curves
+    assert experiment.models or experiment.extracted or experiment.not_redone
