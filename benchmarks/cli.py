@@ -111,6 +111,7 @@ def run(
 def paper(
     only: Annotated[list[str] | None, typer.Option(help="Only this experiment (a, b, ...); repeatable.")] = None,
     run: Annotated[str | None, typer.Option(help="A finished run of the suite `paper` to judge by.")] = None,
+    redone: Annotated[Path | None, typer.Option(help="A published_protocol.csv to take instead of redoing it.")] = None,
     output: Annotated[Path, typer.Option(help="Folder that is written to.")] = Path("results/paper"),
     results: Results = RESULTS,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; by default a core each.")] = None,
@@ -127,7 +128,7 @@ def paper(
     command = ["memformer-bench", *sys.argv[1:]]
     with make_progress() as progress:
         written, failures = redo_and_judge(
-            only or [], results, output, given, jobs or os.cpu_count() or 1, command, progress
+            only or [], results, output, given, redone, jobs or os.cpu_count() or 1, command, progress
         )
     typer.echo(f"written: {len(written)} files in {output}")
     for failure in failures:

@@ -15,7 +15,7 @@ from benchmarks.harness.run import Progress, run_suite
 from benchmarks.paper.classical import baseline, extracted
 from benchmarks.paper.entries import BaselineEntry, Experiment, ExtractedEntry, ModelEntry, experiments, published
 from benchmarks.paper.figures import experiment_figure
-from benchmarks.paper.points import Point
+from benchmarks.paper.points import Point, read_points
 from benchmarks.paper.replicate import replicate
 from benchmarks.paper.report import agreement, page, verdicts_markdown
 from benchmarks.paper.verdicts import claims, judge, law_of
@@ -77,6 +77,7 @@ def paper(
     results: Path,
     output: Path,
     run: Path | None,
+    redone: Path | None,
     jobs: int,
     command: list[str],
     progress: Progress,
@@ -88,6 +89,7 @@ def paper(
         results: folder of runs and parameters.
         output: folder that is written to.
         run: a finished run of the suite `paper` to take instead of a new one.
+        redone: a `published_protocol.csv` to take instead of redoing it.
         jobs: processes.
         command: for the run's `meta.json`.
         progress: told what happens.
@@ -96,7 +98,7 @@ def paper(
         Files written, and what failed in the run.
 
     Raises:
-        UserError: if an experiment is unknown, or the folder cannot be written.
+        UserError: if an experiment is unknown, a table cannot be read, or the folder cannot be written.
     """
     chosen = selected(only)
     try:
@@ -108,7 +110,8 @@ def paper(
         suite = narrowed(load_suite("paper"), chosen)
         finished = run_suite(suite, results / "runs", results / "parameters", command, progress, None, jobs)
         run, failures = finished.path, list(finished.failures)
-    return report(chosen, redo(chosen, jobs, progress), read_run(run), output), failures
+    points = redo(chosen, jobs, progress) if redone is None else read_points(redone)
+    return report(chosen, points, read_run(run), output), failures
 
 
 def report(chosen: Sequence[Experiment], redone: Sequence[Point], run: Run, output: Path) -> list[Path]:

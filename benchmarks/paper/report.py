@@ -60,11 +60,11 @@ def verdicts_markdown(verdicts: Sequence[Row], left_out: Sequence[str]) -> str:
     """The verdict table as Markdown."""
     names = {"published": "published difference", "fresh": "fresh tasks: log ratio [95 % interval]"}
     table = tabulate([{names.get(k, k): v for k, v in row.items()} for row in verdicts], "keys", tablefmt="github")
-    missing = "".join(f"- {line}\n" for line in left_out)
+    missing = "Not redone:\n\n" + "".join(f"- {line}\n" for line in left_out) + "\n" if left_out else ""
     return (
         f"# Verdicts\n\nEach claim says that one curve lies below another; numbers are differences of log losses, "
         f"negative where it does, layer by layer.\n\n{table}\n\n{RULE}\n\n`*`: few tasks carry the mean; the interval "
-        f"is too narrow.\n\nNot redone:\n\n{missing}\nWritten by `memformer-bench paper`.\n"
+        f"is too narrow.\n\n{missing}Written by `memformer-bench paper`.\n"
     )
 
 

@@ -111,7 +111,8 @@ class Setting:
         Raises:
             UserError: if it is not there, or not alone.
         """
-        found = [entry for entry in self.entries if is_named(entry.label, label)]
+        found = [entry for entry in self.entries if entry.label == label]
+        found = found or [entry for entry in self.entries if is_named(entry.label, label)]
         if len(found) == 1:
             return found[0]
         if found:

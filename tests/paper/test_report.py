@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -13,7 +14,7 @@ from benchmarks.cli import app
 from benchmarks.errors import UserError
 from benchmarks.paper.command import narrowed, report, selected
 from benchmarks.paper.entries import experiments
-from benchmarks.paper.points import Point
+from benchmarks.paper.points import Point, read_points
 from benchmarks.paper.verdicts import Claim, claims, law_of, published_difference, verdict
 from benchmarks.store import read_run
 from benchmarks.suite import load_suite
@@ -82,6 +83,11 @@ def test_a_report_is_one_page_with_everything_in_it(tmp_path: Path):
         for scored in ("published", "fresh")
         for k in (1, 2, 3, 4)
     ]
+    (tmp_path / "points.csv").write_text(pd.DataFrame([vars(point) for point in points]).to_csv(index=False))
+    assert read_points(tmp_path / "points.csv") == points
+    (tmp_path / "bad.csv").write_text("experiment,curve\ng,CGD\n")
+    with pytest.raises(UserError, match="not a table of the published protocol"):
+        read_points(tmp_path / "bad.csv")
     written = report(selected(["g"]), points, read_run(tmp_path / "runs" / "small"), tmp_path / "out")
     assert {path.name for path in written} >= {"VERDICTS.md", "report.html", "g.svg", "g.png", "agreement.csv"}
     verdicts = (tmp_path / "out" / "VERDICTS.md").read_text()

@@ -140,5 +140,7 @@ def test_a_name_finds_its_solver_whatever_the_hyper_parameters(setting: Setting)
     one = replace(setting, entries=[twice[0], setting.entry("heavy_ball")])
     assert one.entry("cg") is twice[0]
     assert not is_named("cgls", "cg")
+    exact = replace(setting, entries=[twice[0], setting.entry("cg")])
+    assert exact.entry("cg") is exact.entries[1]
     with pytest.raises(UserError, match=r"more than one solver on .*; say which: cg \(rtol=0.1\), cg \(rtol=0.2\)"):
         replace(setting, entries=twice).entry("cg")
