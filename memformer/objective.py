@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from memformer.associative import associative_forward
 from memformer.config import MemformerConfig
@@ -59,19 +60,44 @@ def losses(
         error = _group(predictions, len(batch.y_query)) - batch.y_query[:, None]
         return error.square().mean(dim=(2, 3)).flatten()
     weights = _weights(config, parameters, batch, live)
+    if torch.compiler.is_compiling():
+        return _loss_and_slope(weights, batch)[0]
+    return _Loss.apply(weights, batch)  # pyright: ignore[reportReturnType]
+
+
+def _loss_and_slope(weights: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Loss `(S,)` of weights `(S, d, n)`, and its gradient `(S, d, n)` in them."""
+    groups = len(batch.y_query if batch.w_star is None else batch.w_star)  # pyright: ignore[reportArgumentType]
+    w, n = _group(weights, groups), weights.shape[-1]
     if batch.w_star is None:
         assert batch.x_query is not None
         assert batch.y_query is not None
-        weights = _group(weights, len(batch.y_query))
-        error = (batch.x_query[:, None] * weights[:, :, None]).sum(3) - batch.y_query[:, None]
-        return error.square().mean(dim=(2, 3)).flatten()
-    assert batch.metric is not None
-    error = _group(weights, len(batch.w_star)) - batch.w_star[:, None]
-    if batch.metric.ndim == 3:
-        image = batch.metric[:, None] @ error
+        x = batch.x_query[:, None]
+        error = (x * w[:, :, None]).sum(3) - batch.y_query[:, None]
+        loss, slope = error.square().mean(dim=(2, 3)), (x * error[:, :, :, None]).sum(2)
+        n *= error.shape[2]
     else:
-        image = (batch.metric[:, None] * error[:, :, None]).sum(3)
-    return (error * image).sum(2).mean(-1).flatten()
+        assert batch.metric is not None
+        error, metric = w - batch.w_star[:, None], batch.metric[:, None]
+        slope = metric @ error if batch.metric.ndim == 3 else (metric * error[:, :, None]).sum(3)
+        loss = (error * slope).sum(2).mean(-1)
+    return loss.flatten(), (2 / n) * slope.view_as(weights)
+
+
+class _Loss(torch.autograd.Function):
+    """The loss with its gradient written by hand: a step of small models is mostly autograd's bookkeeping."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, batch: Batch) -> Tensor:
+        loss, slope = _loss_and_slope(weights, batch)
+        ctx.save_for_backward(slope)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (slope,) = ctx.saved_tensors
+        return grad[:, None, None] * slope, None
 
 
 def _weights(config: MemformerConfig, parameters: Mapping[str, Tensor], batch: Batch, live: Tensor | None) -> Tensor:

@@ -197,6 +197,19 @@ def test_train_refuses_what_does_not_fit(depths, seeds):
         train(MemformerConfig(d=5, depth=2), [GaussianSource()], depths, seeds)
 
 
+@pytest.mark.parametrize("kind", ["expected", "query"])
+def test_gradient_of_the_loss(kind):
+    config = MemformerConfig(d=2, depth=2, memory="conjugate")
+    batch = draw(config, [GaussianSource(N=4, d=2, scales=[1.0, 0.5], seed=s) for s in (1, 2)], 5, 5, kind)[0]
+    parameters = random_parameters(config, 4)
+    names = list(parameters)
+
+    def loss(*tensors):
+        return losses(config, dict(zip(names, tensors, strict=True)), batch)
+
+    assert torch.autograd.gradcheck(loss, [parameters[name].requires_grad_() for name in names])
+
+
 def test_expected_loss_is_the_mean_over_queries():
     """The exact loss agrees with sampled queries, for moments and for tokens."""
     source = GaussianSource(N=8, d=2, scales=[1.0, 0.5])
