@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types leaderboard reference clean
+.PHONY: help run test lint types leaderboard reference paper clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -29,6 +29,9 @@ reference: $(VENV)/.run ## measure the committed run and leaderboard anew
 	rm -rf results/runs/core-reference
 	$(BIN)/memformer-bench run core --name core-reference --refit
 	$(BIN)/memformer-bench leaderboard core-reference --format markdown --output results/LEADERBOARD.md
+
+paper: $(VENV)/.dev ## redo the paper's experiments and judge its claims (results/paper)
+	$(BIN)/memformer-bench paper
 
 clean: ## remove the environment and everything generated
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .benchmarks build dist *.egg-info results/parameters

@@ -22,7 +22,7 @@ from benchmarks.paper.verdicts import claims, judge, law_of
 from benchmarks.store import Run, read_run
 from benchmarks.suite import Suite, load_suite
 from benchmarks.views.setting import Setting, label_of, settings
-from benchmarks.views.style import save
+from benchmarks.views.style import figure, save
 
 Entry = ModelEntry | ExtractedEntry | BaselineEntry
 
@@ -98,9 +98,11 @@ def paper(
         Files written, and what failed in the run.
 
     Raises:
-        UserError: if an experiment is unknown, a table cannot be read, or the folder cannot be written.
+        UserError: if an experiment is unknown, a table cannot be read, the folder cannot be written, or matplotlib is
+            not installed.
     """
     chosen = selected(only)
+    figure(1.0, 1.0)  # without matplotlib it ends here, not after an hour's work
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
