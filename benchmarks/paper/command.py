@@ -14,6 +14,7 @@ from benchmarks.harness.limits import pinned_threads
 from benchmarks.harness.run import Progress, run_suite
 from benchmarks.paper.classical import baseline, extracted
 from benchmarks.paper.entries import BaselineEntry, Experiment, ExtractedEntry, ModelEntry, experiments, published
+from benchmarks.paper.experts import experts_figure, judge_experts, table
 from benchmarks.paper.figures import experiment_figure
 from benchmarks.paper.points import Point, read_points
 from benchmarks.paper.replicate import replicate
@@ -113,10 +114,21 @@ def paper(
         finished = run_suite(suite, results / "runs", results / "parameters", command, progress, None, jobs)
         run, failures = finished.path, list(finished.failures)
     points = redo(chosen, jobs, progress) if redone is None else read_points(redone)
-    return report(chosen, points, read_run(run), output), failures
+    mixtures: list[dict[str, Any]] = []
+    if any(e.id == "h-var" for e in chosen):
+        progress.start("mixtures of experts", 1)
+        mixtures = table(jobs)
+        progress.advance("h-var")
+    return report(chosen, points, read_run(run), output, mixtures), failures
 
 
-def report(chosen: Sequence[Experiment], redone: Sequence[Point], run: Run, output: Path) -> list[Path]:
+def report(
+    chosen: Sequence[Experiment],
+    redone: Sequence[Point],
+    run: Run,
+    output: Path,
+    mixtures: Sequence[dict[str, Any]] = (),
+) -> list[Path]:
     """Compare, judge, draw and write."""
     found = {(s.identity["law"], s.identity["d"]): s for s in settings(run)}
     curves = published()
@@ -129,6 +141,9 @@ def report(chosen: Sequence[Experiment], redone: Sequence[Point], run: Run, outp
         for claim in claims()
         if claim.experiment in by_id and law_of(by_id[claim.experiment]) in found
     ]
+    if mixtures:
+        judged += judge_experts(list(mixtures))
+        figures["h-var"] = experts_figure(list(mixtures))
     written = [path for e in chosen for path in save(figures[e.id], output / "figures", e.id)]
     left_out = [f"{e.id} ({e.title}): {e.not_redone}" for e in chosen if e.not_redone]
     texts = {
@@ -138,6 +153,8 @@ def report(chosen: Sequence[Experiment], redone: Sequence[Point], run: Run, outp
         "agreement.csv": _csv([row for rows in agreements.values() for row in rows]),
         "fresh_tasks.csv": _csv([{"experiment": name, **row} for name, rows in honest.items() for row in rows]),
     }
+    if mixtures:
+        texts["experts.csv"] = _csv(list(mixtures))
     for name, text in texts.items():
         (output / name).write_text(text, encoding="utf-8")
     return [*written, *(output / name for name in texts)]
