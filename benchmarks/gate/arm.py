@@ -28,6 +28,8 @@ class Arm:
 
     def __init__(self) -> None:
         self.calls: dict[str, Callable[[], object]] = {}
+        self.last_law: Any = None
+        self.problems: dict[tuple[int, int], Any] = {}
 
     def prepare(self, key: str, case: dict[str, Any], slowed: float = 1.0) -> dict[str, float]:
         """Make a case ready to be timed.
@@ -63,17 +65,31 @@ class Arm:
         import numpy as np
 
         law, solver, purpose = _law(case), _solver(case), _purpose()
-        from benchmarks.metrics import expected_test_loss
-
         seeds, steps = case["seeds"], case["steps"]
         fitted = solver.fit_many([law.stream(seed, purpose.TRAIN) for seed in seeds], steps, seeds)
         found = []
         for seed, one in zip(seeds, fitted, strict=True):
-            problem = law.stream(seed, purpose.SCORE).sample(case["tasks"])
-            rows = [expected_test_loss(problem, one.solve(problem.blinded(), step)) for step in steps]
-            found.append([row[step].numpy() for row, step in zip(rows, steps, strict=True)])
+            problem = self._problem(law, seed, purpose.SCORE, case["tasks"])
+            whole = _losses(one, problem, max(steps)) if one.anytime else None
+            found.append([(_losses(one, problem, step) if whole is None else whole)[step] for step in steps])
         np.save(file, np.array(found))
         return {"fingerprint": law.fingerprint, "trains": solver.trains}
+
+    def _problem(self, law: Any, seed: int, purpose: Any, tasks: int) -> Any:
+        """Scored tasks; those of the last law are kept, since many solvers ask for them."""
+        if law != self.last_law:
+            self.last_law, self.problems = law, {}
+        if (seed, tasks) not in self.problems:
+            self.problems[seed, tasks] = law.stream(seed, purpose).sample(tasks)
+        return self.problems[seed, tasks]
+
+
+def _losses(solver: Any, problem: Any, steps: int) -> Any:
+    """`(steps + 1, tasks)`."""
+    from benchmarks.metrics import expected_test_loss
+
+    found: Any = expected_test_loss(problem, solver.solve(problem.blinded(), steps))
+    return found.numpy()
 
 
 def _law(case: dict[str, Any]) -> Any:

@@ -20,7 +20,7 @@ from benchmarks.gate.cases import LossCase
 from benchmarks.gate.pair import started
 from benchmarks.statistics import compare
 
-TOLERANCE = 0.005
+TOLERANCE = 0.003
 """A loss is worse if the lower end of the paired 95 % interval of log(head/base) is above this."""
 
 EQUAL = 1e-9
@@ -30,6 +30,9 @@ NOISE_FLOOR = 1e-12
 """Losses below this, in units of y squared, are rounding (direct methods without label noise)."""
 
 TABLE = Path("results/runs/core-reference/scores.csv")
+
+TABLE_SEEDS = 3
+"""The table's rows pool the first three seeds."""
 
 RULE = (
     "Losses: expected test loss after 1, 2 and 3 steps on the same tasks in both arms; worse if the paired 95 % "
@@ -141,14 +144,15 @@ def read_table(path: Path) -> pd.DataFrame | None:
         return None
     table = pd.read_csv(path)
     kept = (table["metric"] == "expected_test_loss") & (table["protocol"] == "held_out") & (table["status"] == "ok")
-    kept &= (table["seed"] == 0) & (table["dtype"] == "float64") & (table["solver_params"] == "{}")
+    kept &= table["seed"].isna() & (table["dtype"] == "float64") & (table["solver_params"] == "{}")
     return table.loc[kept]
 
 
 def _against_table(case: LossCase, steps: int, head: Array, about: dict[str, Any], table: pd.DataFrame | None) -> float:
     """Log ratio of head's mean loss to the committed one on the same tasks; nan where there is none."""
-    if table is None or about["trains"] or case.seeds != (0,):
+    if table is None or about["trains"]:
         return float("nan")
+    pooled = head[:TABLE_SEEDS]
     d, length = (case.law_params[name] for name in ("d", "N"))
     rows = table.loc[
         (table["solver"] == case.solver)
@@ -157,11 +161,11 @@ def _against_table(case: LossCase, steps: int, head: Array, about: dict[str, Any
         & (table["N"] == length)
         & (table["noise_std"] == 0)
         & (table["fingerprint"] == about["fingerprint"])
-        & (table["num_tasks"] == case.tasks)
+        & (table["num_tasks"] == pooled.size)
         & (table["steps"] == steps)
     ]
     more = {key: value for key, value in case.law_params.items() if key not in ("d", "N")}
     rows = rows.loc[[more.items() <= json.loads(text).items() for text in rows["law_params"]]]
     if len(rows) != 1:
         return float("nan")
-    return float(np.log(head.mean() / max(float(rows["mean"].to_numpy()[0]), NOISE_FLOOR)))
+    return float(np.log(pooled.mean() / max(float(rows["mean"].to_numpy()[0]), NOISE_FLOOR)))

@@ -31,9 +31,10 @@ SLOWER, AT_LEAST = 1.05, 1.03
 
 RULE = (
     f"First look: {FIRST_PAIRS} pairs of fresh processes, each with {LEAST_BLOCKS} to {BLOCKS} blocks "
-    f"base-head-head-base on one CPU; a case goes to the second look if any pair's median ratio exceeds {SUSPICION:g}. Second look: {SECOND_PAIRS} "
-    f"fresh pairs; the case is slower if the median of their ratios exceeds {SLOWER:g} and their smallest, the lower "
-    f"end of a distribution-free {100 * (1 - 2 * 0.5**SECOND_PAIRS):.1f} % interval, exceeds {AT_LEAST:g}."
+    f"base-head-head-base on one CPU; a case goes to the second look if the median ratio of either exceeds "
+    f"{SUSPICION:g}. Second look: {SECOND_PAIRS} fresh pairs; the case is slower if the median of their ratios exceeds "
+    f"{SLOWER:g} and their smallest, the lower end of a distribution-free {100 * (1 - 2 * 0.5**SECOND_PAIRS):.1f} % "
+    f"interval, exceeds {AT_LEAST:g}."
 )
 
 Status = Literal["same", "slower", "faster", "new", "gone", "broken"]

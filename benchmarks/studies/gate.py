@@ -1,6 +1,6 @@
 """How often does the gate cry wolf, and what does it find? Slow; run it on the machine the gate is to run on.
 
-    python -m benchmarks.studies.gate [--output results/studies] [--runs 4] [--passes 3] [--seeds 200]
+    python -m benchmarks.studies.gate [--output results/studies] [--runs 4] [--passes 3] [--seeds 200] [--append]
 
 Speed: this checkout against a worktree of its own HEAD, which must hold the same code. A/A runs go through the whole
 suite of cases; for power, the head arm of some cases is slowed by idle turns and every case is one trial. Losses: see
@@ -53,12 +53,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=4, help="A/A runs of the whole suite")
     parser.add_argument("--passes", type=int, default=3, help="passes over the slowed cases at 10 % (one at 3 %)")
     parser.add_argument("--seeds", type=int, default=200, help="trials of each loss comparison")
+    parser.add_argument("--append", action="store_true", help="add to the trials of gate.csv")
     parser.add_argument("--report", action="store_true", help="only make gate.md anew from gate.csv")
     given = parser.parse_args()
     file = given.output / "gate.csv"
     if not given.report:
         given.output.mkdir(parents=True, exist_ok=True)
-        rows: list[Row] = []
+        rows: list[Row] = pd.read_csv(file).to_dict("records") if given.append and file.is_file() else []
         for row in trials(given.runs, given.passes, given.seeds):
             rows.append(row)
             pd.DataFrame(rows).to_csv(file, index=False, float_format="%.5g", lineterminator="\n")
@@ -69,7 +70,8 @@ def main() -> None:
 
 def trials(runs: int, passes: int, seeds: int) -> Iterator[Row]:
     """Every trial: the loss comparisons, then power, then A/A."""
-    yield from loss_trials(seeds)
+    if seeds:
+        yield from loss_trials(seeds)
     head = checkout_root(Path.cwd())
     with worktree(head, resolve(head, "HEAD")) as base:
         for number in range(max(passes, runs)):

@@ -1,8 +1,9 @@
 """Trials of the gate's loss rule: steps of a tuned classic made too long, until the mean loss is 2 % worse.
 
-The truth is the mean over a pool of 200,000 tasks; a trial is the gate's own comparison on 8,000 fresh ones. `equal`
-pairs a step that is too long with one that is too short by as much in loss: two methods that differ on every task and
-have the same mean loss, the hardest case for a false alarm. Code that computes the same numbers has no false alarms.
+The truth is the mean over a pool of 200,000 tasks; a trial is the gate's own comparison on 40,000 fresh ones, as many
+as the gate takes. `equal` pairs a step that is too long with one that is too short by as much in loss: two methods that
+differ on every task and have the same mean loss, the hardest case for a false alarm. Code that computes the same
+numbers has no false alarms.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from benchmarks.tasks.law import Law, Purpose
 from memformer.problem import Problem
 from memformer.solver import Solver
 
-POOL, TASKS, STEPS = 200_000, 8_000, 2
+POOL, TASKS, STEPS = 200_000, 40_000, 2
 PLANTED = 1.02
 
 METHODS: dict[str, Callable[[float, float], Solver]] = {
@@ -44,7 +45,7 @@ def loss_trials(seeds: int) -> Iterator[dict[str, Any]]:
         law = LAWS.create(law_name, d=5, N=20)
         pool = law.stream(1, Purpose.TRUTH).sample(POOL)
         pairs = {method: plant(law, pool, method) for method in METHODS}
-        alarms = dict.fromkeys(product(METHODS, ("2 % worse", "equal")), 0)
+        alarms: dict[tuple[str, str], int] = dict.fromkeys(product(METHODS, ("2 % worse", "equal")), 0)
         for seed in range(1, seeds + 1):
             tasks = law.stream(seed, Purpose.SCORE).sample(TASKS)
             for method, (best, long, short) in pairs.items():
@@ -87,5 +88,5 @@ def losses(solver: Solver, problem: Problem) -> np.ndarray:
 def alarm(method: str, law: str, tasks: Problem, base: Solver, head: Solver) -> bool:
     """Whether the gate's rule calls head worse."""
     case = LossCase(method, {}, law, {"d": 5, "N": 20}, TASKS, (0,), (STEPS,))
-    arms = (losses(solver, tasks)[None, None] for solver in (base, head))
-    return judge(case, *arms, {"trains": False, "fingerprint": ""})[0].status == "worse"
+    before, after = (losses(solver, tasks)[None, None] for solver in (base, head))
+    return judge(case, before, after, {"trains": False, "fingerprint": ""})[0].status == "worse"

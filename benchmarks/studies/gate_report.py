@@ -73,8 +73,9 @@ def _speed(timed: pd.DataFrame) -> list[str]:
 
 
 def _loss(scored: pd.DataFrame) -> list[str]:
+    columns = (scored[name].tolist() for name in ("what", "planted", "trials", "alarm"))
     rows = [
-        (row["what"], row["planted"], int(row["trials"]), f"{100 * row['alarm']:.1f} %") for _, row in scored.iterrows()
+        (what, head, int(trials), f"{100 * share:.1f} %") for what, head, trials, share in zip(*columns, strict=True)
     ]
     return [tabulate(rows, headers=("method", "head", "trials", "alarms"), tablefmt="pipe", disable_numparse=True)]
 
