@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 from benchmarks.errors import UserError
@@ -26,11 +27,13 @@ class Process:
         environment = {**os.environ, **dict.fromkeys(_THREADS, "1")}
         environment.pop("PYTHONPATH", None)
         self.tree = tree
+        # A file, since nobody reads a pipe while the arm works, and a full one would stop it.
+        self._said = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 -- closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-B", str(ARM), str(tree), str(-1 if cpu is None else cpu)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._said,
             text=True,
             env=environment,
             cwd=tree,
@@ -59,17 +62,18 @@ class Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for stream in (self._process.stdout, self._process.stderr):
-            assert stream is not None
-            stream.close()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._said.close()
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        assert self._process.stderr is not None
         line = self._process.stdout.readline()
         if not line:
-            said = self._process.stderr.read().strip().splitlines()
-            reason = said[-1] if said else f"exit status {self._process.wait()}"
+            self._process.wait()
+            self._said.seek(0)
+            said = self._said.read().strip().splitlines()
+            reason = said[-1] if said else f"exit status {self._process.returncode}"
             raise UserError(f"the benchmark process of {self.tree.name} ended: {reason}")
         return json.loads(line)
 

@@ -66,7 +66,7 @@ def test_a_solver_that_fails_now_is_stopped_and_one_that_is_new_is_not(clone: Pa
     gone = run_check(clone, "--against", "HEAD~1", *words)
     assert gone.returncode == 0, gone.stderr
     git(clone, "checkout", "-q", "HEAD~1")
-    change(clone, "class ConjugateGradient", "raise ValueError('alas')\nclass ConjugateGradient")
+    change(clone, "from dataclasses", "raise ValueError('alas')\nfrom dataclasses")
     broken = run_check(clone, "--against", "HEAD", *words)
     assert broken.returncode == 1
     assert "broken, head: ValueError: alas" in broken.stderr
