@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types leaderboard reference paper clean
+.PHONY: help run test lint types leaderboard reference paper bench asv asv-site check-regressions clean
 
 help: ## show this help
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
 run: $(VENV)/.run ## set up, run the suite `core`, print the leaderboard (SUITE=smoke for seconds)
 	@status=0; $(BIN)/memformer-bench run $(or $(SUITE),core) || status=$$?; \
@@ -33,8 +33,22 @@ reference: $(VENV)/.run ## measure the committed run and leaderboard anew
 paper: $(VENV)/.dev ## redo the paper's experiments and judge its claims (results/paper)
 	$(BIN)/memformer-bench paper
 
+bench: $(VENV)/.dev ## time the hot paths in the middle of an edit (ARGS="--benchmark-compare" after a first time)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/perf -o python_files='bench_*.py' --benchmark-enable \
+	--benchmark-autosave $(ARGS)
+
+asv: $(VENV)/.dev ## speed and loss over commits (COMMITS=HEAD~3..HEAD); results in results/asv
+	$(BIN)/asv machine --yes > /dev/null
+	$(BIN)/asv run --show-stderr $(or $(COMMITS),HEAD~3..HEAD)
+
+asv-site: $(VENV)/.dev ## the site of those results, in .asv/html
+	$(BIN)/asv publish
+
+check-regressions: $(VENV)/.dev ## is this checkout slower or worse than AGAINST=origin/main? minutes
+	$(BIN)/memformer-bench check --against $(or $(AGAINST),origin/main)
+
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .benchmarks build dist *.egg-info results/parameters
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .benchmarks build dist *.egg-info results/parameters .asv
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -1,4 +1,4 @@
-"""The command line: `memformer-bench run | list | show | leaderboard | fit | env`.
+"""The command line: `memformer-bench run | list | show | leaderboard | fit | check | env`.
 
 Nothing heavy is imported until a command needs it, so that `--help` answers at once.
 """
@@ -43,6 +43,13 @@ class Kind(StrEnum):
     SOLVERS = "solvers"
     METRICS = "metrics"
     RUNS = "runs"
+
+
+class Half(StrEnum):
+    """Halves of `check`."""
+
+    SPEED = "speed"
+    LOSSES = "losses"
 
 
 class Form(StrEnum):
@@ -217,6 +224,36 @@ def fit(
     entry = SolverEntry(name=solver, params=settings, steps=steps or [1, 2, 3, 4])
     for line in fit_and_score(task, entry, seed, results / "parameters"):
         typer.echo(line)
+
+
+@app.command(epilog="Example:  memformer-bench check --against origin/main --output report.md")
+def check(
+    against: Annotated[str, typer.Option(metavar="REF", help="Commit, branch or tag to compare the checkout with.")],
+    only: Annotated[Half | None, typer.Option(help="Only this half.")] = None,
+    solver: Annotated[list[str] | None, typer.Option(help="Only cases of this solver; repeatable.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File for the report; by default the terminal.")] = None,
+) -> None:
+    """Is this checkout slower than another commit, or its test loss worse? Measures both in turn on this machine.
+
+    Exit status: 0, 1 if something is slower, worse or broken, 2 for a mistake in what was asked.
+    """
+    from benchmarks.gate.check import check as compare
+    from benchmarks.gate.report import markdown
+
+    if output is not None and not output.resolve().parent.is_dir():
+        raise UserError(f"there is no folder {str(output.parent)!r} to write the report to")
+    verdict = compare(
+        against, Path.cwd(), lambda line: typer.echo(line, err=True), only.value if only else None, solver or ()
+    )
+    if output is None:
+        typer.echo(markdown(verdict))
+    else:
+        output.write_text(markdown(verdict), encoding="utf-8")
+        typer.echo(f"written to {output}")
+    for failure in verdict.failures:
+        typer.echo(f"failed: {failure}", err=True)
+    if verdict.failures:
+        raise typer.Exit(1)
 
 
 @app.command()

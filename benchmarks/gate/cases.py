@@ -1,0 +1,108 @@
+"""What the gate compares: a time for each solver, some fits and draws; a loss for each solver on each law."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks.speed.catalogue import LAWS, SCORED_BUDGET, SLOW, SOLVERS, TIMED_BUDGET
+
+LOSS_LAWS: dict[str, dict[str, Any]] = {
+    "isotropic": {},
+    "anisotropic": {},
+    "gmm": {},
+    "ood_variance": {"variance": 2.0},
+}
+"""The laws of suite `core`, whose losses the committed table holds."""
+
+LEARNED_LAWS = ("isotropic", "anisotropic")
+"""Laws that learned solvers are compared on: they are trained anew in both arms."""
+
+LOSS_STEPS = (1, 2, 3)
+"""Intervals of mean losses hold up to 3 steps (results/studies/calibration.md)."""
+
+
+@dataclass(frozen=True)
+class SpeedCase:
+    """One thing that is timed.
+
+    Attributes:
+        kind: `solve`, `fit` or `draw`.
+        solver, params: what is solved with or fitted.
+        law, law_params: the tasks.
+        batch: tasks of a solve or draw.
+        steps: of a solve, or that a fit is for.
+    """
+
+    kind: str
+    solver: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+    law: str = "anisotropic"
+    law_params: dict[str, Any] = field(default_factory=lambda: {"d": 5, "N": 20})
+    batch: int = 200
+    steps: int = 4
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.kind} {self.solver or self.law}"
+
+    def request(self) -> dict[str, Any]:
+        """What an arm is told."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """One solver on one law: its losses on the same tasks in both arms.
+
+    Attributes:
+        solver, params: the solver; a learned one is trained with this short budget.
+        law, law_params: the tasks.
+        tasks: how many for each seed.
+        seeds: of tasks and training.
+        steps: numbers of steps.
+    """
+
+    solver: str
+    params: dict[str, Any]
+    law: str
+    law_params: dict[str, Any]
+    tasks: int
+    seeds: tuple[int, ...]
+    steps: tuple[int, ...] = LOSS_STEPS
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.solver} on {self.law}"
+
+    def request(self) -> dict[str, Any]:
+        """What an arm is told."""
+        return asdict(self)
+
+
+def speed_cases() -> list[SpeedCase]:
+    """A solve by every solver, three fits, a draw of every law."""
+    solves = [
+        SpeedCase("solve", name, TIMED_BUDGET.get(name, {}), batch=3 if name in SLOW else 200) for name in SOLVERS
+    ]
+    short = {"tasks": 500, "batch": 500, "iterations": 4}
+    fits = [SpeedCase("fit", name, short) for name in ("memformer_conjugate", "memformer_first_order")]
+    fits.append(SpeedCase("fit", "lfom_optimal", {"num_tasks": 1000}))
+    draws = [SpeedCase("draw", law=law, batch=500) for law in LAWS]
+    return [*solves, *fits, *draws]
+
+
+def loss_cases() -> list[LossCase]:
+    """Every solver on the laws of core (40,000 tasks, few for loops over tasks); learned ones, three seeds, on two."""
+    size = {"d": 5, "N": 20}
+    found = []
+    for law, more in LOSS_LAWS.items():
+        for name in SOLVERS:
+            if name not in SCORED_BUDGET:
+                tasks, seeds = (200, (0,)) if name in SLOW else (8000, (0, 1, 2, 3, 4))
+                found.append(LossCase(name, {}, law, {**size, **more}, tasks, seeds))
+            elif law in LEARNED_LAWS:
+                found.append(LossCase(name, SCORED_BUDGET[name], law, {**size, **more}, 2000, (0, 1, 2)))
+    return found

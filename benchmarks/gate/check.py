@@ -1,0 +1,62 @@
+"""The whole gate: two trees, speed and losses, one verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.environment import cpu_name
+from benchmarks.errors import UserError
+from benchmarks.gate.cases import LossCase, SpeedCase, loss_cases, speed_cases
+from benchmarks.gate.losses import compare_losses
+from benchmarks.gate.pair import a_cpu
+from benchmarks.gate.report import Verdict
+from benchmarks.gate.speed import compare_speed
+from benchmarks.gate.worktree import checkout_root, resolve, worktree
+
+Half = Literal["speed", "losses"]
+
+
+def check(
+    ref: str,
+    folder: Path,
+    tick: Callable[[str], None],
+    only: Half | None = None,
+    solvers: Sequence[str] = (),
+) -> Verdict:
+    """Compare the checkout that a folder lies in, uncommitted changes included, with another commit of it.
+
+    Args:
+        ref: the commit to compare with.
+        folder: in a checkout of this project.
+        tick: told of progress.
+        only: leave the other half out.
+        solvers: only cases of these; empty for all.
+
+    Raises:
+        UserError: if there is no such checkout, commit or case.
+    """
+    start = time.perf_counter()
+    head = checkout_root(folder)
+    commit = resolve(head, ref)
+    timed, scored = _cases(solvers)
+    cpu = a_cpu()
+    with worktree(head, commit) as base:
+        speed = compare_speed(base, head, timed, cpu, tick) if only != "losses" else []
+        losses = compare_losses(base, head, scored, tick) if only != "speed" else []
+    where = f"{cpu_name()}, one thread, " + ("both arms on one CPU" if cpu is not None else "CPUs not pinned")
+    words = f"working tree at {resolve(head, 'HEAD')[:12]}"
+    return Verdict(f"{ref} ({commit[:12]})", words, where, time.perf_counter() - start, speed, losses)
+
+
+def _cases(solvers: Sequence[str]) -> tuple[list[SpeedCase], list[LossCase]]:
+    timed, scored = speed_cases(), loss_cases()
+    if not solvers:
+        return timed, scored
+    known = {case.solver for case in timed}
+    unknown = next((name for name in solvers if name not in known), None)
+    if unknown is not None:
+        raise UserError(f"the gate has no case of a solver {unknown!r}; 'memformer-bench list solvers' shows them all")
+    return [case for case in timed if case.solver in solvers], [case for case in scored if case.solver in solvers]

@@ -1,0 +1,111 @@
+"""Two arms, one for each tree, in processes of their own on the same CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, NamedTuple
+
+from benchmarks.errors import UserError
+
+ARM = Path(__file__).with_name("arm.py")
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Process:
+    """An arm: ask it something, and it answers."""
+
+    def __init__(self, tree: Path, cpu: int | None) -> None:
+        environment = {**os.environ, **dict.fromkeys(_THREADS, "1")}
+        environment.pop("PYTHONPATH", None)
+        self.tree = tree
+        # A file, since nobody reads a pipe while the arm works, and a full one would stop it.
+        self._said = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 -- closed with the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-B", str(ARM), str(tree), str(-1 if cpu is None else cpu)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            env=environment,
+            cwd=tree,
+        )
+
+    def wait(self) -> None:
+        """Wait until it has imported everything."""
+        self._read()
+
+    def ask(self, do: str, **what: Any) -> dict[str, Any]:
+        """The answer; one with `missing` or `error` says why there is none."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"do": do, **what}) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # what it said last is in its standard error
+        return self._read()
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._said.close()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._said.seek(0)
+            said = self._said.read().strip().splitlines()
+            reason = said[-1] if said else f"exit status {self._process.returncode}"
+            raise UserError(f"the benchmark process of {self.tree.name} ended: {reason}")
+        return json.loads(line)
+
+
+class Pair(NamedTuple):
+    """Base and head."""
+
+    base: Process
+    head: Process
+
+    def each(self, base: dict[str, Any], head: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Ask both at the same time."""
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(process.ask, **what) for process, what in zip(self, (base, head), strict=True)]
+            return asked[0].result(), asked[1].result()
+
+
+@contextmanager
+def started(base: Path, head: Path, cpu: int | None) -> Iterator[Pair]:
+    """A fresh pair of arms, pinned to a CPU (None: not pinned)."""
+    pair = Pair(Process(base, cpu), Process(head, cpu))
+    try:
+        for process in pair:
+            process.wait()
+        yield pair
+    finally:
+        for process in pair:
+            process.close()
+
+
+def a_cpu() -> int | None:
+    """The CPU both arms share: the last this process may use; None where the system cannot pin."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    return max(os.sched_getaffinity(0))

@@ -1,0 +1,108 @@
+"""How often does the gate cry wolf, and what does it find? Slow; run it on the machine the gate is to run on.
+
+    python -m benchmarks.studies.gate [--output results/studies] [--runs 4] [--passes 3] [--seeds 200] [--append]
+
+Speed: this checkout against a worktree of its own HEAD, which must hold the same code. A/A runs go through the whole
+suite of cases; for power, the head arm of some cases is slowed by idle turns and every case is one trial. Losses: see
+`benchmarks.studies.gate_losses`. Every trial is a row of `gate.csv`; `gate.md` is made from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.errors import UserError
+from benchmarks.gate.cases import speed_cases
+from benchmarks.gate.pair import a_cpu
+from benchmarks.gate.speed import SpeedResult, compare_speed
+from benchmarks.gate.worktree import checkout_root, resolve, worktree
+from benchmarks.studies.gate_losses import loss_trials
+from benchmarks.studies.gate_report import report
+
+SLOWED_CASES = (
+    "solve gradient_descent",
+    "solve steepest_descent",
+    "solve heavy_ball",
+    "solve nesterov",
+    "solve chebyshev",
+    "solve cg",
+    "solve pcg",
+    "solve newton_schulz",
+    "solve ols",
+    "solve scipy_lsqr",
+    "solve memformer_first_order",
+    "draw anisotropic",
+)
+"""Cases that are slowed; cheap to prepare, of every kind."""
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Run the study, keeping every trial as it comes."""
+    parser = argparse.ArgumentParser(description="The gate's false alarms and power.")
+    parser.add_argument("--output", type=Path, default=Path("results/studies"), help="folder of the results")
+    parser.add_argument("--runs", type=int, default=4, help="A/A runs of the whole suite")
+    parser.add_argument("--passes", type=int, default=3, help="passes over the slowed cases at 10 % (one at 3 %)")
+    parser.add_argument("--seeds", type=int, default=200, help="trials of each loss comparison")
+    parser.add_argument("--append", action="store_true", help="add to the trials of gate.csv")
+    parser.add_argument("--report", action="store_true", help="only make gate.md anew from gate.csv")
+    given = parser.parse_args()
+    file = given.output / "gate.csv"
+    if not given.report:
+        given.output.mkdir(parents=True, exist_ok=True)
+        rows: list[Row] = pd.read_csv(file).to_dict("records") if given.append and file.is_file() else []
+        for row in trials(given.runs, given.passes, given.seeds):
+            rows.append(row)
+            pd.DataFrame(rows).to_csv(file, index=False, float_format="%.5g", lineterminator="\n")
+    if not file.is_file():
+        raise UserError(f"there is no {file}; run the study first")
+    (given.output / "gate.md").write_text(report(pd.read_csv(file)), encoding="utf-8")
+
+
+def trials(runs: int, passes: int, seeds: int) -> Iterator[Row]:
+    """Every trial: the loss comparisons, then power, then A/A."""
+    if seeds:
+        yield from loss_trials(seeds)
+    head = checkout_root(Path.cwd())
+    with worktree(head, resolve(head, "HEAD")) as base:
+        for number in range(max(passes, runs)):
+            if number < passes:
+                yield from speed_trials(base, head, number, 1.10, SLOWED_CASES)
+            if number == 0:
+                yield from speed_trials(base, head, number, 1.03, SLOWED_CASES)
+            if number < runs:
+                yield from speed_trials(base, head, number, 1.0, ())
+
+
+def speed_trials(base: Path, head: Path, run: int, slowed: float, names: tuple[str, ...]) -> Iterator[Row]:
+    """One run of the gate's speed half: a row a case."""
+    cases = [case for case in speed_cases() if not names or case.name in names]
+    start, load = time.perf_counter(), os.getloadavg()[0]
+    results = compare_speed(base, head, cases, a_cpu(), slowed=dict.fromkeys(names, slowed))
+    seconds = time.perf_counter() - start
+    print(f"slowed {slowed:g}, run {run}: {seconds:.0f} s, {[r.case.name for r in results if r.second]}", flush=True)
+    for result in results:
+        yield {"study": "speed", "run": run, "what": result.case.name, "planted": slowed, **_numbers(result)} | {
+            "alarm": int(result.status == "slower"),
+            "load": load,
+            "seconds": seconds,
+        }
+
+
+def _numbers(result: SpeedResult) -> Row:
+    second = result.second or [float("nan")]
+    found = {f"first_{index}": ratio for index, ratio in enumerate(result.first, 1)}
+    return {**found, "second_median": float(np.median(second)), "second_least": float(np.min(second))}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The rules of the gate on numbers whose verdict is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.gate.cases import LossCase, SpeedCase, loss_cases, speed_cases
+from benchmarks.gate.losses import TOLERANCE, judge
+from benchmarks.gate.report import Verdict, markdown
+from benchmarks.gate.speed import SpeedResult, suspicious
+
+RNG = np.random.default_rng(0)
+LOSSES = RNG.exponential(size=(2, 1, 4000))
+CASE = LossCase("cg", {}, "isotropic", {"d": 5, "N": 20}, 4000, (0, 1), (2,))
+FIXED, LEARNED = ({"trains": trains, "fingerprint": "abc"} for trains in (False, True))
+
+
+def speed(first: list[float], second: list[float]) -> SpeedResult:
+    result = SpeedResult(SpeedCase("solve", "cg"), first, second)
+    result.judge()
+    return result
+
+
+@pytest.mark.parametrize(
+    ("second", "status"),
+    [
+        ([1.10, 1.09, 1.11, 1.08, 1.12, 1.07], "slower"),
+        ([1.10, 1.09, 1.11, 1.02, 1.12, 1.07], "same"),  # one pair of processes does not see it
+        ([1.04, 1.04, 1.04, 1.04, 1.04, 1.04], "same"),  # too little
+        ([0.90, 0.91, 0.92, 0.93, 0.94, 0.95], "same"),
+        ([], "same"),  # never under suspicion
+    ],
+)
+def test_a_case_is_slower_only_if_every_fresh_pair_says_so(second: list[float], status: str) -> None:
+    assert speed([1.08, 1.00], second).status == status
+
+
+def test_either_pair_of_the_first_look_can_raise_suspicion() -> None:
+    assert suspicious([1.0, 1.06])
+    assert not suspicious([0.9, 1.04])
+    assert not suspicious([])
+
+
+@pytest.mark.parametrize("about", [FIXED, LEARNED])
+def test_equal_losses_are_the_same_and_so_is_rounding(about: dict[str, object]) -> None:
+    for factor in (1.0, 1 + 1e-13):
+        (result,) = judge(CASE, LOSSES, LOSSES * factor, about)
+        assert result.status == "same"
+
+
+@pytest.mark.parametrize("about", [FIXED, LEARNED])
+def test_two_percent_on_every_task_is_worse_and_less_than_the_tolerance_is_not(about: dict[str, object]) -> None:
+    (worse,) = judge(CASE, LOSSES, 1.02 * LOSSES, about)
+    assert (worse.status, worse.log_ratio) == ("worse", pytest.approx(np.log(1.02)))
+    assert judge(CASE, LOSSES, LOSSES * (1 + TOLERANCE / 2), about)[0].status == "changed"
+    assert judge(CASE, LOSSES, 0.98 * LOSSES, about)[0].status == "better"
+
+
+def test_a_difference_that_a_few_tasks_make_by_chance_is_not_worse() -> None:
+    head = LOSSES * RNG.lognormal(0.005 - 0.5, 1.0, LOSSES.shape)
+    (result,) = judge(CASE, LOSSES, head, FIXED)
+    assert result.status == "changed"
+    assert result.low < 0 < result.high
+
+
+def test_a_task_that_lost_its_finite_loss_is_worse() -> None:
+    head = LOSSES.copy()
+    head[0, 0, 7] = np.nan
+    (result,) = judge(CASE, LOSSES, head, FIXED)
+    assert (result.status, result.reason) == ("worse", "1 tasks have no finite loss any more")
+    assert judge(CASE, head, LOSSES, FIXED)[0].status == "better"
+    assert judge(CASE, head, head, FIXED)[0].status == "same"
+
+
+def test_losses_at_the_level_of_rounding_are_alike() -> None:
+    assert judge(CASE, 1e-30 * LOSSES, 1e-27 * LOSSES, FIXED)[0].status == "same"
+
+
+def table(mean: float) -> pd.DataFrame:
+    row = {"solver": "cg", "law": "isotropic", "d": 5, "N": 20, "noise_std": 0, "fingerprint": "abc", "steps": 2}
+    return pd.DataFrame([{**row, "num_tasks": LOSSES.size, "mean": mean, "law_params": '{"law_seed": 0}'}])
+
+
+def test_slow_drift_is_held_to_the_committed_table() -> None:
+    mean = float(LOSSES.mean())
+    assert judge(CASE, LOSSES, LOSSES, FIXED, table(mean))[0].against_table == pytest.approx(0)
+    (drifted,) = judge(CASE, LOSSES, LOSSES, FIXED, table(0.98 * mean))
+    assert (drifted.status, drifted.reason) == ("worse", "worse than the committed table")
+    for other in (table(0.98 * mean).assign(fingerprint="x"), table(0.98 * mean).assign(num_tasks=3)):
+        assert judge(CASE, LOSSES, LOSSES, FIXED, other)[0].status == "same"
+    assert judge(CASE, LOSSES, LOSSES, LEARNED, table(0.98 * mean))[0].status == "same"
+
+
+def test_the_report_says_first_what_stops_the_change() -> None:
+    slow = speed([1.1, 1.1], [1.1] * 6)
+    worse = judge(CASE, LOSSES, 1.02 * LOSSES, FIXED)
+    verdict = Verdict("main (abc)", "working tree", "a machine", 1.0, [slow], worse)
+    assert len(verdict.failures) == 2
+    page = markdown(verdict)
+    assert "**Stopped**: 2 of the checks fail." in page
+    assert "- solve cg: slower, 1.100 (1.100 to 1.100) as long" in page
+    passed = Verdict("main (abc)", "working tree", "a machine", 1.0, [speed([1.0, 1.0], [])], [])
+    assert "**Passed.**" in markdown(passed)
+    assert not passed.failures
+
+
+def test_each_case_has_a_name_of_its_own() -> None:
+    for cases in (speed_cases(), loss_cases()):
+        names = [case.name for case in cases]
+        assert len(set(names)) == len(names) > 40

@@ -1,0 +1,119 @@
+"""The asv benchmarks: their static lists, what they skip, what they refuse, and that they run."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+import benchmarks.laws
+import benchmarks.solvers  # noqa: F401 -- they fill the registries
+from benchmarks import registry
+from benchmarks.speed import catalogue, making, program, scoring, solving, training
+
+
+def test_the_static_lists_are_the_registry() -> None:
+    assert sorted(catalogue.SOLVERS) == sorted(registry.SOLVERS)
+    assert sorted(catalogue.LAWS) == sorted(registry.LAWS)
+    assert len(set(catalogue.SOLVERS)) == len(catalogue.SOLVERS)
+
+
+def test_what_has_to_be_fitted_has_a_budget_that_its_solver_knows() -> None:
+    fitted = {name for name in registry.SOLVERS if registry.SOLVERS[name].load().trains} - {"ridge", "bayes", "pcg"}
+    for budget in (catalogue.TIMED_BUDGET, catalogue.SCORED_BUDGET):
+        assert fitted <= set(budget)
+    for name in catalogue.SOLVERS:
+        for budget in (catalogue.TIMED_BUDGET, catalogue.SCORED_BUDGET):
+            making.make_solver(name, **budget.get(name, {}))
+
+
+def test_importing_computes_nothing() -> None:
+    code = (
+        "import torch\n"
+        "from torch.utils._python_dispatch import TorchDispatchMode\n"
+        "class Nothing(TorchDispatchMode):\n"
+        "    def __torch_dispatch__(self, func, types, args=(), kwargs=None):\n"
+        "        raise AssertionError(f'computed at import: {func}')\n"
+        "with Nothing():\n"
+        "    from benchmarks.speed import problems, program, scoring, solving, training\n"
+        "assert not torch.cuda.is_initialized()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: making.make_solver("no_such_solver"),
+        lambda: making.make_solver("cg", no_such_parameter=1),
+        lambda: making.make_law("no_such_law"),
+        lambda: training.make_config(2, no_such_part=1),
+    ],
+)
+def test_what_a_commit_lacks_is_skipped(make) -> None:
+    with pytest.raises(NotImplementedError):
+        make()
+
+
+def test_a_mistake_is_not_taken_for_something_that_is_lacking() -> None:
+    with pytest.raises(ValueError, match="d is 0"):
+        making.make_law("isotropic", d=0)
+
+
+@pytest.mark.parametrize(
+    ("found", "error"),
+    [
+        ((math.nan, 0.0), FloatingPointError),
+        ((math.inf, math.nan), FloatingPointError),
+        ("ValueError: alas", RuntimeError),
+    ],
+)
+def test_a_loss_that_is_not_finite_raises(found: scoring.Score, error: type[Exception]) -> None:
+    suite = scoring.Score3Steps()
+    scores = {"cg isotropic": found}
+    suite.setup(scores, "cg", "isotropic")
+    with pytest.raises(error):
+        suite.track_log_test_loss(scores, "cg", "isotropic")
+
+
+def test_a_missing_score_is_skipped_and_a_tiny_gap_has_a_least_value() -> None:
+    suite = scoring.Score3Steps()
+    with pytest.raises(NotImplementedError):
+        suite.setup({"cg isotropic": "missing"}, "cg", "isotropic")
+    assert suite.track_gap_to_floor({"cg isotropic": (1.0, -1e-9)}, "cg", "isotropic") == scoring.LEAST_GAP
+
+
+def test_a_score_is_the_log_of_the_loss_in_units_of_the_noise() -> None:
+    bayes, gap = scoring.score("bayes", "isotropic")
+    assert gap == pytest.approx(0.0, abs=1e-9)
+    # E[loss] = noise (1 + about d / (N - d - 1)) for d = 5, N = 20.
+    assert bayes == pytest.approx(math.log(1 + 5 / 14), abs=0.03)
+    ordinary, above = scoring.score("ols", "isotropic")
+    assert ordinary - bayes == pytest.approx(above, abs=1e-12)
+
+
+@pytest.mark.parametrize("variant", list(catalogue.VARIANTS))
+def test_each_variant_runs_on_the_cpu(variant: str) -> None:
+    suite = training.Variant()
+    suite.setup(variant, 2, "cpu")
+    before = suite.adam.theta.clone()
+    suite.time_training_step(variant, 2, "cpu")
+    assert not before.equal(suite.adam.theta)
+
+
+@pytest.mark.parametrize("solver", ["cg", "bayes", "memformer_gdpp", "scipy_lsqr"])
+def test_a_solve_is_of_a_fresh_problem_after_the_steps_asked_for(solver: str) -> None:
+    suite = solving.SolveBySize()
+    suite.setup(solver, 5, 1, "cpu")
+    trace = suite._solve()
+    assert len(trace.weights) == 2
+    assert "moments" not in vars(suite.problem)
+
+
+def test_the_harness_runs_its_cell() -> None:
+    suite = program.Harness()
+    suite.setup()
+    assert suite.run(suite.cell, suite.store).status == "ok"
