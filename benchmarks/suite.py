@@ -31,10 +31,12 @@ class Scores(_Strict):
     Attributes:
         tasks: fresh tasks scored for each seed.
         time_limit: seconds one cell (fitting and solving, all seeds) may take.
+        memory_limit: GB that a worker process may hold while it computes a cell; by default no limit.
     """
 
     tasks: Count = 4000
     time_limit: float = Field(default=120.0, gt=0)
+    memory_limit: float | None = Field(default=None, gt=0)
 
 
 class Timings(_Strict):
@@ -150,6 +152,8 @@ class Suite(_Strict):
     def content_hash(self) -> str:
         """12 hexadecimal digits that change with anything the suite says, not with its comments or layout."""
         content = self.model_dump(mode="json", by_alias=True)
+        if self.scores.memory_limit is None:
+            del content["scores"]["memory_limit"]  # suites written before there was such a limit keep their hash
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
