@@ -1,4 +1,4 @@
-"""The command line: `memformer-bench run | list | show | leaderboard | fit | env`.
+"""The command line: `memformer-bench run | list | show | leaderboard | fit | env | views | results`.
 
 Nothing heavy is imported until a command needs it, so that `--help` answers at once.
 """
@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.records.cli import results_app
 from benchmarks.views.cli import views_app
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 
 app.add_typer(views_app, name="views")
+app.add_typer(results_app, name="results")
 
 Plugins = Annotated[
     list[str] | None,
