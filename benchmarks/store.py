@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,9 +63,9 @@ class Run:
         if not path.is_file():
             raise UserError(f"the run {self.name} was stored without per-task losses ({LOSSES}); run its suite again")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{path} is not a file of arrays: {' '.join(str(error).split())}") from None
 
     @property
@@ -81,13 +82,8 @@ def read_run(path: Path) -> Run:
     """
     if not path.is_dir():
         raise UserError(f"no run {str(path)!r}; 'memformer-bench list runs' shows those in {RUNS}")
-    try:
-        meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
-        version = meta["schema_version"]
-    except FileNotFoundError:
-        raise UserError(f"{path} is not a run: it has no meta.json") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"{path / 'meta.json'} is not the description of a run") from None
+    meta = read_meta(path)
+    version: Any = meta.get("schema_version")
     if not readable(version):
         raise UserError(
             f"{path} has schema version {version!r:.40}; this memformer-bench reads versions 1 to {SCHEMA_VERSION}"
@@ -97,13 +93,30 @@ def read_run(path: Path) -> Run:
     return Run(path, scores, _checked(tables.timings, path / TIMINGS, TimingRow), tables.meta)
 
 
+def read_meta(path: Path) -> dict[str, Any]:
+    """What a run says about itself.
+
+    Raises:
+        UserError: if it says nothing that can be read.
+    """
+    try:
+        meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is not a run: it has no meta.json") from None
+    except (OSError, ValueError, RecursionError):
+        raise UserError(f"{path / 'meta.json'} is not the description of a run") from None
+    if not isinstance(meta, dict):
+        raise UserError(f"{path / 'meta.json'} is not the description of a run")
+    return meta
+
+
 def list_runs(folder: Path = RUNS) -> list[Path]:
     """The complete runs in a folder, oldest first by the time they were measured."""
 
     def measured_at(path: Path) -> str:
         try:
-            return str(json.loads((path / "meta.json").read_text(encoding="utf-8"))["measured_at"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return str(read_meta(path).get("measured_at", ""))
+        except UserError:
             return ""
 
     found = [path for path in folder.glob("*") if (path / "meta.json").is_file()] if folder.is_dir() else []

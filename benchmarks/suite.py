@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from benchmarks.errors import UserError
 from benchmarks.schema import Protocol
@@ -68,7 +68,7 @@ class TaskEntry(_Strict):
     d: int = 5
     N: int = 20
     noise_std: float = 0.0
-    params: dict[str, Any] = {}
+    params: dict[str, JsonValue] = {}
 
 
 class Only(_Strict):
@@ -101,7 +101,7 @@ class SolverEntry(_Strict):
     """
 
     name: str
-    params: dict[str, Any] = {}
+    params: dict[str, JsonValue] = {}
     steps: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
     tasks: Count | None = None
     protocol: Protocol = "held_out"
@@ -184,7 +184,7 @@ def load_suite(name_or_path: str) -> Suite:
         raise UserError(f"no suite {name_or_path!r}: it is neither a TOML file nor one of {known}")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise UserError(f"{path.name} is not valid TOML: {error}") from None
     except OSError as error:
         raise UserError(f"{path.name} cannot be read: {error.strerror}") from None

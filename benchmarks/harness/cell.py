@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,7 +40,7 @@ class Cell:
     law: Law
     solver_name: str
     solver: Solver
-    solver_params: dict[str, object] = field(hash=False)
+    solver_params: Mapping[str, object] = field(hash=False)
     steps: tuple[int, ...]
     seeds: tuple[int, ...]
     tasks: int
