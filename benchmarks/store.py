@@ -142,8 +142,8 @@ def _checked(table: pd.DataFrame, path: Path, model: type[BaseModel]) -> pd.Data
     """
     wanted = list(model.model_fields)
     if list(table.columns) != wanted:
-        odd = sorted(set(table.columns) ^ set(wanted)) or ["their order"]
-        raise UserError(f"{path} does not have the columns of schema version {SCHEMA_VERSION}: see {', '.join(odd)}")
+        odd = repr(", ".join(sorted(set(table.columns) ^ set(wanted)) or ["their order"]))
+        raise UserError(f"{path} does not have the columns of schema version {SCHEMA_VERSION}: see {odd:.200}")
     rows: list[BaseModel] = []
     for number, row in enumerate(table.to_dict("records"), start=2):
         try:

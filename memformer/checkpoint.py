@@ -33,6 +33,7 @@ def save(
     parameters: Mapping[str, Tensor],
     header: Mapping[str, str],
     scratch: Path | None = None,
+    durable: bool = True,
 ) -> None:
     """Write parameters so that the file is there whole or not at all.
 
@@ -42,6 +43,7 @@ def save(
         header: what they are: solver, its version and settings, the law, the seed, as strings.
         scratch: folder on the same file system where the file is written before it gets its place; by default the
             file's own folder.
+        durable: whether to wait until the disk has it, so that it outlasts a loss of power.
 
     Raises:
         ValueError: if the header uses a name of this module's own.
@@ -66,8 +68,9 @@ def save(
     try:
         with temporary.open("wb") as file:
             file.write(to_bytes(whole, metadata))
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import uuid
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -65,11 +66,15 @@ def _content(cell: Cell, threads: int) -> dict[str, Any] | None:
         "limits": [cell.time_limit, cell.memory_limit],
         "threads": threads,
         "metrics": sorted(metrics),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in NUMERICAL},
+        "versions": _versions(),
         "source": source_hash(SCORING),
         "foreign": foreign,
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in NUMERICAL}}
 
 
 def _digest(content: dict[str, Any]) -> str:

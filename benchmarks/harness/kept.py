@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ class KeptCells:
         parameters = getattr(fitted[0], "parameters", None) if fitted else None
         tensors |= {f"{_FIT}{name}": tensor for name, tensor in (parameters or {}).items()}
         try:
-            checkpoint.save(self._path(key), tensors, header)
+            header["digest"] = _digest(header, tensors)
+            checkpoint.save(self._path(key), tensors, header, durable=False)
         except OSError as error:
             raise UserError(f"a finished cell cannot be written to {self.folder}: {error.strerror}") from None
 
@@ -75,9 +77,11 @@ class KeptCells:
 
     def _read(self, key: str) -> checkpoint.Checkpoint | None:
         try:
-            return checkpoint.load(self._path(key), expect={"key": key})
+            found = checkpoint.load(self._path(key), expect={"key": key})
         except (OSError, checkpoint.CheckpointError):
             return None
+        digest = found.header.pop("digest", None)
+        return found if digest == _digest(found.header, found.parameters) else None
 
     def keep_timings(self, key: str, rows: Sequence[TimingRow]) -> None:
         """Write the timings of solvers that were raced together."""
@@ -105,6 +109,15 @@ class KeptCells:
 
 _FIT, _LOSSES = "parameters.", "losses."
 """Before the names of tensors in a file: of fitted parameters, and of losses."""
+
+
+def _digest(header: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> str:
+    """Of everything in a file: writing does not wait for the disk, and a loss of power may leave a part of it."""
+    digest = hashlib.sha256(json.dumps(sorted(header.items())).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
 
 _RESULT = ("train_seconds", "train_reused", "status", "reason")
 

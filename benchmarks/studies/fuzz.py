@@ -63,6 +63,22 @@ N = 8
 params = { spectrum = "geometric", kappa = 100.0 }
 """
 
+SMALL = """
+schema = 1
+steps = [1]
+seeds = [0]
+solvers = ["cg", "steepest_descent"]
+[scores]
+tasks = 9
+[timings]
+batch = 5
+repeats = 3
+[[tasks]]
+law = "isotropic"
+d = 3
+N = 8
+"""
+
 NASTY = (
     "", " ", "nan", "-nan", "inf", "-inf", "1e999", "-1", "0", "1e308", "9" * 30, "9" * 5000, "0x10", "1_000", "true",
     "null", "None", "[]", "{}", "[[[[", '""', "'", '"', '"../../../escaped"', '"/tmp/escaped"', '"~/escaped"',
@@ -154,7 +170,9 @@ def _sources(folder: Path) -> dict[str, tuple[Path, Read]]:
     suite = folder / "suite" / "suite.toml"
     suite.parent.mkdir(parents=True)
     suite.write_text(SUITE)
-    run = run_suite(load_suite(str(suite)), folder / "runs", None, ["fuzz"], _Lines(), "run", jobs=None).path
+    small = folder / "small.toml"
+    small.write_text(SMALL)
+    run = run_suite(load_suite(str(small)), folder / "runs", None, ["fuzz"], _Lines(), "run").path
     state = folder / "state" / "state.json"
     state.parent.mkdir()
     state.write_text(json.dumps({"suite_hash": "0123456789ab", "started_at": "2026-01-01T00:00:00+00:00"}))

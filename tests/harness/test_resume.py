@@ -195,7 +195,7 @@ def test_so_does_what_it_is_computed_with(suite: Suite, monkeypatch: pytest.Monk
     if what == "source":
         monkeypatch.setattr("benchmarks.harness.address.source_hash", lambda parts: "other")
     elif what == "torch":
-        monkeypatch.setattr("benchmarks.harness.address.version", lambda name: "0")
+        monkeypatch.setattr("benchmarks.harness.address._versions", lambda: {"torch": "0"})
     elif what == "version of a solver":
         monkeypatch.setattr(type(cell.solver), "version", 99)
     elif what == "version of a law":
