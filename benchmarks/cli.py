@@ -1,4 +1,4 @@
-"""The command line: `memformer-bench run | list | show | leaderboard | fit | check | env`.
+"""The command line: `memformer-bench run | list | show | leaderboard | fit | paper | check | env | views | results`.
 
 Nothing heavy is imported until a command needs it, so that `--help` answers at once.
 """
@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.records.cli import results_app
 from benchmarks.views.cli import views_app
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 
 app.add_typer(views_app, name="views")
+app.add_typer(results_app, name="results")
 
 Plugins = Annotated[
     list[str] | None,
@@ -85,6 +87,10 @@ def run(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes of the scores pass; by default a core each in a long run.")
     ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler for the scores pass, tcp://host:8786 say.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run of this suite.")] = False,
     refit: Annotated[bool, typer.Option("--refit", help="Fit learned solvers anew instead of finding them.")] = False,
 ) -> None:
     """Run a suite: fit, score and time every solver on every law, and write the tables.
@@ -101,9 +107,10 @@ def run(
     with make_progress() as progress:
         parameters = None if refit else results / "parameters"
         try:
-            finished = run_suite(loaded, results / "runs", parameters, command, progress, name, jobs)
+            runs = results / "runs"
+            finished = run_suite(loaded, runs, parameters, command, progress, name, jobs, scheduler, resume)
         except KeyboardInterrupt:
-            typer.echo("interrupted: nothing was written", err=True)
+            typer.echo("interrupted: finished cells are kept; the same command with --resume goes on", err=True)
             raise typer.Exit(130) from None
     typer.echo(f"written to {finished.path}")
     for alarm in finished.alarms:

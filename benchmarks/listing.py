@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import laws, metrics, solvers  # noqa: F401  # they fill the registries
 from benchmarks.errors import UserError
 from benchmarks.registry import LAWS, METRICS, SOLVERS, Registry
-from benchmarks.store import list_runs, read_run
+from benchmarks.store import list_runs, read_meta, read_run
 from benchmarks.suite import built_in_suites, load_suite
 
 REGISTRIES: dict[str, Registry] = {"laws": LAWS, "solvers": SOLVERS, "metrics": METRICS}
@@ -20,8 +20,12 @@ def lines(kind: str, runs: Path) -> Iterator[tuple[str, str]]:
     """Name and summary of everything of a kind."""
     if kind == "runs":
         for path in list_runs(runs):
-            meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
-            yield path.name, f"{meta.get('measured_at', '')}  {meta.get('command', '')}"
+            try:
+                meta = read_meta(path)
+            except UserError as error:
+                yield path.name, f"cannot be read: {error}"
+            else:
+                yield path.name, f"{meta.get('measured_at', '')}  {meta.get('command', '')}"
     elif kind == "suites":
         for name in built_in_suites():
             yield name, load_suite(name).description

@@ -6,18 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-SCHEMA_VERSION = 1
-"""Goes up when a column changes its name, type or meaning."""
+SCHEMA_VERSION = 2
+"""Goes up when a column changes its name, type or meaning; `benchmarks.migrations` reads the older ones.
+
+2: a status may be `memory_limit`."""
 
 Protocol = Literal["held_out", "transductive", "context_adapted"]
 """What a test loss means: `held_out`, fitted on training tasks, scored on fresh ones; `transductive`, fitted on the
 very batch that is scored, its query labels included (only to reproduce figures that did so); `context_adapted`,
 fitted on training tasks and adapted to the scored ones from their context alone."""
 
-Status = Literal["ok", "diverged", "breakdown", "nonfinite", "time_limit", "error"]
+Status = Literal["ok", "diverged", "breakdown", "nonfinite", "time_limit", "memory_limit", "error"]
 """How a cell ended. Everything but `ok` comes with a reason and makes the run's exit status non-zero."""
 
-FAILURES: tuple[Status, ...] = ("diverged", "nonfinite", "time_limit", "error")
+FAILURES: tuple[Status, ...] = ("diverged", "nonfinite", "time_limit", "memory_limit", "error")
 """States after which a run does not count as a success. A breakdown leaves a good iterate and is not one."""
 
 
@@ -106,6 +108,10 @@ class ScoreRow(Identity):
     nonfinite: int = Field(ge=0)
     status: Status
     reason: Text
+
+
+TIMES = ("repeats", "cold_seconds", "warm_median", "warm_q25", "warm_q75", "train_seconds", "train_reused")
+"""Columns of `timings.csv` in which two runs of one suite may differ; every other column of both tables is the same."""
 
 
 class TimingRow(Identity):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,17 +15,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from benchmarks.errors import UserError
+from benchmarks.migrations import Tables, migrated, readable
 from benchmarks.schema import SCHEMA_VERSION, ScoreRow, TimingRow
+
+SCORES, TIMINGS = "scores.csv", "timings.csv"
 
 LOSSES = "losses.npz"
 """Per-task losses of a run: one float32 array for each row of `scores.csv` with a seed, named by the row's number."""
 
 RUNS = Path("results/runs")
 """Where runs are kept, relative to the folder the command is started in."""
-
-_UNFINISHED = re.compile(r"^\.unfinished-(\d+)-")
 
 
 @dataclass(frozen=True)
@@ -63,83 +63,15 @@ class Run:
         if not path.is_file():
             raise UserError(f"the run {self.name} was stored without per-task losses ({LOSSES}); run its suite again")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{path} is not a file of arrays: {' '.join(str(error).split())}") from None
 
     @property
     def name(self) -> str:
         """Its folder's name."""
         return self.path.name
-
-
-class RunWriter:
-    """Writes a run under a hidden name and gives it its own name once it is complete.
-
-    A process that dies at any moment leaves nothing under the run's name; what it left under the hidden
-    name, the next run removes.
-
-    Raises:
-        UserError: if the folder cannot be written, or the name is taken.
-    """
-
-    def __init__(self, folder: Path, name: str) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise UserError(f"{name!r} cannot name a run; use letters, digits, '.', '_' and '-'")
-        self.path = folder / name
-        self._hidden = folder / f".unfinished-{os.getpid()}-{name}"
-        if self.path.exists():
-            raise UserError(f"the run {name!r} exists already in {folder}; choose another name or remove it")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _remove_unfinished(folder)
-            self._hidden.mkdir()
-        except OSError as error:
-            raise UserError(f"results cannot be written to {folder}: {error.strerror}") from None
-
-    def write(
-        self,
-        scores: Sequence[ScoreRow],
-        timings: Sequence[TimingRow],
-        meta: dict[str, Any],
-        losses: Mapping[int, NDArray[Any]],
-    ) -> Path:
-        """Write the tables, then give the run its name.
-
-        Args:
-            scores: rows of `scores.csv`.
-            timings: rows of `timings.csv`.
-            meta: content of `meta.json`.
-            losses: per-task losses, by number of their row in `scores`.
-
-        Returns:
-            The run's folder.
-        """
-        try:
-            self._write("scores.csv", _csv(scores, ScoreRow))
-            self._write("timings.csv", _csv(timings, TimingRow))
-            arrays: dict[str, Any] = {str(row): array.astype(np.float32) for row, array in losses.items()}
-            np.savez(self._hidden / LOSSES, **arrays)
-            self._write("meta.json", json.dumps({"schema_version": SCHEMA_VERSION, **meta}, indent=1) + "\n")
-            _sync(self._hidden)
-            self._hidden.rename(self.path)
-            _sync(self.path.parent)
-        except OSError as error:
-            raise UserError(f"results cannot be written to {self.path.parent}: {error.strerror}") from None
-        return self.path
-
-    def _write(self, name: str, text: str) -> None:
-        with open(self._hidden / name, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def __enter__(self) -> RunWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._hidden, ignore_errors=True)
 
 
 def read_run(path: Path) -> Run:
@@ -150,16 +82,32 @@ def read_run(path: Path) -> Run:
     """
     if not path.is_dir():
         raise UserError(f"no run {str(path)!r}; 'memformer-bench list runs' shows those in {RUNS}")
+    meta = read_meta(path)
+    version: Any = meta.get("schema_version")
+    if not readable(version):
+        raise UserError(
+            f"{path} has schema version {version!r:.40}; this memformer-bench reads versions 1 to {SCHEMA_VERSION}"
+        )
+    tables = migrated(Tables(_read_table(path / SCORES), _read_table(path / TIMINGS), meta), version)
+    scores = _checked(tables.scores, path / SCORES, ScoreRow)
+    return Run(path, scores, _checked(tables.timings, path / TIMINGS, TimingRow), tables.meta)
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """What a run says about itself.
+
+    Raises:
+        UserError: if it says nothing that can be read.
+    """
     try:
         meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
-        version = meta["schema_version"]
     except FileNotFoundError:
         raise UserError(f"{path} is not a run: it has no meta.json") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         raise UserError(f"{path / 'meta.json'} is not the description of a run") from None
-    if version != SCHEMA_VERSION:
-        raise UserError(f"{path} has schema version {version!r}; this memformer-bench reads version {SCHEMA_VERSION}")
-    return Run(path, _read_table(path / "scores.csv", ScoreRow), _read_table(path / "timings.csv", TimingRow), meta)
+    if not isinstance(meta, dict):
+        raise UserError(f"{path / 'meta.json'} is not the description of a run")
+    return meta
 
 
 def list_runs(folder: Path = RUNS) -> list[Path]:
@@ -167,70 +115,50 @@ def list_runs(folder: Path = RUNS) -> list[Path]:
 
     def measured_at(path: Path) -> str:
         try:
-            return str(json.loads((path / "meta.json").read_text(encoding="utf-8"))["measured_at"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return str(read_meta(path).get("measured_at", ""))
+        except UserError:
             return ""
 
     found = [path for path in folder.glob("*") if (path / "meta.json").is_file()] if folder.is_dir() else []
     return sorted(found, key=lambda path: (measured_at(path), path.name))
 
 
-def _csv(rows: Sequence[BaseModel], model: type[BaseModel]) -> str:
-    table = pd.DataFrame([row.model_dump() for row in rows], columns=list(model.model_fields))
-    if "seed" in table:
-        table["seed"] = table["seed"].astype("Int64")
-    return table.to_csv(index=False, float_format="%.8g", lineterminator="\n")
-
-
-def _read_table(path: Path, model: type[BaseModel]) -> pd.DataFrame:
-    text = [name for name, field in model.model_fields.items() if "str" in str(field.annotation)]
+def _read_table(path: Path) -> pd.DataFrame:
+    """A table as text, missing cells as nan."""
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
         raise UserError(f"{path.parent} is not complete: it has no {path.name}") from None
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise UserError(f"{path} is not a table: {' '.join(str(error).split())}") from None
+    return table
+
+
+def _checked(table: pd.DataFrame, path: Path, model: type[BaseModel]) -> pd.DataFrame:
+    """A table of which every row fits the model.
+
+    Raises:
+        UserError: naming the first that does not.
+    """
     wanted = list(model.model_fields)
     if list(table.columns) != wanted:
-        odd = sorted(set(table.columns) ^ set(wanted)) or ["their order"]
-        raise UserError(f"{path} does not have the columns of schema version {SCHEMA_VERSION}: see {', '.join(odd)}")
+        odd = repr(", ".join(sorted(set(table.columns) ^ set(wanted)) or ["their order"]))
+        raise UserError(f"{path} does not have the columns of schema version {SCHEMA_VERSION}: see {odd:.200}")
+    rows: list[BaseModel] = []
     for number, row in enumerate(table.to_dict("records"), start=2):
         try:
-            model.model_validate(row)
+            rows.append(model.model_validate(row))
         except ValidationError as error:
             problem = error.errors()[0]
             where = f"{path}, line {number}, column {'.'.join(map(str, problem['loc']))}"
             raise UserError(f"{where}: {problem['msg']} (found {str(problem['input'])[:40]!r})") from None
-    if "seed" in table:
-        table["seed"] = table["seed"].astype("Int64")
-    return table.fillna({name: "" for name in ("reason", "metric", "alarm") if name in table})
-
-
-def _remove_unfinished(folder: Path) -> None:
-    """Remove what runs left that died before they were complete."""
-    for path in folder.glob(".unfinished-*"):
-        match = _UNFINISHED.match(path.name)
-        if match and not _alive(int(match[1])):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+        return pd.DataFrame({name: _column(rows, name, field) for name, field in model.model_fields.items()})
+    except (OverflowError, TypeError, ValueError) as error:
+        raise UserError(f"{path} holds a number that is too large: {' '.join(str(error).split())}") from None
 
 
-def _sync(folder: Path) -> None:
-    """Make a rename in a folder durable, where the system can."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _column(rows: list[BaseModel], name: str, field: FieldInfo) -> pd.Series:
+    """A column of a checked table, in the type that the schema says."""
+    types: dict[Any, Any] = {int: "int64", float: "float64", bool: "bool", float | None: "float64", int | None: "Int64"}
+    return pd.Series([getattr(row, name) for row in rows], dtype=types.get(field.annotation, "str"))

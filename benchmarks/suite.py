@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from benchmarks.errors import UserError
 from benchmarks.schema import Protocol
@@ -31,10 +31,12 @@ class Scores(_Strict):
     Attributes:
         tasks: fresh tasks scored for each seed.
         time_limit: seconds one cell (fitting and solving, all seeds) may take.
+        memory_limit: GB that a worker process may hold while it computes a cell; by default no limit.
     """
 
     tasks: Count = 4000
     time_limit: float = Field(default=120.0, gt=0)
+    memory_limit: float | None = Field(default=None, gt=0)
 
 
 class Timings(_Strict):
@@ -66,7 +68,7 @@ class TaskEntry(_Strict):
     d: int = 5
     N: int = 20
     noise_std: float = 0.0
-    params: dict[str, Any] = {}
+    params: dict[str, JsonValue] = {}
 
 
 class Only(_Strict):
@@ -99,7 +101,7 @@ class SolverEntry(_Strict):
     """
 
     name: str
-    params: dict[str, Any] = {}
+    params: dict[str, JsonValue] = {}
     steps: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
     tasks: Count | None = None
     protocol: Protocol = "held_out"
@@ -150,6 +152,8 @@ class Suite(_Strict):
     def content_hash(self) -> str:
         """12 hexadecimal digits that change with anything the suite says, not with its comments or layout."""
         content = self.model_dump(mode="json", by_alias=True)
+        if self.scores.memory_limit is None:
+            del content["scores"]["memory_limit"]  # suites written before there was such a limit keep their hash
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -180,7 +184,7 @@ def load_suite(name_or_path: str) -> Suite:
         raise UserError(f"no suite {name_or_path!r}: it is neither a TOML file nor one of {known}")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise UserError(f"{path.name} is not valid TOML: {error}") from None
     except OSError as error:
         raise UserError(f"{path.name} cannot be read: {error.strerror}") from None

@@ -28,13 +28,22 @@ class Checkpoint(NamedTuple):
     header: dict[str, str]
 
 
-def save(path: str | os.PathLike[str], parameters: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+def save(
+    path: str | os.PathLike[str],
+    parameters: Mapping[str, Tensor],
+    header: Mapping[str, str],
+    scratch: Path | None = None,
+    durable: bool = True,
+) -> None:
     """Write parameters so that the file is there whole or not at all.
 
     Args:
         path: of the file; its folder is made if it is missing.
         parameters: tensors by name.
         header: what they are: solver, its version and settings, the law, the seed, as strings.
+        scratch: folder on the same file system where the file is written before it gets its place; by default the
+            file's own folder.
+        durable: whether to wait until the disk has it, so that it outlasts a loss of power.
 
     Raises:
         ValueError: if the header uses a name of this module's own.
@@ -55,12 +64,13 @@ def save(path: str | os.PathLike[str], parameters: Mapping[str, Tensor], header:
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in parameters.items()}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = (scratch or path.parent) / f".{path.name}.{uuid.uuid4().hex}"
     try:
         with temporary.open("wb") as file:
             file.write(to_bytes(whole, metadata))
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

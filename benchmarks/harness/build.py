@@ -14,8 +14,9 @@ import torch
 
 from benchmarks import laws, metrics, solvers  # noqa: F401  # they fill the registries
 from benchmarks.errors import UserError
+from benchmarks.harness.cell import Cell
 from benchmarks.registry import LAWS, SOLVERS, Registry
-from benchmarks.suite import SolverEntry, TaskEntry
+from benchmarks.suite import SolverEntry, Suite, TaskEntry
 from benchmarks.tasks.law import Law
 from memformer.solver import Solver
 
@@ -57,6 +58,37 @@ def build_device(name: str) -> torch.device:
         present = ", ".join(kind for kind, count in kinds.items() if count())
         raise UserError(f"this machine has no device {name!r}; it has {present}")
     return torch.device(name)
+
+
+def build_cells(suite: Suite) -> list[Cell]:
+    """Every cell of a suite, all of its words checked.
+
+    Raises:
+        UserError: naming the first thing that is wrong.
+    """
+    device = build_device(suite.device)
+    tasks = [(entry, build_law(entry)) for entry in suite.tasks]
+    methods = [(entry, build_solver(entry)) for entry in suite.solvers]
+    return [
+        Cell(
+            law_name=task.law,
+            law=law,
+            solver_name=entry.name,
+            solver=solver,
+            solver_params=entry.params,
+            steps=tuple(sorted(entry.steps or suite.steps)),
+            seeds=tuple(suite.seeds),
+            tasks=min(entry.tasks or suite.scores.tasks, suite.scores.tasks),
+            dtype=getattr(torch, suite.dtype),
+            device=device,
+            time_limit=suite.scores.time_limit,
+            protocol=entry.protocol,
+            memory_limit=suite.scores.memory_limit,
+        )
+        for task, law in tasks
+        for entry, solver in methods
+        if entry.only.holds(task)
+    ]
 
 
 def load_plugin(name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +32,7 @@ class Cell:
         tasks: scored tasks for each seed.
         dtype, device: of every computation.
         time_limit: seconds for fitting and solving, all seeds.
+        memory_limit: GB that a worker process may hold, None for no limit.
         protocol: what the solver is fitted on and may adapt to.
     """
 
@@ -39,7 +40,7 @@ class Cell:
     law: Law
     solver_name: str
     solver: Solver
-    solver_params: dict[str, object] = field(hash=False)
+    solver_params: Mapping[str, object] = field(hash=False)
     steps: tuple[int, ...]
     seeds: tuple[int, ...]
     tasks: int
@@ -47,6 +48,7 @@ class Cell:
     device: torch.device
     time_limit: float
     protocol: Protocol = "held_out"
+    memory_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class CellResult:
         train_seconds: wall-clock time of the fit, all seeds; None if nothing is fitted.
         train_reused: whether the parameters were found again.
         status, reason: `ok`, or why the cell as a whole has no numbers.
+        lost: whether its worker was lost for a reason outside of the cell, so that another attempt may succeed.
     """
 
     cell: Cell
@@ -77,6 +80,7 @@ class CellResult:
     train_reused: bool = False
     status: Status = "ok"
     reason: str = ""
+    lost: bool = False
 
 
 def run_cell(cell: Cell, store: ParameterStore) -> CellResult:

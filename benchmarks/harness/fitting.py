@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.errors import UserError
+from benchmarks.source import source_hash
 from benchmarks.tasks.law import Law, Purpose
 from memformer import checkpoint
 from memformer.solver import Solver
@@ -36,9 +36,12 @@ class ParameterStore:
 
     Attributes:
         folder: where they are kept; None keeps nothing.
+        scratch: where files are written before they are moved there, on the same file system; by default `folder`.
+            A process that is killed leaves what it was writing here.
     """
 
     folder: Path | None = None
+    scratch: Path | None = None
 
     def fit(
         self,
@@ -91,7 +94,7 @@ class ParameterStore:
         return {
             "solver": name,
             "solver_version": str(solver.version),
-            "settings": json.dumps(_settings(solver), sort_keys=True, default=str),
+            "settings": json.dumps(settings_of(solver), sort_keys=True, default=str),
             "law": law.metadata.name,
             "law_version": str(law.metadata.version),
             "law_settings": json.dumps(law_settings, sort_keys=True),
@@ -132,22 +135,11 @@ class ParameterStore:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            checkpoint.save(path, parameters, {**header, "train_seconds": repr(seconds)})
+            checkpoint.save(path, parameters, {**header, "train_seconds": repr(seconds)}, self.scratch)
         except OSError as error:
             raise UserError(f"fitted parameters cannot be written to {path.parent}: {error.strerror}") from None
 
 
-def _settings(solver: Any) -> dict[str, Any]:
+def settings_of(solver: Any) -> dict[str, Any]:
     """A solver's hyper-parameters: its dataclass fields but for what fitting finds."""
     return {f.name: getattr(solver, f.name) for f in dataclasses.fields(solver) if f.name != "parameters"}
-
-
-@cache
-def source_hash() -> str:
-    """12 hexadecimal digits of the source that computes losses: memformer, baselines and the task laws."""
-    root = Path(__file__).resolve().parents[2]
-    digest = hashlib.sha256()
-    for folder in ("memformer", "baselines", "benchmarks/tasks"):
-        for file in sorted((root / folder).rglob("*.py")):
-            digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
-    return digest.hexdigest()[:12]

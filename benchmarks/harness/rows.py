@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,28 @@ from benchmarks.statistics import summarise, upper_quantile
 from memformer.solver import Outcome
 
 Losses = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A finished cell.
+
+    Attributes:
+        result: without its per-task arrays.
+        rows: of the score table.
+        losses: per-task losses `(tasks,)`, float32, by the number of their row in `rows`.
+    """
+
+    result: CellResult
+    rows: list[ScoreRow]
+    losses: dict[int, NDArray[np.float32]]
+
+
+def summarised(result: CellResult) -> Scored:
+    """A cell's rows, with the arrays they summarise as they are stored."""
+    pairs = list(score_rows(result))
+    losses = {number: array.astype(np.float32) for number, (_, array) in enumerate(pairs) if array is not None}
+    return Scored(dataclasses.replace(result, measured=[]), [row for row, _ in pairs], losses)
 
 
 def identity(cell: Cell, steps: int) -> dict[str, Any]:

@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
-from typing import Protocol
-
-import torch
 
 from benchmarks import environment
-from benchmarks.harness.build import build_device, build_law, build_solver
-from benchmarks.harness.cell import Cell, CellResult
-from benchmarks.harness.clock import time_cells
-from benchmarks.harness.executor import run_cells
+from benchmarks.errors import UserError
+from benchmarks.harness.address import cell_key
+from benchmarks.harness.build import build_cells
+from benchmarks.harness.cell import Cell, one_line
 from benchmarks.harness.fitting import ParameterStore
+from benchmarks.harness.kept import KeptCells
 from benchmarks.harness.limits import pinned_threads
-from benchmarks.harness.rows import Losses
+from benchmarks.harness.passes import Progress, compute_with, score_pass, time_pass
 from benchmarks.schema import FAILURES, ScoreRow, TimingRow
-from benchmarks.store import RunWriter
+from benchmarks.store import read_run
 from benchmarks.suite import Suite
-
-
-class Progress(Protocol):
-    """Whoever wants to know how far a run is."""
-
-    def start(self, title: str, total: int) -> None:
-        """A pass of `total` pieces begins."""
-        ...
-
-    def advance(self, piece: str) -> None:
-        """A piece is done."""
-        ...
+from benchmarks.writer import UNFINISHED, NameTaken, Part, RunWriter, describe_unfinished, sweep, unfinished_runs
 
 
 @dataclass(frozen=True)
@@ -47,36 +33,6 @@ class Finished:
     alarms: list[str]
 
 
-def build_cells(suite: Suite) -> list[Cell]:
-    """Every cell of a suite, all of its words checked.
-
-    Raises:
-        UserError: naming the first thing that is wrong.
-    """
-    device = build_device(suite.device)
-    laws = [(entry, build_law(entry)) for entry in suite.tasks]
-    solvers = [(entry, build_solver(entry)) for entry in suite.solvers]
-    return [
-        Cell(
-            law_name=task.law,
-            law=law,
-            solver_name=entry.name,
-            solver=solver,
-            solver_params=entry.params,
-            steps=tuple(sorted(entry.steps or suite.steps)),
-            seeds=tuple(suite.seeds),
-            tasks=min(entry.tasks or suite.scores.tasks, suite.scores.tasks),
-            dtype=getattr(torch, suite.dtype),
-            device=device,
-            time_limit=suite.scores.time_limit,
-            protocol=entry.protocol,
-        )
-        for task, law in laws
-        for entry, solver in solvers
-        if entry.only.holds(task)
-    ]
-
-
 def run_suite(
     suite: Suite,
     folder: Path,
@@ -84,9 +40,14 @@ def run_suite(
     command: Sequence[str],
     progress: Progress,
     name: str | None = None,
-    jobs: int | None = 1,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    resume: bool = False,
 ) -> Finished:
     """Run a suite and write its tables.
+
+    Each finished cell is kept in the unfinished run's own folder, and the tables are made from what is kept there,
+    so that a run that was interrupted and resumed ends with the tables of one that was not.
 
     Args:
         suite: what to run.
@@ -96,6 +57,8 @@ def run_suite(
         progress: told of every cell.
         name: of the run; by default the suite, the time (UTC) and the suite's hash.
         jobs: processes of the scores pass, None to choose; the numbers do not depend on it. Timings run alone.
+        scheduler: address of a Dask scheduler that computes the scores pass instead.
+        resume: go on with the unfinished run of that name, or the latest one of this suite; begin one if none is left.
 
     Returns:
         Where it was written, and what failed.
@@ -105,53 +68,89 @@ def run_suite(
     """
     start, now = time.perf_counter(), datetime.now(UTC)
     cells = build_cells(suite)
-    name = name or f"{suite.name}-{now:%Y%m%d-%H%M%S}-{suite.content_hash[:6]}"
-    with RunWriter(folder, name) as writer, pinned_threads(suite.threads):
-        results, scores, losses = _score(cells, ParameterStore(parameters), jobs, suite.threads, progress)
-        timings = _time(results, suite, progress)
+    if resume and name is not None and (done := _complete(folder, name, suite)) is not None:
+        return done
+    with open_run(folder, suite, name, resume, now) as writer, pinned_threads(suite.threads):
+        stamp = now.isoformat(timespec="seconds")
+        before = writer.describe({"suite_hash": suite.content_hash, "started_at": stamp})
+        kept = KeptCells(writer.cells)
+        keys = _keys(cells, suite.threads)
+        store = ParameterStore(parameters and parameters.absolute(), writer.scratch.absolute())
+        results = score_pass(cells, keys, kept, compute_with(store, jobs, suite.threads, scheduler), progress)
+        timings = time_pass(results, keys, kept, suite, progress)
         meta = {
             "suite": suite.model_dump(mode="json", by_alias=True),
             "suite_hash": suite.content_hash,
             "command": shlex.join(command),
-            "measured_at": now.isoformat(timespec="seconds"),
+            "measured_at": stamp,
             "seconds": round(time.perf_counter() - start, 1),
+            **({"resumed_from": before["started_at"]} if "started_at" in before else {}),
             **environment.describe(),
         }
-        path = writer.write(scores, timings, meta, losses)
-    return Finished(path, failures([*scores, *timings]), alarms(scores))
+        rows: list[ScoreRow] = []
+        path = writer.write(_parts(keys, kept, rows), timings, meta)
+    return Finished(path, failures([*rows, *timings]), alarms(rows))
 
 
-def _score(
-    cells: list[Cell], store: ParameterStore, jobs: int | None, threads: int, progress: Progress
-) -> tuple[list[CellResult], list[ScoreRow], dict[int, Losses]]:
-    """The scores pass: results without their per-task arrays, rows, and the arrays by the number of their row."""
-    progress.start("scores", len(cells))
-    results: list[CellResult] = []
-    rows: list[ScoreRow] = []
-    losses: dict[int, Losses] = {}
-    for result, scored in run_cells(cells, store, jobs, threads):
-        results.append(result)
-        for row, array in scored:
-            if array is not None:
-                losses[len(rows)] = array
-            rows.append(row)
-        cell = result.cell
-        progress.advance(f"{cell.law_name} d={cell.law.d} {cell.solver_name}")
-    return results, rows, losses
+def open_run(folder: Path, suite: Suite, name: str | None, resume: bool, now: datetime) -> RunWriter:
+    """The writer of a new run, or of an unfinished one that is resumed.
+
+    Raises:
+        UserError: if the name is impossible or taken, or the folder cannot be written.
+    """
+    sweep(folder)
+    if name is None and resume:
+        left = [path for path in unfinished_runs(folder) if _is_of(path, suite)]
+        name = left[-1].name.removeprefix(UNFINISHED) if left else None
+    if name is not None:
+        return RunWriter(folder, name, resume)
+    name = f"{suite.name}-{now:%Y%m%d-%H%M%S}-{suite.content_hash[:6]}"
+    for number in range(2, 100):
+        try:
+            return RunWriter(folder, name)
+        except NameTaken:  # by another run of this suite, begun in the same second
+            name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
+    return RunWriter(folder, name)
 
 
-def _time(results: list[CellResult], suite: Suite, progress: Progress) -> list[TimingRow]:
-    if suite.timings is None:
-        return []
-    progress.start("timings", sum(len(result.cell.steps) for result in results))
-    rows: list[TimingRow] = []
-    for law, group in groupby(results, key=lambda result: result.cell.law):
+def _is_of(path: Path, suite: Suite) -> bool:
+    return describe_unfinished(path).get("suite_hash") == suite.content_hash
 
-        def tick(solver: str, title: str = f"{law.metadata.name} d={law.d}") -> None:
-            progress.advance(f"{title} {solver}")
 
-        rows.extend(time_cells(list(group), suite.timings, suite.threads, tick))
-    return rows
+def _complete(folder: Path, name: str, suite: Suite) -> Finished | None:
+    """The run of that name, if it is complete and of this suite."""
+    sweep(folder)
+    if not (folder / name / "meta.json").is_file():
+        return None
+    run = read_run(folder / name)
+    if run.meta.get("suite_hash") != suite.content_hash:
+        return None
+    rows = [*run.scores.itertuples(), *run.timings.itertuples()]
+    return Finished(run.path, failures(rows), [])  # type: ignore[arg-type]
+
+
+def _keys(cells: Sequence[Cell], threads: int) -> list[str]:
+    """The address of every cell.
+
+    Raises:
+        UserError: if a law cannot be drawn from.
+    """
+    for law in {cell.law: None for cell in cells}:
+        try:
+            _ = law.fingerprint
+        except Exception as error:
+            raise UserError(f"no task can be drawn from the law {law.metadata.name!r}: {one_line(error)}") from None
+    return [cell_key(cell, threads) for cell in cells]
+
+
+def _parts(keys: list[str], kept: KeptCells, rows: list[ScoreRow]) -> Iterator[Part]:
+    """Every cell's rows and losses, read back in order; the rows are also appended to `rows`."""
+    for key in keys:
+        part = kept.part(key)
+        if part is None:
+            raise UserError(f"a finished cell in {kept.folder} is gone or damaged; continue with --resume")
+        rows.extend(part[0])
+        yield part
 
 
 def failures(rows: Sequence[ScoreRow | TimingRow]) -> list[str]:

@@ -12,8 +12,10 @@ import pytest
 from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
 from benchmarks.progress import _Lines
-from benchmarks.store import RunWriter, list_runs, read_run
+from benchmarks.schema import SCHEMA_VERSION
+from benchmarks.store import list_runs, read_run
 from benchmarks.suite import load_suite
+from benchmarks.writer import RunWriter
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def test_what_is_written_is_read_back(run_folder: Path) -> None:
     assert len(run.scores) == 3 * 2 * 2 * 3  # solvers, steps, metrics, two seeds and both pooled
     assert len(run.timings) == 3 * 2
     assert run.scores["seed"].isna().sum() == 12
-    assert run.meta["schema_version"] == 1
+    assert run.meta["schema_version"] == SCHEMA_VERSION
     assert {"suite", "suite_hash", "command", "measured_at", "python", "packages", "blas", "cpu", "git"} <= set(
         run.meta
     )
@@ -66,7 +68,7 @@ def test_a_run_names_no_path_of_the_machine(run_folder: Path) -> None:
         ("timings.csv", lambda text: None, "no timings.csv"),
         ("meta.json", lambda text: text[:20], "not the description of a run"),
         ("meta.json", lambda text: None, "no meta.json"),
-        ("meta.json", lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "schema version 99"),
+        ("meta.json", lambda text: text.replace('"schema_version": 2', '"schema_version": 99'), "schema version 99"),
     ],
 )  # fmt: skip
 def test_a_damaged_run_is_refused_in_one_sentence(run_folder: Path, file: str, change, sentence: str) -> None:
@@ -87,10 +89,10 @@ def test_a_taken_or_impossible_name_is_refused(run_folder: Path) -> None:
             RunWriter(run_folder.parent, name)
 
 
-def test_a_killed_run_leaves_nothing_and_the_next_one_works(small_suite: Path, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_nothing_under_its_name_and_the_next_one_works(small_suite: Path, tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from benchmarks import store\n"
-        "store.RunWriter._write = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal, sys; from pathlib import Path; from benchmarks import writer\n"
+        "writer.csv_of = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from benchmarks.harness.run import run_suite; from benchmarks.progress import _Lines\n"
         "from benchmarks.suite import load_suite\n"
         "run_suite(load_suite(sys.argv[1]), Path(sys.argv[2]), None, ['x'], _Lines(), 'killed')"
@@ -99,10 +101,13 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_works(small_suite: Path, t
     killed = subprocess.run([sys.executable, "-c", code, str(small_suite), str(runs)], check=False, capture_output=True)
     assert killed.returncode == -9
     assert list_runs(runs) == []
-    assert [path.name.startswith(".unfinished-") for path in runs.iterdir()] == [True]
+    assert [path.name for path in runs.iterdir()] == [".unfinished-killed"]
     finished = run_suite(load_suite(str(small_suite)), runs, None, ["x"], _Lines(), "next")
-    assert [path.name for path in runs.iterdir()] == ["next"]
     read_run(finished.path)
+    with pytest.raises(UserError, match="continue it with --resume"):
+        RunWriter(runs, "killed")
+    run_suite(load_suite(str(small_suite)), runs, None, ["x"], _Lines(), "killed", resume=True)
+    assert sorted(path.name for path in runs.iterdir()) == ["killed", "next"]
 
 
 def test_runs_are_listed_by_time(run_folder: Path) -> None:

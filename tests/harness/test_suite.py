@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.errors import UserError
-from benchmarks.harness.run import build_cells
+from benchmarks.harness.build import build_cells
 from benchmarks.suite import built_in_suites, load_suite
 
 

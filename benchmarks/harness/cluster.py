@@ -1,0 +1,97 @@
+"""The scores pass on a Dask cluster: each of its workers supervises one process of ours, as the local pass does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import cloudpickle
+
+from benchmarks.errors import UserError
+from benchmarks.harness.cell import CellResult, one_line
+from benchmarks.harness.rows import Scored, summarised
+from benchmarks.harness.supervisor import Worker
+from benchmarks.harness.worker import Job
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+AHEAD = 2
+"""Cells for each thread of the cluster that are handed out at once: one is computed, one waits at hand."""
+
+CONNECT_SECONDS = 10
+
+_OF_THREAD = threading.local()
+
+
+def run_on_cluster(work: Sequence[Job], address: str) -> Iterator[tuple[int, Scored]]:
+    """Compute every job on the workers of a scheduler.
+
+    Limits and the one retry are those of `Worker`, which runs beside each Dask thread. A cell whose Dask worker is
+    lost is moved to another one by the scheduler (`distributed.scheduler.allowed-failures`, 3 by default).
+
+    Raises:
+        UserError: if Dask is not installed, no scheduler answers, or the cluster is lost.
+    """
+    with _connect(address) as client:
+        from distributed import as_completed
+
+        client.wait_for_workers(1)
+        threads = sum(cast("dict[str, int]", client.nthreads()).values())
+        todo = iter(enumerate(work))
+        numbers: dict[Any, int] = {}
+
+        def submit() -> Any:
+            following = next(todo, None)
+            if following is None:
+                return None
+            number, job = following
+            future = client.submit(score_here, cloudpickle.dumps(job), pure=False)
+            numbers[future.key] = number
+            return future
+
+        ahead = [future for future in (submit() for _ in range(AHEAD * threads)) if future is not None]
+        for future in (waiting := as_completed(ahead, loop=client.loop)):
+            number = numbers.pop(future.key)
+            scored = _result(future, work[number])
+            future.release()
+            following = submit()
+            if following is not None:
+                waiting.add(following)
+            yield number, scored
+
+
+def score_here(request: bytes) -> bytes:
+    """Compute a job in the process that this thread supervises."""
+    if not hasattr(_OF_THREAD, "worker"):
+        _OF_THREAD.worker = Worker()
+    return cloudpickle.dumps(_OF_THREAD.worker.score(cloudpickle.loads(request)))
+
+
+def _result(future: Any, job: Job) -> Scored:
+    from distributed.client import FutureCancelledError
+    from distributed.scheduler import KilledWorker
+
+    try:
+        return cloudpickle.loads(future.result())
+    except UserError:
+        raise
+    except KilledWorker as error:
+        reason = f"the Dask workers that computed it were lost: {one_line(error)}"
+        return summarised(CellResult(job.cell, status="error", reason=reason[:300], lost=True))
+    except (FutureCancelledError, OSError, TimeoutError) as error:
+        raise UserError(f"the Dask scheduler was lost ({one_line(error)}); continue with --resume") from None
+    except Exception as error:
+        raise UserError(f"a Dask worker cannot compute what it was sent: {one_line(error)}") from None
+
+
+def _connect(address: str) -> Client:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError("--scheduler needs Dask; install it with: pip install 'memformer-bench[dask]'") from None
+    try:
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UserError(f"no Dask scheduler answers at {address!r}: {one_line(error)}") from None

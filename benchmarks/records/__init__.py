@@ -1,0 +1,1 @@
+"""What is done with finished runs: validate, compare, merge, prune, export."""

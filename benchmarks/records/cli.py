@@ -1,0 +1,137 @@
+"""`memformer-bench results ...`: finished runs, years later. Nothing heavy is imported for `--help`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.errors import UserError
+
+results_app = typer.Typer(
+    help="Finished runs: check, compare and merge them, remove what is left over, export to Parquet.",
+    epilog="Example:  memformer-bench results compare core-reference my-run --fail-on loss",
+    no_args_is_help=True,
+)
+
+
+class Change(StrEnum):
+    """Changes that `compare --fail-on` can fail on."""
+
+    LOSS = "loss"
+    TIME = "time"
+    STATUS = "status"
+    ROWS = "rows"
+
+
+Runs = Annotated[list[str] | None, typer.Argument(help="Runs by name or path; by default all of them.")]
+Results = Annotated[Path, typer.Option("--results", help="Folder of results; runs are in its subfolder runs.")]
+RESULTS = Path("results")
+
+
+@results_app.command(epilog="Example:  memformer-bench results validate core-reference")
+def validate(runs: Runs = None, results: Results = RESULTS) -> None:
+    """Check runs to the last row: schema, identities, counts, intervals, losses. Exit status 1 if one is bad."""
+    from benchmarks.records.validate import problems
+    from benchmarks.store import read_run
+
+    bad = 0
+    for path in _find(runs, results):
+        try:
+            found = problems(read_run(path))
+        except UserError as error:
+            found = [str(error)]
+        bad += bool(found)
+        for line in found:
+            typer.echo(f"{path.name}: {line}")
+        if not found:
+            typer.echo(f"{path.name}: good")
+    if bad:
+        raise typer.Exit(1)
+
+
+@results_app.command(epilog="Example:  memformer-bench results compare before after --fail-on loss --fail-on time")
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A run by name or path.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The run that is compared with it.")],
+    fail_on: Annotated[
+        list[Change] | None,
+        typer.Option(help="Exit status 1 if a loss or time got worse, a row failed anew, or rows are missing in B."),
+    ] = None,
+    loss: Annotated[float, typer.Option(min=0, help="Log losses that differ by less count as the same.")] = 0.001,
+    time: Annotated[float, typer.Option(min=1, help="Times that differ by a smaller factor count as the same.")] = 1.5,
+    results: Results = RESULTS,
+) -> None:
+    """What changed from A to B: losses by paired intervals, times by ratio, statuses, rows that came and went.
+
+    Refuses to compare runs whose laws drew different tasks.
+    """
+    from benchmarks.records.compare import compare_runs
+    from benchmarks.store import read_run
+
+    before, after = (read_run(path) for path in _find([first, second], results))
+    changes = compare_runs(before, after, loss, time)
+    for line in changes.lines():
+        typer.echo(line)
+    if any(changes.worse[kind] for kind in fail_on or []):
+        raise typer.Exit(1)
+
+
+@results_app.command(epilog="Example:  memformer-bench results merge cpu-part gpu-part --name whole")
+def merge(
+    runs: Annotated[list[str], typer.Argument(help="Runs by name or path, two or more.")],
+    name: Annotated[str, typer.Option(help="Name of the merged run.")],
+    last: Annotated[bool, typer.Option("--last", help="Where runs disagree, take the one measured last.")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Merge runs into a new one; those they are made from stay. A cell that several hold is taken once."""
+    from benchmarks.records.merge import merge_runs
+    from benchmarks.store import read_run
+
+    path = merge_runs([read_run(path) for path in _find(runs, results)], results / "runs", name, last)
+    typer.echo(f"written to {path}")
+
+
+@results_app.command(epilog="Example:  memformer-bench results prune --yes")
+def prune(
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove it; without this, only say what would be removed.")
+    ] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Remove unfinished runs that no process is writing, and fitted parameters of other source than this."""
+    from benchmarks.records.prune import left_over, remove
+
+    found = left_over(results)
+    for path, size, why in found:
+        typer.echo(f"{path.relative_to(results)}  {size / 1e6:.1f} MB  {why}")
+        if yes:
+            remove(path)
+    total = sum(size for _, size, _ in found) / 1e6
+    typer.echo(f"{'removed' if yes else 'would remove'} {len(found)} ({total:.1f} MB)")
+
+
+@results_app.command(epilog="Example:  memformer-bench results export core-reference --output tables")
+def export(
+    runs: Runs = None,
+    output: Annotated[Path, typer.Option(help="Folder that scores.parquet and timings.parquet are written to.")] = Path(
+        "tables"
+    ),
+    results: Results = RESULTS,
+) -> None:
+    """Write the tables of runs to Parquet, with the run's name and time as further columns."""
+    from benchmarks.records.export import export_runs
+    from benchmarks.store import read_run
+
+    for path in export_runs([read_run(path) for path in _find(runs, results)], output):
+        typer.echo(f"written to {path}")
+
+
+def _find(runs: list[str] | None, results: Path) -> list[Path]:
+    """Folders of the named runs, or of all."""
+    from benchmarks.listing import find_runs
+    from benchmarks.store import list_runs
+
+    return find_runs(runs or [path.name for path in list_runs(results / "runs")], results / "runs")

@@ -1,0 +1,169 @@
+"""What changed from one run to another: losses, times, statuses, rows, and what they were measured on."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.ranking import ROUNDING
+from benchmarks.records.pairing import keyed, refuse_other_tasks
+from benchmarks.schema import FAILURES
+from benchmarks.statistics import log_ratio_interval
+from benchmarks.store import LOSSES, Run
+
+SHOWN = 20
+"""Lines of a kind that are shown before the rest is counted."""
+
+KINDS = ("loss", "time", "status", "rows")
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Changes:
+    """What changed from run A to run B.
+
+    Attributes:
+        heading: what was compared, and how the machines and versions differ.
+        compared: number of pairs, by kind.
+        worse, better: a line for each pair, with how much it changed, by kind.
+    """
+
+    heading: list[str]
+    compared: Counter[str] = field(default_factory=Counter)
+    worse: dict[str, list[tuple[float, str]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    better: dict[str, list[tuple[float, str]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+
+    def add(self, kind: str, change: float, line: str) -> None:
+        """A pair that changed; worse if `change` is positive."""
+        (self.worse if change > 0 else self.better)[kind].append((abs(change), line))
+
+    def lines(self) -> Iterator[str]:
+        """The whole as lines for people."""
+        yield from self.heading
+        for kind in KINDS:
+            worse, better = self.worse[kind], self.better[kind]
+            counts = f"{len(worse)} {_WORSE[kind]}, {len(better)} {_BETTER[kind]}"
+            yield f"{kind}: {self.compared[kind]} compared, {counts}"
+            for changed in (worse, better):
+                ordered = sorted(changed, key=lambda entry: -entry[0])
+                yield from (f"  {line}" for _, line in ordered[:SHOWN])
+                if len(ordered) > SHOWN:
+                    yield f"  and {len(ordered) - SHOWN} more"
+
+
+_WORSE = {"loss": "worse", "time": "slower", "status": "fail now", "rows": "missing in B"}
+_BETTER = {"loss": "better", "time": "faster", "status": "fail no more", "rows": "only in B"}
+
+
+def compare_runs(first: Run, second: Run, least_loss: float = 0.001, least_factor: float = 1.5) -> Changes:
+    """Compare run B with run A, row by row.
+
+    Losses are compared by the paired 95 % interval of the log ratio of their means over the same tasks where both
+    runs have per-task losses of the same seeds, else by the log ratio alone. Nothing is corrected for the number of
+    pairs; the same source gives the same losses to the last digit. A time changed if its ratio exceeds the factor
+    and the quartiles do not overlap.
+
+    Args:
+        first: run A.
+        second: run B.
+        least_loss: log ratios of losses within this are no change.
+        least_factor: ratios of times within this are no change.
+
+    Raises:
+        UserError: if a law drew different tasks in the two.
+    """
+    refuse_other_tasks([first, second])
+    changes = Changes(list(_heading(first, second)))
+    a, b = (keyed(run.scores, ["metric", "seed"]) for run in (first, second))
+    for key in a.keys() | b.keys():
+        if key not in a or key not in b:
+            row = a.get(key) or b[key]
+            changes.add("rows", 1.0 if key in a else -1.0, f"{_name(row)}, {row['metric']}, seed {row['seed']}")
+    both = [key for key in a if key in b]
+    changes.compared["rows"] = len(both)
+    _compare_statuses([(a[key], b[key]) for key in both if key[-1] is None], changes)
+    arrays = all((run.path / LOSSES).is_file() for run in (first, second))
+    groups: dict[tuple[object, ...], list[tuple[Row, Row]]] = {}
+    for key in both:
+        groups.setdefault(key[:-1], []).append((a[key], b[key]))
+    for pairs in groups.values():
+        _compare_losses(pairs, (first, second) if arrays else None, least_loss, changes)
+    _compare_times(first, second, least_factor, changes)
+    return changes
+
+
+def _heading(first: Run, second: Run) -> Iterator[str]:
+    for letter, run in (("A", first), ("B", second)):
+        yield f"{letter}: {run.name}, measured at {run.meta.get('measured_at', '?')}"
+    for name in ("suite_hash", "python", "packages", "blas", "cpu", "cores", "gpus", "torch_threads", "git"):
+        before, after = first.meta.get(name), second.meta.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            parts = [part for part in before.keys() | after.keys() if before.get(part) != after.get(part)]
+            yield from (f"  {name} {part}: {before.get(part)} -> {after.get(part)}" for part in sorted(parts))
+        elif before != after:
+            yield f"  {name}: {before} -> {after}"
+    versions = [dict(run.scores[["solver", "solver_version"]].itertuples(index=False)) for run in (first, second)]
+    for solver in versions[0]:
+        if versions[1].get(solver, versions[0][solver]) != versions[0][solver]:
+            yield f"  version of {solver}: {versions[0][solver]} -> {versions[1][solver]}"
+
+
+def _name(row: Row) -> str:
+    params = "" if row["solver_params"] == "{}" else f" {row['solver_params']}"
+    return f"{row['law']} d={row['d']} N={row['N']} {row['solver']}{params} ({row['protocol']}) at {row['steps']} steps"
+
+
+def _compare_statuses(pairs: list[tuple[Row, Row]], changes: Changes) -> None:
+    changes.compared["status"] = len(pairs)
+    for a, b in pairs:
+        failed = (a["status"] in FAILURES, b["status"] in FAILURES)
+        if failed[0] != failed[1]:
+            line = f"{_name(a)}: {a['status']} -> {b['status']}: {b['reason'] or a['reason']}"
+            changes.add("status", 1.0 if failed[1] else -1.0, line)
+
+
+def _compare_losses(pairs: list[tuple[Row, Row]], runs: tuple[Run, Run] | None, least: float, changes: Changes) -> None:
+    """One solver after one number of steps in one metric: paired over the tasks of all seeds, or the pooled rows."""
+    seeded = [pair for pair in pairs if pair[0]["seed"] is not None]
+    a, b = next((pair for pair in pairs if pair[0]["seed"] is None), pairs[0])
+    if not (math.isfinite(a["log_mean"]) and math.isfinite(b["log_mean"])):
+        return
+    changes.compared["loss"] += 1
+    same = all(x["num_tasks"] == y["num_tasks"] for x, y in seeded)
+    if runs is not None and seeded and same:
+        exact = math.exp(ROUNDING[a["dtype"]])
+        losses = [[_losses(run, pair[side]["row"], exact) for pair in seeded] for side, run in enumerate(runs)]
+        change, low, high = log_ratio_interval(losses[1], losses[0])
+        how = f"[{low:+.4f}, {high:+.4f}]"
+    else:
+        exact = ROUNDING[a["dtype"]]
+        change = max(b["log_mean"], exact) - max(a["log_mean"], exact)
+        low = high = change
+        how = "without an interval, since there are no per-task losses of the same tasks"
+    if low > least or high < -least:
+        changes.add("loss", change, f"{_name(a)}, {a['metric']}: log loss {change:+.4f} {how}")
+
+
+def _losses(run: Run, row: int, exact: float) -> NDArray[np.float64]:
+    return np.maximum(run.losses(row).astype(np.float64), exact)
+
+
+def _compare_times(first: Run, second: Run, least: float, changes: Changes) -> None:
+    a, b = (keyed(run.timings, ["batch", "threads"]) for run in (first, second))
+    for key, row in a.items():
+        other = b.get(key)
+        if other is None or not (row["warm_median"] > 0 and other["warm_median"] > 0):
+            continue
+        changes.compared["time"] += 1
+        ratio = other["warm_median"] / row["warm_median"]
+        apart = other["warm_q25"] > row["warm_q75"] or other["warm_q75"] < row["warm_q25"]
+        if apart and not 1 / least <= ratio <= least:
+            times = f"{row['warm_median']:.3g} s -> {other['warm_median']:.3g} s"
+            changes.add("time", math.log(ratio), f"{_name(row)}: {ratio:.2f} times the time, {times}")

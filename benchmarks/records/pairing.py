@@ -1,0 +1,60 @@
+"""Rows of several runs that say the same thing: paired by identity, refused where the tasks were not the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.errors import UserError
+from benchmarks.schema import Identity
+from benchmarks.store import Run
+
+LAW = ["law", "law_params", "d", "N", "noise_std"]
+"""What names the tasks; equal names must stand for equal tasks."""
+
+WHAT = [name for name in Identity.model_fields if name not in ("law_version", "fingerprint", "solver_version", "needs")]
+"""What names a row whatever its versions."""
+
+
+def refuse_other_tasks(runs: Sequence[Run]) -> None:
+    """Refuse runs in which one law drew different tasks.
+
+    Raises:
+        UserError: naming the law and what differs.
+    """
+    seen: dict[tuple[object, ...], tuple[str, int, str]] = {}
+    for run in runs:
+        laws = run.scores[[*LAW, "law_version", "fingerprint"]].drop_duplicates()
+        for *law, version, fingerprint in laws.itertuples(index=False, name=None):
+            name, before, drew = seen.setdefault(tuple(law), (run.name, version, fingerprint))
+            where = f"the law {law[0]!r} at d = {law[2]}"
+            if before != version:
+                raise UserError(
+                    f"{where} has version {before} in {name} and {version} in {run.name}: it drew other tasks, "
+                    "so their losses cannot be compared"
+                )
+            if drew != fingerprint:
+                raise UserError(
+                    f"{where} has fingerprint {drew} in {name} and {fingerprint} in {run.name}: it drew other tasks, "
+                    "so their losses cannot be compared"
+                )
+
+
+def keyed(table: pd.DataFrame, further: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Rows by what they say; `row` is their number in the table, and a row of all seeds has the seed None.
+
+    Args:
+        table: scores or timings.
+        further: columns beyond `WHAT` that tell rows apart.
+    """
+    numbered = table.assign(row=range(len(table)))
+    if "seed" in numbered:
+        numbered["seed"] = pd.Series([None if pd.isna(seed) else int(seed) for seed in table["seed"]], dtype=object)
+    names = [*WHAT, *further]
+    return {tuple(row[name] for name in names): {str(k): v for k, v in row.items()} for row in _records(numbered)}
+
+
+def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    return table.to_dict("records")

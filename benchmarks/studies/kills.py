@@ -1,0 +1,172 @@
+"""Kill runs at random moments and resume them: are the final tables those of a run that nobody disturbed?
+
+    python -m benchmarks.studies.kills --kills 100
+
+Each kill is a SIGKILL, at a moment drawn uniformly over the length of an undisturbed run, to the main process, to one
+worker, or to all of them at once; half of the runs have two workers, the others none. A run that is finished before
+its moment comes is checked, and the next one begins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import tempfile
+import time
+from collections import Counter
+from multiprocessing import get_context
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.harness.run import run_suite
+from benchmarks.progress import _Lines
+from benchmarks.schema import TIMES, Identity
+from benchmarks.store import read_run
+from benchmarks.suite import load_suite
+
+SUITE = """
+schema = 1
+steps = [1, 2]
+seeds = [0, 1]
+solvers = ["cg", "cgls", "steepest_descent", "barzilai_borwein", "pcg", "ridge", "bayes", "ols"]
+[scores]
+tasks = 200
+[timings]
+batch = 20
+repeats = 3
+[[tasks]]
+law = "isotropic"
+d = 3
+N = 8
+noise_std = 0.1
+[[tasks]]
+law = "anisotropic"
+d = 3
+N = 8
+"""
+
+TARGETS = ("main", "worker", "all")
+
+
+def main() -> None:
+    """Kill, resume, compare, and print the count."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        done, finished = study(Path(folder), arguments.kills, random.Random(arguments.seed))
+    counts = ", ".join(f"{done[target]} of {target}" for target in TARGETS)
+    print(f"{sum(done.values())} kills ({counts}); {finished} runs finished, every one equal to the undisturbed run")
+
+
+def study(folder: Path, kills: int, random_: random.Random) -> tuple[Counter[str], int]:
+    """Kill `kills` times; returns kills by target and the number of runs that were finished and compared."""
+    (folder / "tiny.toml").write_text(SUITE)
+    lengths: dict[int | None, float] = {}
+    for jobs, name in ((None, "reference"), (2, "reference2")):
+        start = time.monotonic()
+        reference = _start(folder, name, jobs)
+        reference.join()
+        if reference.exitcode != 0:
+            raise SystemExit(f"the undisturbed run failed: {(folder / 'said.txt').read_text()}")
+        lengths[jobs] = time.monotonic() - start
+        print(f"undisturbed, with {jobs or 'no'} workers: {lengths[jobs]:.1f} s", flush=True)
+    done: Counter[str] = Counter()
+    number = 0
+    while sum(done.values()) < kills:
+        number += 1
+        jobs = random_.choice([None, 2])
+        while not _disturbed(folder, f"run{number}", jobs, lengths[jobs], kills, done, random_):
+            pass
+        check(folder / "results", f"run{number}")
+        print(f"run{number} equals the undisturbed run; {sum(done.values())} kills so far", flush=True)
+    return done, number
+
+
+def _disturbed(
+    folder: Path, name: str, jobs: int | None, length: float, kills: int, done: Counter[str], random_: random.Random
+) -> bool:
+    """Run or resume, killing when the moment comes; returns whether the run was finished."""
+    process = _start(folder, name, jobs)
+    while True:
+        process.join(random_.uniform(0, length) if sum(done.values()) < kills else None)
+        if process.exitcode == 0:
+            return True
+        assert process.pid is not None
+        if process.exitcode is not None:
+            raise SystemExit(f"{name} ended with status {process.exitcode}:\n{(folder / 'said.txt').read_text()}")
+        workers = _children(process.pid)
+        target = random_.choice(TARGETS if workers else ("main",))
+        if target == "worker":
+            done[target] += _kill(random_.choice(workers))
+            continue  # the main process goes on, and may be disturbed again
+        done[target] += 1
+        if target == "all":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.join()
+        return False
+
+
+def _start(folder: Path, name: str, jobs: int | None) -> ForkProcess:
+    """`run --resume` in a process with a group of its own; forked, because importing takes longer than this suite."""
+    process = get_context("fork").Process(target=_run, args=(folder, name, jobs))
+    process.start()
+    return process
+
+
+def _run(folder: Path, name: str, jobs: int | None) -> None:
+    os.setsid()
+    said = os.open(folder / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    results = folder / "results"
+    suite = load_suite(str(folder / "tiny.toml"))
+    run_suite(suite, results / "runs", results / "parameters", ["kills"], _Lines(), name, jobs, resume=True)
+
+
+def _children(process: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()] + [
+            int(word)
+            for task in os.listdir(f"/proc/{process}/task")
+            if int(task) != process
+            for word in Path(f"/proc/{process}/task/{task}/children").read_text().split()
+        ]
+    except OSError:
+        return []
+
+
+def _kill(process: int) -> int:
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return 0
+    return 1
+
+
+def check(results: Path, name: str) -> None:
+    """Stop with a sentence if a run differs from the undisturbed one, or left something behind."""
+    whole, mine = (results / "runs" / which for which in ("reference", name))
+    for file in ("scores.csv", "losses.npz"):
+        if (whole / file).read_bytes() != (mine / file).read_bytes():
+            raise SystemExit(f"{file} of {name} differs from that of the undisturbed run")
+    timings = [read_run(path).timings.drop(columns=list(TIMES)) for path in (whole, mine)]
+    if not timings[0].equals(timings[1]):
+        raise SystemExit(f"timings.csv of {name} differs from that of the undisturbed run in more than times")
+    scores = pd.read_csv(mine / "scores.csv")
+    if scores.duplicated([*Identity.model_fields, "seed", "metric"]).any():
+        raise SystemExit(f"scores.csv of {name} holds a row twice")
+    left = [path.relative_to(results).as_posix() for path in results.rglob(".*")]
+    if left:
+        raise SystemExit(f"{name} left {', '.join(left)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Writing a run: under a hidden name while it is unfinished, under its own once it is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from benchmarks.errors import UserError
+from benchmarks.schema import SCHEMA_VERSION, ScoreRow, TimingRow
+from benchmarks.store import LOSSES
+
+UNFINISHED = ".unfinished-"
+"""Before the name of a run, names the folder that it has while it is unfinished."""
+
+Part = tuple[Sequence[ScoreRow], dict[int, NDArray[np.float32]]]
+"""Some rows of `scores.csv`, and their per-task losses by the number of the row among them."""
+
+
+class NameTaken(UserError):
+    """The run's name is in use."""
+
+
+class RunWriter:
+    """An unfinished run: a hidden folder that only this process uses, and that becomes the run in one step.
+
+    Whatever happens, nothing but a complete run is ever seen under a run's name. What is finished of an unfinished
+    one lies in `cells` and waits for `--resume`; the hidden folder goes when the run is complete.
+
+    Args:
+        folder: of the runs.
+        name: of this one.
+        resume: whether to go on with what an unfinished run of that name left.
+
+    Raises:
+        UserError: if the folder cannot be written, or the name is impossible, taken, or in use.
+    """
+
+    def __init__(self, folder: Path, name: str, resume: bool = False) -> None:
+        check_name(name)
+        self.path = folder / name
+        self._hidden = folder / f"{UNFINISHED}{name}"
+        self.cells, self.scratch = self._hidden / "cells", self._hidden / "scratch"
+        self._lock = FileLock(self._hidden / "lock")
+        self._refuse_taken()
+        try:
+            left = self.cells.is_dir()
+            self._hidden.mkdir(parents=True, exist_ok=True)
+            self._acquire()
+            self._refuse_taken()  # another process may have completed it in the meantime
+            if left and not resume and any(self.cells.iterdir()):
+                self._lock.release()
+                raise NameTaken(
+                    f"an unfinished run {name!r} lies in {folder}; continue it with --resume, choose another name, "
+                    "or remove it with 'memformer-bench results prune'"
+                )
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            for part in (self.cells, self.scratch):
+                part.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"results cannot be written to {folder}: {error.strerror}") from None
+
+    def _refuse_taken(self) -> None:
+        if self.path.exists():
+            name, folder = self.path.name, self.path.parent
+            raise NameTaken(f"the run {name!r} exists already in {folder}; choose another name or remove it")
+
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise NameTaken(f"another process is writing the run {self.path.name!r}; choose another name") from None
+
+    def describe(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Keep a few words about the run, so that `--resume` finds it; returns those kept before, empty at first."""
+        before = describe_unfinished(self._hidden)
+        temporary = self._hidden / ".state.json"
+        temporary.write_text(json.dumps(state), encoding="utf-8")
+        os.replace(temporary, self._hidden / "state.json")
+        return before
+
+    def write(self, parts: Iterable[Part], timings: Sequence[TimingRow], meta: dict[str, Any]) -> Path:
+        """Write the tables, then give the run its name.
+
+        Args:
+            parts: of `scores.csv`, in order; read once, one at a time.
+            timings: rows of `timings.csv`.
+            meta: content of `meta.json`.
+
+        Returns:
+            The run's folder.
+        """
+        whole = self._hidden / "complete"
+        try:
+            shutil.rmtree(whole, ignore_errors=True)
+            whole.mkdir()
+            scores: list[ScoreRow] = []
+            with zipfile.ZipFile(whole / LOSSES, "w") as arrays:
+                for rows, losses in parts:
+                    for number, array in losses.items():
+                        _add_array(arrays, str(len(scores) + number), array)
+                    scores.extend(rows)
+            _write(whole / "scores.csv", csv_of(scores, ScoreRow))
+            _write(whole / "timings.csv", csv_of(timings, TimingRow))
+            _write(whole / "meta.json", json.dumps({"schema_version": SCHEMA_VERSION, **meta}, indent=1) + "\n")
+            _sync(whole)
+            self._refuse_taken()
+            whole.rename(self.path)
+            _sync(self.path.parent)
+        except OSError as error:
+            raise UserError(f"results cannot be written to {self.path.parent}: {error.strerror}") from None
+        return self.path
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the hidden folder, unless it holds finished cells of a run that is not complete."""
+        if self.path.is_dir() or not any(self.cells.iterdir()):
+            shutil.rmtree(self._hidden, ignore_errors=True)
+        self._lock.release()
+
+
+def check_name(name: str) -> None:
+    """Raise UserError unless a run can have that name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", name):
+        raise UserError(f"{name[:60]!r} cannot name a run; use at most 200 letters, digits, '.', '_' and '-'")
+
+
+def unfinished_runs(folder: Path) -> list[Path]:
+    """Hidden folders of unfinished runs that no process is using, oldest first."""
+    found = [path for path in folder.glob(f"{UNFINISHED}*") if path.is_dir() and not _in_use(path)]
+    return sorted(found, key=lambda path: (str(describe_unfinished(path).get("started_at", "")), path.name))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what runs left that were killed when they were already complete, or before a cell was finished."""
+    for path in unfinished_runs(folder):
+        cells = path / "cells"
+        if (folder / path.name.removeprefix(UNFINISHED)).exists() or (cells.is_dir() and not any(cells.iterdir())):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def describe_unfinished(path: Path) -> dict[str, Any]:
+    """What an unfinished run says about itself; empty if it says nothing."""
+    try:
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def csv_of(rows: Sequence[BaseModel], model: type[BaseModel]) -> str:
+    """Rows as the text of a table."""
+    table = pd.DataFrame([row.model_dump() for row in rows], columns=list(model.model_fields))
+    if "seed" in table:
+        table["seed"] = table["seed"].astype("Int64")
+    return table.to_csv(index=False, float_format="%.8g", lineterminator="\n")
+
+
+def _in_use(path: Path) -> bool:
+    lock = FileLock(path / "lock")
+    if not (path / "lock").exists():
+        return False
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return True
+
+
+def _add_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    """One array more, as `numpy.savez` would write it."""
+    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def _write(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename in a folder durable, where the system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,154 @@
+"""Worker processes: limits end them, a lost one is replaced, and the numbers are those of one process."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.errors import UserError
+from benchmarks.harness import supervisor
+from benchmarks.harness.cell import Cell
+from benchmarks.harness.cluster import run_on_cluster
+from benchmarks.harness.executor import run_cells
+from benchmarks.harness.fitting import ParameterStore
+from benchmarks.harness.supervisor import MEMORY_KNOWN, Worker
+from benchmarks.harness.worker import Job
+from benchmarks.tasks.gaussian import Isotropic
+from memformer.problem import Problem
+from memformer.solver import Needs, Solver, Trace
+from tests.harness.conftest import Command
+
+
+@dataclass(frozen=True)
+class Unlucky(Solver):
+    """Does what `what` says, once if `mark` is a file that it can make."""
+
+    needs = Needs.NOTHING
+    what: str = "nothing"
+    mark: str = ""
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        if not self.mark or not os.path.exists(self.mark):
+            if self.mark:
+                Path(self.mark).touch()
+            if self.what == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.what == "hangs":
+                signal.signal(signal.SIGALRM, signal.SIG_IGN)  # as a loop in C does
+                time.sleep(600)
+            if self.what == "grows":
+                held = [torch.ones(2**24) for _ in range(100)]  # 64 MB each
+                time.sleep(600 + len(held))
+            if self.what == "prints":
+                print("to standard output", flush=True)
+        return Trace.direct(torch.zeros_like(problem.moments.b), num_steps)
+
+
+def job(what: str, mark: Path | str = "", **limits: Any) -> Job:
+    settings: dict[str, Any] = {"time_limit": 60.0, "steps": (1,), "seeds": (0,), "tasks": 10, **limits}
+    solver = Unlucky(what, str(mark))
+    settings |= {"dtype": torch.float64, "device": torch.device("cpu")}
+    return Job.of(Cell("isotropic", Isotropic(d=2, N=4), what, solver, {}, **settings), ParameterStore(), 1)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+def test_a_cell_that_ignores_its_time_limit_is_ended_and_the_next_is_computed(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "GRACE", 0.2)
+    start = time.monotonic()
+    result = worker.score(job("hangs", time_limit=0.3)).result
+    assert time.monotonic() - start < 60
+    assert (result.status, result.lost) == ("time_limit", False)
+    assert result.reason == "did not stop at its time limit; its worker process was ended"
+    assert worker.score(job("prints")).result.status == "ok"
+
+
+@pytest.mark.skipif(not MEMORY_KNOWN, reason="the memory of a process cannot be read here")
+def test_a_cell_that_exceeds_its_memory_limit_is_ended(worker: Worker) -> None:
+    scored = worker.score(job("grows", memory_limit=1.0))
+    assert scored.result.status == "memory_limit"
+    assert "its limit is 1 GB; its worker process was ended" in scored.rows[0].reason
+    assert {row.status for row in scored.rows} == {"memory_limit"}
+
+
+def test_a_lost_worker_is_replaced_once(worker: Worker, tmp_path: Path) -> None:
+    assert worker.score(job("dies", tmp_path / "once")).result.status == "ok"
+    result = worker.score(job("dies")).result
+    assert (result.status, result.lost) == ("error", True)
+    assert result.reason == "its worker process was lost twice, ended by SIGKILL; perhaps for want of memory"
+
+
+def test_workers_of_other_source_are_refused(worker: Worker) -> None:
+    with pytest.raises(UserError, match="a worker has other source than this process"):
+        worker.score(dataclasses.replace(job("nothing"), source="0123456789ab"))
+
+
+def test_every_cell_comes_back_once_from_three_workers_of_which_one_dies(tmp_path: Path) -> None:
+    cells = [job("dies" if tasks == 12 else "nothing", tmp_path / "once", tasks=tasks).cell for tasks in range(10, 16)]
+    found = dict(run_cells(cells, ParameterStore(), 3, 1))
+    assert sorted(found) == list(range(6))
+    assert [found[number].rows[0].num_tasks for number in range(6)] == list(range(10, 16))
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from tests.harness.test_workers import Worker, job\n"
+        "worker = Worker(); worker._start(); print(worker._process.pid, flush=True)\n"
+        "worker.score(job('hangs'))"
+    )
+    line = [sys.executable, "-c", code, str(Path(__file__).parents[2])]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        worker = int(first.stdout.readline())
+        first.kill()
+    for _ in range(200):
+        if not _running(worker):
+            return
+        time.sleep(0.05)
+    pytest.fail("the worker outlived the process that started it")
+
+
+def _running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_a_dask_cluster_gives_the_numbers_of_one_process(command: Command, small_suite: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", exc_type=ImportError)
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with cluster:
+        done = command("run", small_suite, "--scheduler", cluster.scheduler_address, "--name", "dask")
+        assert done.returncode == 0, done.stderr
+    done = command("run", small_suite, "--jobs", "1", "--name", "one")
+    assert done.returncode == 0, done.stderr
+    runs = tmp_path / "results" / "runs"
+    for file in ("scores.csv", "losses.npz"):
+        assert (runs / "dask" / file).read_bytes() == (runs / "one" / file).read_bytes()
+
+
+def test_without_dask_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UserError, match=r"pip install 'memformer-bench\[dask\]'"):
+        list(run_on_cluster([], "tcp://127.0.0.1:1"))
