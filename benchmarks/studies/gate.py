@@ -1,6 +1,6 @@
 """How often does the gate cry wolf, and what does it find? Slow; run it on the machine the gate is to run on.
 
-    python -m benchmarks.studies.gate [--output results/studies] [--runs 4] [--passes 3] [--seeds 200] [--append]
+    python -m benchmarks.studies.gate [--runs 4] [--passes 3] [--seeds 200] [--append]
 
 Speed: this checkout against a worktree of its own HEAD, which must hold the same code. A/A runs go through the whole
 suite of cases; for power, the head arm of some cases is slowed by idle turns and every case is one trial. Losses: see
