@@ -159,7 +159,7 @@ def judge_experts(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     for method, text in CLAIMS.items():
         own = [row for row in rows if row["method"] == method and row["variance"] in unseen]
         holds, refuted = all(row["ratio_high"] < 0 for row in own), any(row["ratio_low"] > 0 for row in own)
-        worst = max(own, key=lambda row: row["ratio"])
+        worst = max(own, key=lambda row: row["ratio_high"])
         fresh = f"at worst {worst['ratio']:+.2f} [{worst['ratio_low']:+.2f}, {worst['ratio_high']:+.2f}]"
         layers = ", ".join(str(k) for k in sorted({row["layers"] for row in own}))
         row = {"claim": text, "experiment": "h-var", "layers": layers, "published": ""}

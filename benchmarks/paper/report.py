@@ -128,5 +128,5 @@ def _table(rows: list[Row]) -> str:
 
 def _data(drawn: Figure) -> str:
     buffer = io.BytesIO()
-    drawn.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    drawn.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
