@@ -14,6 +14,7 @@ import json
 import random
 import re
 import shutil
+import sys
 import tempfile
 import time
 import warnings
@@ -133,7 +134,9 @@ def fuzz(folder: Path, inputs: int, random_: random.Random) -> Counter[str]:
     sources = _sources(folder / "good")
     work = folder / "work"
     counts: Counter[str] = Counter()
-    for _ in range(inputs):
+    for number in range(inputs):
+        if number and number % 1000 == 0:
+            print(f"{number} inputs so far", file=sys.stderr, flush=True)
         kind = random_.choice(list(sources))
         good, read = sources[kind]
         shutil.rmtree(work, ignore_errors=True)
