@@ -80,7 +80,8 @@ def _with_covariates(
     config: MemformerConfig, parameters: Mapping[str, Tensor], H: Tensor, b: Tensor, live: Tensor | None
 ) -> Tensor:
     """The form with `P != 0`; `H` `(S, d, d, n)`, `b` `(S, d, n)`; a leading 1 broadcasts."""
-    Q, P = as_matrix(config, gated_preconditioners(config, parameters)), parameters["P"]
+    Q = as_matrix(config, gated_preconditioners(config, parameters))
+    Qs, Ps = ([layer.unbind(1) for layer in matrix.unbind(1)] for matrix in (Q, parameters["P"].mT))
     registers = Registers(config, parameters, [lambda g: _label_part(config, g), lambda g: _covariate_part(config, g)])
     b, identity = b.unsqueeze(2), torch.eye(config.d, dtype=b.dtype, device=b.device)[..., None]
     w = b.new_zeros(Q.shape[0], *b.shape[1:])
@@ -95,11 +96,11 @@ def _with_covariates(
             K = None if last else task_product(M.transpose(1, 2), task_product(H, M))
         attention = []
         for head in range(config.heads):
-            own = Q[:, layer, head]
+            own = Qs[layer][head]
             Qr = from_left(own, r)
             parts = [Qr if M is None else task_product(M, Qr)]
             if K is not None and not last:  # nobody reads what the last layer does to covariates
-                QKP = from_right(from_left(own, K.expand(Q.shape[0], -1, -1, -1)), P[:, layer, head].mT)
+                QKP = from_right(from_left(own, K.expand(Q.shape[0], -1, -1, -1)), Ps[layer][head])
                 parts.append(QKP if M is None else task_product(M, QKP))
             attention.append(parts)
         step, *growth = registers.step(
