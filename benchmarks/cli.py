@@ -6,7 +6,6 @@ Nothing heavy is imported until a command needs it, so that `--help` answers at 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from benchmarks.errors import UserError
+from benchmarks.gate.cli import check
+from benchmarks.paper.cli import paper
 from benchmarks.records.cli import results_app
 from benchmarks.views.cli import views_app
 
@@ -45,13 +46,6 @@ class Kind(StrEnum):
     SOLVERS = "solvers"
     METRICS = "metrics"
     RUNS = "runs"
-
-
-class Half(StrEnum):
-    """Halves of `check`."""
-
-    SPEED = "speed"
-    LOSSES = "losses"
 
 
 class Form(StrEnum):
@@ -121,34 +115,7 @@ def run(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Examples:  memformer-bench paper  ·  memformer-bench paper --only a --only f")
-def paper(
-    only: Annotated[list[str] | None, typer.Option(help="Only this experiment (a, b, ...); repeatable.")] = None,
-    run: Annotated[str | None, typer.Option(help="A finished run of the suite `paper` to judge by.")] = None,
-    redone: Annotated[Path | None, typer.Option(help="A published_protocol.csv to take instead of redoing it.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder that is written to.")] = Path("results/paper"),
-    results: Results = RESULTS,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; by default a core each.")] = None,
-) -> None:
-    """Redo the paper's experiments as published and as they should be, and judge its claims.
-
-    Writes figures, VERDICTS.md, report.html and tables. Exit status as of `run`.
-    """
-    from benchmarks.listing import find_runs
-    from benchmarks.paper.command import paper as redo_and_judge
-    from benchmarks.progress import make_progress
-
-    given = find_runs([run], results / "runs")[0] if run else None
-    command = ["memformer-bench", *sys.argv[1:]]
-    with make_progress() as progress:
-        written, failures = redo_and_judge(
-            only or [], results, output, given, redone, jobs or os.cpu_count() or 1, command, progress
-        )
-    typer.echo(f"written: {len(written)} files in {output}")
-    for failure in failures:
-        typer.echo(f"failed: {failure}", err=True)
-    if failures:
-        raise typer.Exit(1)
+app.command(epilog="Examples:  memformer-bench paper  ·  memformer-bench paper --only a --only f")(paper)
 
 
 @app.command("list", epilog="Example:  memformer-bench list solvers")
@@ -233,34 +200,7 @@ def fit(
         typer.echo(line)
 
 
-@app.command(epilog="Example:  memformer-bench check --against origin/main --output report.md")
-def check(
-    against: Annotated[str, typer.Option(metavar="REF", help="Commit, branch or tag to compare the checkout with.")],
-    only: Annotated[Half | None, typer.Option(help="Only this half.")] = None,
-    solver: Annotated[list[str] | None, typer.Option(help="Only cases of this solver; repeatable.")] = None,
-    output: Annotated[Path | None, typer.Option(help="File for the report; by default the terminal.")] = None,
-) -> None:
-    """Is this checkout slower than another commit, or its test loss worse? Measures both in turn on this machine.
-
-    Exit status: 0, 1 if something is slower, worse or broken, 2 for a mistake in what was asked.
-    """
-    from benchmarks.gate.check import check as compare
-    from benchmarks.gate.report import markdown
-
-    if output is not None and not output.resolve().parent.is_dir():
-        raise UserError(f"there is no folder {str(output.parent)!r} to write the report to")
-    verdict = compare(
-        against, Path.cwd(), lambda line: typer.echo(line, err=True), only.value if only else None, solver or ()
-    )
-    if output is None:
-        typer.echo(markdown(verdict))
-    else:
-        output.write_text(markdown(verdict), encoding="utf-8")
-        typer.echo(f"written to {output}")
-    for failure in verdict.failures:
-        typer.echo(f"failed: {failure}", err=True)
-    if verdict.failures:
-        raise typer.Exit(1)
+app.command(epilog="Example:  memformer-bench check --against origin/main --output report.md")(check)
 
 
 @app.command()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
-from math import nan
 from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
@@ -65,7 +64,7 @@ def judge(claim: Claim, redone: Sequence[Point], setting: Setting) -> dict[str, 
     found = {k: compare(first.losses[k], second.losses[k], "seeds_and_tasks") for k in claim.layers}
     holds = all(c.log_ratio_high < 0 for c in found.values())
     refuted = any(c.log_ratio_low > 0 for c in found.values())
-    seen = None if not claim.published else published_difference(claim, redone)
+    differences = published_difference(claim, redone) if claim.published else []
     fresh = ", ".join(
         f"{c.log_ratio:+.2f} [{c.log_ratio_low:+.2f}, {c.log_ratio_high:+.2f}]{'*' * c.tail_limited}"
         for c in found.values()
@@ -74,9 +73,9 @@ def judge(claim: Claim, redone: Sequence[Point], setting: Setting) -> dict[str, 
         "claim": claim.text,
         "experiment": claim.experiment,
         "layers": ", ".join(map(str, claim.layers)),
-        "published": "" if seen is None else ", ".join(f"{value:+.2f}" for value in seen),
+        "published": ", ".join(f"{value:+.2f}" for value in differences),
         "fresh": fresh,
-        "verdict": verdict(seen is not None and all(value < 0 for value in seen), holds, refuted),
+        "verdict": verdict(bool(differences) and all(value < 0 for value in differences), holds, refuted),
     }
 
 
@@ -95,12 +94,17 @@ def verdict(seen: bool, holds: bool, refuted: bool) -> str:
 
 
 def published_difference(claim: Claim, redone: Sequence[Point]) -> list[float]:
-    """Difference of the redone curves' means at each layer judged; figures share curves, so d or b may own one."""
-    means = []
+    """Difference of the redone curves' means at each layer judged; figures share curves, so d or b may own one.
+
+    Empty if a curve was not redone, as with `--only e`, whose Memformer is that of d.
+    """
+    means: list[list[float]] = []
     for curve in claim.published:
         owners = (by_layers(redone, owner, curve) for owner in (claim.experiment, "d", "b"))
-        losses = next((losses for losses in owners if losses), {})
-        means.append([fmean(losses[layers]) if layers in losses else nan for layers in claim.layers])
+        losses = next((losses for losses in owners if losses), None)
+        if losses is None:
+            return []
+        means.append([fmean(losses[layers]) for layers in claim.layers])
     return [first - second for first, second in zip(*means, strict=True)]
 
 

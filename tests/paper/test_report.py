@@ -61,6 +61,7 @@ def test_published_differences_are_read_off_the_redone_points():
     points += [Point("e", "Momentum", k, 0, "published", 1.0) for k in (1, 2)]
     points += [Point("d", "LFOM Memformer", 1, 0, "fresh", 99.0)]
     assert published_difference(claim, points) == pytest.approx([-1.9, -2.9])
+    assert published_difference(claim, [p for p in points if p.experiment == "e"]) == [], "d was not redone"
 
 
 def test_only_known_experiments():

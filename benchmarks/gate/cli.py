@@ -1,0 +1,47 @@
+"""`memformer-bench check`. Nothing heavy is imported for `--help`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.errors import UserError
+
+
+class Half(StrEnum):
+    """Halves of `check`."""
+
+    SPEED = "speed"
+    LOSSES = "losses"
+
+
+def check(
+    against: Annotated[str, typer.Option(metavar="REF", help="Commit, branch or tag to compare the checkout with.")],
+    only: Annotated[Half | None, typer.Option(help="Only this half.")] = None,
+    solver: Annotated[list[str] | None, typer.Option(help="Only cases of this solver; repeatable.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File for the report; by default the terminal.")] = None,
+) -> None:
+    """Is this checkout slower than another commit, or its test loss worse? Measures both in turn on this machine.
+
+    Exit status: 0, 1 if something is slower, worse or broken, 2 for a mistake in what was asked.
+    """
+    from benchmarks.gate.check import check as compare
+    from benchmarks.gate.report import markdown
+
+    if output is not None and not output.resolve().parent.is_dir():
+        raise UserError(f"there is no folder {str(output.parent)!r} to write the report to")
+    verdict = compare(
+        against, Path.cwd(), lambda line: typer.echo(line, err=True), only.value if only else None, solver or ()
+    )
+    if output is None:
+        typer.echo(markdown(verdict))
+    else:
+        output.write_text(markdown(verdict), encoding="utf-8")
+        typer.echo(f"written to {output}")
+    for failure in verdict.failures:
+        typer.echo(f"failed: {failure}", err=True)
+    if verdict.failures:
+        raise typer.Exit(1)
