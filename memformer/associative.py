@@ -55,7 +55,10 @@ def _labels_only(
     registers = Registers(
         config,
         parameters,
-        [lambda g: _label_weights(config, g, slice(N)), lambda g: _label_weights(config, g, slice(N, None))],
+        [
+            lambda g: _weights(config, g, slice(N), slice(-1, None)),
+            lambda g: _weights(config, g, slice(N, None), slice(-1, None)),
+        ],
     )
     if not config.gamma_per_head:
         # Heads that share covariates, values and registers are one head.
@@ -77,26 +80,44 @@ def _labels_only(
 def _all_features(
     config: MemformerConfig, parameters: Mapping[str, Tensor], Q: Tensor, X: Tensor, y: Tensor, live: Tensor | None
 ) -> Tensor:
-    """P free. Carries `(S, N + d, d + 1, n)`."""
+    """P free. Carries the context's tokens `(S, N, d + 1, n)`, and covariates and labels of the unit vectors."""
     N, d = X.shape[1:3]
-    unit = torch.eye(d, dtype=X.dtype, device=X.device)[..., None].expand(len(y), -1, -1, X.shape[-1])
-    covariates = torch.cat([X.expand(len(y), -1, -1, -1), unit], 1)
-    Z = torch.cat([covariates, torch.cat([y, torch.zeros_like(unit[:, :, :1])], 1)], 2)
-    registers = Registers(config, parameters, [lambda g: _token_weights(config, g, N)])
+    registers = Registers(
+        config,
+        parameters,
+        [
+            lambda g: _weights(config, g, slice(N, None), slice(-1, None)),
+            lambda g: _weights(config, g, slice(N, None), slice(-1)),
+            lambda g: _weights(config, g, slice(N), slice(None)),
+        ],
+    )
+    context = torch.cat([X.expand(len(y), -1, -1, -1), y], 2)
+    M = torch.eye(d, dtype=X.dtype, device=X.device)[..., None].expand(len(y), -1, -1, X.shape[-1])
+    w = y.new_zeros(y.shape[0], d, 1, y.shape[-1])
     iterates = []
     for layer in range(config.depth):
-        x, context = Z[:, :, :-1], Z[:, :N]
-        gram = task_product(context[:, :, :-1].transpose(1, 2), context) / N
+        # Of the last layer nobody reads what it does to covariates, or to the context.
+        last = layer == config.depth - 1
+        x = context[:, :, :-1]
+        gram = task_product(x.transpose(1, 2), context[:, :, -1:] if last else context) / N
         heads = []
         for head in range(config.heads):
             G = from_left(Q[:, layer, head], gram)
+            if last:
+                heads.append((task_product(M, G),))
+                continue
             P = parameters["P"][:, layer, head].mT
-            heads.append(task_product(x, torch.cat([from_right(G[:, :, :-1], P), G[:, :, -1:]], 2)))
-        (step,) = registers.step(layer, (join(heads, config.gamma_per_head),))
+            change = torch.cat([from_right(G[:, :, :-1], P), G[:, :, -1:]], 2)
+            unit = task_product(M, change) if layer else change
+            heads.append((unit[:, :, -1:], unit[:, :, :-1], task_product(x, change)))
+        attention = tuple(join(list(part), config.gamma_per_head) for part in zip(*heads, strict=True))
+        step = registers.step(layer, attention)
         if live is not None:
-            step = step * live[:, layer].view(-1, 1, 1, 1)
-        Z = Z + step
-        iterates.append(-Z[:, N:, -1])
+            step = tuple(part * live[:, layer].view(-1, 1, 1, 1) for part in step)
+        w = w - step[0]
+        if not last:
+            M, context = M + step[1], context + step[2]
+        iterates.append(w.squeeze(2))
     return torch.stack(iterates)
 
 
@@ -107,19 +128,10 @@ def join(heads: list[Tensor], per_head: bool) -> Tensor:
     return heads[0] if len(heads) == 1 else torch.stack(heads).sum(0)
 
 
-def _label_weights(config: MemformerConfig, weight: Tensor, tokens: slice) -> Tensor:
-    """For labels `(S[, heads], tokens, 1, n)`."""
+def _weights(config: MemformerConfig, weight: Tensor, tokens: slice, features: slice) -> Tensor:
+    """For `(S[, heads], tokens, features, n)`; the unit vectors are queries, which share the last row."""
     if config.gamma == "scalar":
         return weight[..., None, None, None]
     if config.gamma == "feature":
-        return weight[..., -1, None, None, None]
-    return weight[..., tokens, -1, None, None]
-
-
-def _token_weights(config: MemformerConfig, weight: Tensor, N: int) -> Tensor:
-    """For tokens `(S[, heads], N + d, d + 1, n)`; the unit vectors are queries, which share the last row."""
-    if config.gamma == "scalar":
-        return weight[..., None, None, None]
-    if config.gamma == "feature":
-        return weight[..., None, :, None]
-    return torch.cat([weight[..., :N, :], weight[..., N:, :].expand(*weight.shape[:-2], config.d, -1)], -2)[..., None]
+        return weight[..., None, features, None]
+    return weight[..., tokens, features, None]

@@ -96,7 +96,7 @@ def _add(left: tuple[Tensor, ...], right: tuple[Tensor, ...]) -> tuple[Tensor, .
     return tuple(a + b for a, b in zip(left, right, strict=False))
 
 
-def memory_matrix(config: MemformerConfig, parameters: Mapping[str, Tensor]) -> Tensor:
+def memory_matrix(config: MemformerConfig, parameters: Mapping[str, Tensor], channels: bool = False) -> Tensor:
     """Weight of source layer j's attention in what target layer l adds to the labels.
 
     Any memory is linear, so `Z_{l+1} = Z_l + sum_{j<=l} K[l, j] Attn(Z_j)` for one lower triangle K. Conjugate
@@ -105,17 +105,19 @@ def memory_matrix(config: MemformerConfig, parameters: Mapping[str, Tensor]) -> 
     Args:
         config: memory weights must be scalar or feature-shaped.
         parameters: S models.
+        channels: whether to give the matrices of all d + 1 features; else that of labels alone.
 
     Returns:
-        `(S, depth, depth)`, target before source, or `(S, heads, depth, depth)` with `gamma_per_head`.
+        `(S[, heads][, d + 1], depth, depth)`, target before source; heads with `gamma_per_head`, features with
+        `channels` where weights are feature-shaped.
     """
     like = parameters["Q"]
     identity = torch.eye(config.depth, dtype=like.dtype, device=like.device)
     if config.memory == "none":
         return identity.expand(like.shape[0], -1, -1)
-    gamma = _label_weights(config, parameters["gamma"])
+    gamma = _layers_last(config, parameters["gamma"], channels)
     if config.memory == "conjugate":
-        alpha = _label_weights(config, parameters["alpha"])
+        alpha = _layers_last(config, parameters["alpha"], channels)
         system = identity - torch.diag_embed(gamma[..., 1:], -1)
         return alpha[..., None] * torch.linalg.solve_triangular(system, identity, upper=False, unitriangular=True)
     if config.gamma_sharing == "none":
@@ -127,8 +129,8 @@ def memory_matrix(config: MemformerConfig, parameters: Mapping[str, Tensor]) -> 
     return matrix if config.window is None else matrix.triu(1 - config.window)
 
 
-def _label_weights(config: MemformerConfig, weights: Tensor) -> Tensor:
-    """The weights of the label channel, heads brought to the front of layers."""
+def _layers_last(config: MemformerConfig, weights: Tensor, channels: bool) -> Tensor:
+    """Heads, and features if `channels`, brought to the front of layers; else the label feature's weights."""
     if config.gamma == "feature":
-        weights = weights[..., -1]
+        weights = weights.movedim(-1, 1) if channels else weights[..., -1]
     return weights.movedim(-1, 1) if config.gamma_per_head else weights

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_ELEMENTWISE_D = 8
-"""Up to this many rows and columns of the result, elementwise operations beat a batch of matrix products."""
+_ELEMENTWISE_D = 24
+"""Up to this many rows or columns of the result, elementwise operations beat a batch of matrix products."""
 
 _STORED = 60_000
 """Up to so many numbers, all single products are stored and summed at once; beyond, they are added up one by one."""
@@ -44,7 +44,7 @@ class _TaskProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, A: Tensor, B: Tensor) -> Tensor:
         ctx.save_for_backward(A, B)
-        return _multiply(A, B)
+        return multiply(A, B)
 
     @staticmethod
     @once_differentiable
@@ -53,15 +53,16 @@ class _TaskProduct(torch.autograd.Function):
     ) -> tuple[Tensor | None, Tensor | None]:
         A, B = ctx.saved_tensors
         return (
-            _multiply(grad, B.transpose(1, 2)) if ctx.needs_input_grad[0] else None,
-            _multiply(A.transpose(1, 2), grad) if ctx.needs_input_grad[1] else None,
+            multiply(grad, B.transpose(1, 2)) if ctx.needs_input_grad[0] else None,
+            multiply(A.transpose(1, 2), grad) if ctx.needs_input_grad[1] else None,
         )
 
 
-def _multiply(A: Tensor, B: Tensor) -> Tensor:
+def multiply(A: Tensor, B: Tensor) -> Tensor:
+    """`task_product` without a gradient."""
     S, i, k, n = A.shape
     j = B.shape[2]
-    if A.is_cuda or (min(i, j) > _ELEMENTWISE_D and k > _ELEMENTWISE_D) or k > 8 * _ELEMENTWISE_D:
+    if A.is_cuda or min(i, j) > _ELEMENTWISE_D:
         left, right = (tensor.movedim(-1, 1).contiguous() for tensor in (A, B))
         return (left @ right).movedim(1, -1).contiguous()
     if S * i * k * j * n <= _STORED:

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from memformer.associative import join, per_model
+from memformer.associative import per_model
 from memformer.attention import as_matrix, gated_preconditioners
 from memformer.config import MemformerConfig
+from memformer.covariates import covariate_method
 from memformer.first_order import first_order_method
-from memformer.memory import Registers, memory_matrix
-from memformer.products import from_left, from_right, task_product
+from memformer.memory import memory_matrix
 
 
 def step_coefficients(config: MemformerConfig, parameters: Mapping[str, Tensor], live: Tensor | None = None) -> Tensor:
@@ -73,53 +73,19 @@ def reduced_forward(
     if not config.covariate_update:
         return first_order_method(step_coefficients(config, parameters, live), H, b, register_window(config))
     models = parameters["Q"].shape[0]
-    return _with_covariates(config, parameters, per_model(H, models), per_model(b, models), live)
-
-
-def _with_covariates(
-    config: MemformerConfig, parameters: Mapping[str, Tensor], H: Tensor, b: Tensor, live: Tensor | None
-) -> Tensor:
-    """The form with `P != 0`; `H` `(S, d, d, n)`, `b` `(S, d, n)`; a leading 1 broadcasts."""
     Q = as_matrix(config, gated_preconditioners(config, parameters))
-    Qs, Ps = ([layer.unbind(1) for layer in matrix.unbind(1)] for matrix in (Q, parameters["P"].mT))
-    registers = Registers(config, parameters, [lambda g: _label_part(config, g), lambda g: _covariate_part(config, g)])
-    b, identity = b.unsqueeze(2), torch.eye(config.d, dtype=b.dtype, device=b.device)[..., None]
-    w = b.new_zeros(Q.shape[0], *b.shape[1:])
-    M: Tensor | None = None  # of the first layer: the identity
-    iterates = []
-    for layer in range(config.depth):
-        last = layer == config.depth - 1
-        r = b - task_product(H, w) if layer else b.expand_as(w)
-        K = H if M is None else None
-        if M is not None:
-            r = task_product(M.transpose(1, 2), r)
-            K = None if last else task_product(M.transpose(1, 2), task_product(H, M))
-        attention = []
-        for head in range(config.heads):
-            own = Qs[layer][head]
-            Qr = from_left(own, r)
-            parts = [Qr if M is None else task_product(M, Qr)]
-            if K is not None and not last:  # nobody reads what the last layer does to covariates
-                QKP = from_right(from_left(own, K.expand(Q.shape[0], -1, -1, -1)), Ps[layer][head])
-                parts.append(QKP if M is None else task_product(M, QKP))
-            attention.append(parts)
-        step, *growth = registers.step(
-            layer, tuple(join(list(part), config.gamma_per_head) for part in zip(*attention, strict=True))
-        )
-        if live is not None:
-            step, *growth = (part * live[:, layer].view(-1, 1, 1, 1) for part in (step, *growth))
-        w = w - step
-        if growth:
-            M = (identity if M is None else M) + growth[0]
-        iterates.append(w.squeeze(2))
-    return torch.stack(iterates)
+    K = register_weights(config, parameters, live)
+    window = register_window(config)
+    return covariate_method(K, Q, parameters["P"], per_model(H, models), per_model(b, models), window)
 
 
-def _label_part(config: MemformerConfig, weight: Tensor) -> Tensor:
-    """For the part `(S[, heads], d, 1, n)`."""
-    return (weight[..., -1] if config.gamma == "feature" else weight)[..., None, None, None]
+def register_weights(config: MemformerConfig, parameters: Mapping[str, Tensor], live: Tensor | None = None) -> Tensor:
+    """What each layer's registers weigh in every later step, `(S, 1 or d + 1, depth, depth, 1 or heads)`.
 
-
-def _covariate_part(config: MemformerConfig, weight: Tensor) -> Tensor:
-    """For the part `(S[, heads], d, d, n)`: feature weights multiply covariates, so M from the right."""
-    return weight[..., None, :-1, None] if config.gamma == "feature" else weight[..., None, None, None]
+    Target layer before source; for each feature where weights are feature-shaped, for each head where heads have
+    weights of their own.
+    """
+    K = memory_matrix(config, parameters, channels=True)
+    K = K.movedim(1, -1) if config.memory != "none" and config.gamma_per_head else K[..., None]
+    K = K if config.memory != "none" and config.gamma == "feature" else K[:, None]
+    return K if live is None else K * live[:, None, :, None, None]
