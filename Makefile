@@ -31,7 +31,7 @@ reference: $(VENV)/.run ## measure the committed run and leaderboard anew
 	$(BIN)/memformer-bench leaderboard core-reference --format markdown --output results/LEADERBOARD.md
 
 paper: $(VENV)/.dev ## redo the paper's experiments and judge its claims (results/paper)
-	$(BIN)/memformer-bench paper
+	$(BIN)/memformer-bench run paper
 
 bench: $(VENV)/.dev ## time the hot paths in the middle of an edit (ARGS="--benchmark-compare" after a first time)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/perf -o python_files='bench_*.py' --benchmark-enable \

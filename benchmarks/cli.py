@@ -9,15 +9,19 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from benchmarks.errors import UserError
 from benchmarks.gate.cli import check
-from benchmarks.paper.cli import paper
+from benchmarks.paper.cli import judge
 from benchmarks.records.cli import results_app
 from benchmarks.views.cli import views_app
+
+if TYPE_CHECKING:
+    from benchmarks.harness.run import Finished
+    from benchmarks.suite import Suite
 
 app = typer.Typer(
     help="Benchmark learned and classical first-order methods on random regression tasks.",
@@ -86,8 +90,13 @@ def run(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run of this suite.")] = False,
     refit: Annotated[bool, typer.Option("--refit", help="Fit learned solvers anew instead of finding them.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Suite `paper`: only this experiment (a, b, ...); repeatable.")
+    ] = None,
 ) -> None:
     """Run a suite: fit, score and time every solver on every law, and write the tables.
+
+    The suite `paper` redoes the published experiments as well, and judges the paper's claims in results/paper.
 
     Exit status: 0, or 1 if a row failed (diverged, nonfinite, error, time limit); it is in the table with its reason.
     """
@@ -96,13 +105,23 @@ def run(
     from benchmarks.progress import make_progress
     from benchmarks.suite import load_suite
 
+    if only and suite != "paper":
+        raise UserError(f"--only chooses experiments of the suite paper; the suite {suite} has none")
     loaded = load_suite(suite)
     command = ["memformer-bench", *sys.argv[1:]]
     with make_progress() as progress:
         parameters = None if refit else results / "parameters"
+
+        def execute(loaded: Suite) -> Finished:
+            return run_suite(loaded, results / "runs", parameters, command, progress, name, jobs, scheduler, resume)
+
         try:
-            runs = results / "runs"
-            finished = run_suite(loaded, runs, parameters, command, progress, name, jobs, scheduler, resume)
+            if suite == "paper":
+                from benchmarks.paper.command import paper as redo_and_judge
+
+                finished = redo_and_judge(only or [], results / "paper", execute, None, jobs, progress)
+            else:
+                finished = execute(loaded)
         except KeyboardInterrupt:
             typer.echo("interrupted: finished cells are kept; the same command with --resume goes on", err=True)
             raise typer.Exit(130) from None
@@ -115,7 +134,7 @@ def run(
         raise typer.Exit(1)
 
 
-app.command(epilog="Examples:  memformer-bench paper  ·  memformer-bench paper --only a --only f")(paper)
+app.command(epilog="Example:  memformer-bench judge --only a --only f")(judge)
 
 
 @app.command("list", epilog="Example:  memformer-bench list solvers")

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from baselines.accelerated import HeavyBall, Nesterov
 from baselines.krylov import ConjugateGradient
-from benchmarks.paper.draws import FIT_SEED, first_rows, rotation, tasks
+from benchmarks.paper.draws import FIT_SEED, FRESH_SEED, FRESH_TASKS, first_rows, rotation, tasks
 from benchmarks.paper.entries import BaselineEntry, Experiment, ExtractedEntry
 from benchmarks.paper.points import Point, Scored
-from benchmarks.paper.replicate import FRESH_SEED, FRESH_TASKS, LAYERS, SEEDS
 from memformer.problem import Problem, matvec
 from memformer.solver import Solver
 
@@ -24,15 +23,15 @@ def baseline(experiment: Experiment, entry: BaselineEntry) -> Iterator[Point]:
     rows = entry.rows or experiment.N - 1
     solver = _solver(entry, rows)
     once = entry.tasks != "seeds"
-    for seed in SEEDS[: 1 if once else None]:
+    for seed in range(1 if once else experiment.seeds):
         drawn = tasks(FIT_SEED if entry.tasks == "fit" else seed, entry.count, experiment.N, experiment.scales)
         fresh = tasks(FRESH_SEED + seed, FRESH_TASKS, experiment.N, experiment.scales)
         kinds: list[tuple[Scored, Problem]] = [("published", drawn), ("fresh", fresh)]
         for scored, problem in kinds:
             seen = first_rows(problem, rows).to(torch.float64)
             assert seen.y_query is not None
-            predictions = solver.solve(seen, max(LAYERS)).predict(seen.x_query)
-            for k in LAYERS:
+            predictions = solver.solve(seen, max(experiment.layers)).predict(seen.x_query)
+            for k in experiment.layers:
                 loss = (predictions[k] - seen.y_query).square().mean()
                 yield Point(experiment.id, entry.curve, k, seed, scored, loss.log().item())
 
@@ -51,7 +50,7 @@ def extracted(experiment: Experiment, entry: ExtractedEntry) -> Iterator[Point]:
     U, rows = rotation(1, len(experiment.scales)), experiment.N - 1
     fitted = first_rows(tasks(FIT_SEED, entry.batch, experiment.N, experiment.scales, U), rows)
     fresh = first_rows(tasks(FRESH_SEED, FRESH_TASKS, experiment.N, experiment.scales, U), rows).to(torch.float64)
-    for steps in LAYERS:
+    for steps in experiment.layers:
         G = torch.zeros(steps, len(experiment.scales), requires_grad=True)
         optimiser = torch.optim.Adam([G], lr=_RATE)
         for _ in range(entry.epochs):

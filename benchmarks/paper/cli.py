@@ -1,41 +1,34 @@
-"""`memformer-bench paper`. Nothing heavy is imported for `--help`."""
+"""`memformer-bench judge`. Nothing heavy is imported for `--help`."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
-def paper(
+def judge(
     only: Annotated[list[str] | None, typer.Option(help="Only this experiment (a, b, ...); repeatable.")] = None,
-    run: Annotated[str | None, typer.Option(help="A finished run of the suite `paper` to judge by.")] = None,
-    redone: Annotated[Path | None, typer.Option(help="A published_protocol.csv to take instead of redoing it.")] = None,
+    run: Annotated[str | None, typer.Option(help="A run of the suite `paper`; by default the latest.")] = None,
+    redone: Annotated[Path, typer.Option(help="The redone curves.")] = Path("results/paper/published_protocol.csv"),
     output: Annotated[Path, typer.Option(help="Folder that is written to.")] = Path("results/paper"),
     results: Annotated[Path, typer.Option(help="Folder of results; runs are kept in its subfolder runs.")] = Path(
         "results"
     ),
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; by default a core each.")] = None,
 ) -> None:
-    """Redo the paper's experiments as published and as they should be, and judge its claims.
+    """Judge the paper's claims again, from curves that `run paper` left and a run of its suite.
 
-    Writes figures, VERDICTS.md, report.html and tables. Exit status as of `run`.
+    Writes figures, VERDICTS.md, report.html and tables; mixtures of experts are computed anew.
     """
+    from benchmarks.harness.run import Finished
     from benchmarks.listing import find_runs
-    from benchmarks.paper.command import paper as redo_and_judge
+    from benchmarks.paper.command import paper
     from benchmarks.progress import make_progress
 
-    given = find_runs([run], results / "runs")[0] if run else None
-    command = ["memformer-bench", *sys.argv[1:]]
+    given = find_runs([run or "paper"], results / "runs")[0]
     with make_progress() as progress:
-        written, failures = redo_and_judge(
-            only or [], results, output, given, redone, jobs or os.cpu_count() or 1, command, progress
-        )
-    typer.echo(f"written: {len(written)} files in {output}")
-    for failure in failures:
-        typer.echo(f"failed: {failure}", err=True)
-    if failures:
-        raise typer.Exit(1)
+        paper(only or [], output, lambda _: Finished(given, [], []), redone, jobs or os.cpu_count() or 1, progress)
+    typer.echo(f"written to {output}")

@@ -1,8 +1,10 @@
-"""`memformer-bench paper`: redo what was published, run what should have been, and judge."""
+"""`memformer-bench run paper`: redo what was published, run what should have been, and judge."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ from joblib import Parallel, delayed
 
 from benchmarks.errors import UserError
 from benchmarks.harness.limits import pinned_threads
-from benchmarks.harness.run import Progress, run_suite
+from benchmarks.harness.passes import Progress
+from benchmarks.harness.run import Finished
 from benchmarks.paper.classical import baseline, extracted
-from benchmarks.paper.entries import BaselineEntry, Experiment, ExtractedEntry, ModelEntry, experiments, published
-from benchmarks.paper.experts import experts_figure, judge_experts, table
+from benchmarks.paper.entries import BaselineEntry, Experiment, ExtractedEntry, experiments, published
+from benchmarks.paper.experts import SHIFTS, Shift, experts_figure, judge_experts, table
 from benchmarks.paper.figures import experiment_figure
+from benchmarks.paper.mixtures import mix
 from benchmarks.paper.points import Point, read_points
 from benchmarks.paper.replicate import replicate
 from benchmarks.paper.report import agreement, page, verdicts_markdown
@@ -24,8 +28,6 @@ from benchmarks.store import Run, read_run
 from benchmarks.suite import Suite, load_suite
 from benchmarks.views.setting import Setting, label_of, settings
 from benchmarks.views.style import figure, save
-
-Entry = ModelEntry | ExtractedEntry | BaselineEntry
 
 COLUMNS = ("steps", "log_mean", "log_low", "log_high", "median", "gap_to_floor")
 """Columns of the run's scores that the report shows."""
@@ -44,27 +46,72 @@ def selected(only: Sequence[str]) -> list[Experiment]:
     return [e for e in known if not only or e.id in only]
 
 
+Work = tuple[Experiment, BaselineEntry | ExtractedEntry | int]
+"""A curve without a Transformer, or all models of one depth."""
+
+
 def redo(chosen: Sequence[Experiment], jobs: int, progress: Progress) -> list[Point]:
     """All points of the published protocol."""
-    work: list[tuple[Experiment, Entry]] = [
-        (e, entry) for e in chosen for entries in (e.models, e.extracted, e.baselines) for entry in entries
-    ]
+    needed = with_lenders(chosen)
+    work: list[Work] = [(e, entry) for e in needed for entry in [*e.extracted, *e.baselines]]
+    work += [(e, depth) for e in needed if e.models or e.mixtures for depth in e.layers]
+    work.sort(key=_cost, reverse=True)
     progress.start("published protocol", len(work))
     points: list[Point] = []
-    results: Any = Parallel(n_jobs=jobs, return_as="generator")(delayed(_curve)(e, entry) for e, entry in work)
-    for (experiment, entry), found in zip(work, results, strict=True):
+    results: Any = Parallel(n_jobs=jobs, return_as="generator")(delayed(_points)(e, what) for e, what in work)
+    for (experiment, what), found in zip(work, results, strict=True):
         points += found
-        progress.advance(f"{experiment.id} {entry.curve}")
-    return points
+        progress.advance(f"{experiment.id} {what if isinstance(what, int) else what.curve}")
+    return in_order(chosen, points)
 
 
-def _curve(experiment: Experiment, entry: Entry) -> list[Point]:
+def with_lenders(chosen: Sequence[Experiment]) -> list[Experiment]:
+    """The experiments, and of others the models whose curves they borrow."""
+    by_id = {e.id: e for e in experiments()}
+    wanted: dict[str, set[str]] = {}
+    for owner, curve in (source for e in chosen for source in e.borrowed.values()):
+        wanted.setdefault(owner, set()).add(curve)
+    lenders = [by_id[owner] for owner in wanted if owner not in {e.id for e in chosen}]
+    only = {"baselines": [], "extracted": []}
+    return [
+        *chosen,
+        *(
+            lender.model_copy(update={"models": [m for m in lender.models if m.curve in wanted[lender.id]], **only})
+            for lender in lenders
+        ),
+    ]
+
+
+def in_order(chosen: Sequence[Experiment], points: Sequence[Point]) -> list[Point]:
+    """Points by experiment, curve, layers and seed; borrowed curves are copies under their own name."""
+    found: list[Point] = []
+    for experiment in chosen:
+        own = [p for p in points if p.experiment == experiment.id]
+        for curve, source in experiment.borrowed.items():
+            lent = [p for p in points if [p.experiment, p.curve] == source]
+            own += [replace(p, experiment=experiment.id, curve=curve) for p in lent]
+        curves = list(published()[experiment.published])
+        found += sorted(own, key=lambda p: (curves.index(p.curve), p.layers, p.seed, p.scored == "fresh"))
+    return found
+
+
+def _cost(work: Work) -> float:
+    """Roughly, so that the longest work begins first."""
+    experiment, what = work
+    if not isinstance(what, int):
+        return 1.0 if isinstance(what, BaselineEntry) else 30.0
+    steps = sum((m.pretraining.steps if m.pretraining else 0) + m.tuning.steps for m in experiment.models)
+    steps += sum(len(m.experts) * m.tuning.steps for m in experiment.mixtures)
+    return steps * what * experiment.seeds * len(experiment.scales) * experiment.N / 1e5
+
+
+def _points(experiment: Experiment, what: BaselineEntry | ExtractedEntry | int) -> list[Point]:
     with pinned_threads(1):
-        if isinstance(entry, ModelEntry):
-            return list(replicate(experiment, entry))
-        if isinstance(entry, ExtractedEntry):
-            return list(extracted(experiment, entry))
-        return list(baseline(experiment, entry))
+        if isinstance(what, ExtractedEntry):
+            return list(extracted(experiment, what))
+        if isinstance(what, BaselineEntry):
+            return list(baseline(experiment, what))
+        return [*replicate(experiment, what), *mix(experiment, what)]
 
 
 def narrowed(suite: Suite, chosen: Sequence[Experiment]) -> Suite:
@@ -73,64 +120,65 @@ def narrowed(suite: Suite, chosen: Sequence[Experiment]) -> Suite:
     return suite.model_copy(update={"tasks": [task for task in suite.tasks if (task.law, task.d) in laws]})
 
 
+def shifts(chosen: Sequence[Experiment]) -> list[Shift]:
+    """What the chosen experiments have on mixtures of experts."""
+    return [SHIFTS[e.id]() for e in chosen if e.id in SHIFTS]
+
+
 def paper(
     only: Sequence[str],
-    results: Path,
     output: Path,
-    run: Path | None,
+    execute: Callable[[Suite], Finished],
     redone: Path | None,
-    jobs: int,
-    command: list[str],
+    jobs: int | None,
     progress: Progress,
-) -> tuple[list[Path], list[str]]:
+) -> Finished:
     """Do all of it.
 
     Args:
         only: ids of experiments; none is all.
-        results: folder of runs and parameters.
         output: folder that is written to.
-        run: a finished run of the suite `paper` to take instead of a new one.
+        execute: runs the suite of fresh tasks.
         redone: a `published_protocol.csv` to take instead of redoing it.
-        jobs: processes.
-        command: for the run's `meta.json`.
+        jobs: processes; None is a core each.
         progress: told what happens.
 
     Returns:
-        Files written, and what failed in the run.
+        The run of fresh tasks, with `output` as its path.
 
     Raises:
         UserError: if an experiment is unknown, a table cannot be read, the folder cannot be written, or matplotlib is
             not installed.
     """
-    chosen = selected(only)
+    chosen, jobs = selected(only), jobs or os.cpu_count() or 1
     figure(1.0, 1.0)  # without matplotlib it ends here, not after an hour's work
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"the report cannot be written to {output}: {error.strerror}") from None
-    failures: list[str] = []
-    if run is None:
-        suite = narrowed(load_suite("paper"), chosen)
-        finished = run_suite(suite, results / "runs", results / "parameters", command, progress, None, jobs)
-        run, failures = finished.path, list(finished.failures)
-    points = redo(chosen, jobs, progress) if redone is None else read_points(redone)
+    points = None if redone is None else read_points(redone)
+    suite = narrowed(load_suite("paper"), chosen)
+    finished = execute(suite) if suite.tasks else None
+    if points is None:
+        points = redo(chosen, jobs, progress)
     mixtures: list[dict[str, Any]] = []
-    if any(e.id == "h-var" for e in chosen):
+    for shift in shifts(chosen):
         progress.start("mixtures of experts", 1)
-        mixtures = table(jobs)
-        progress.advance("h-var")
-    return report(chosen, points, read_run(run), output, mixtures), failures
+        mixtures += table(shift, jobs)
+        progress.advance(shift.id)
+    report(chosen, points, None if finished is None else read_run(finished.path), output, mixtures)
+    return Finished(output, *([], []) if finished is None else (finished.failures, finished.alarms))
 
 
 def report(
     chosen: Sequence[Experiment],
     redone: Sequence[Point],
-    run: Run,
+    run: Run | None,
     output: Path,
     mixtures: Sequence[dict[str, Any]] = (),
 ) -> list[Path]:
-    """Compare, judge, draw and write."""
-    found = {(s.identity["law"], s.identity["d"]): s for s in settings(run)}
+    """Compare, judge, draw and write; without a run of fresh tasks what needs one is left out."""
+    found = {} if run is None else {(s.identity["law"], s.identity["d"]): s for s in settings(run)}
     curves = published()
     honest = {e.id: _honest_rows(e, run, found.get(law_of(e))) for e in chosen}
     agreements = {e.id: agreement(e, curves[e.published], redone) for e in chosen}
@@ -141,13 +189,15 @@ def report(
         for claim in claims()
         if claim.experiment in by_id and law_of(by_id[claim.experiment]) in found
     ]
-    if mixtures:
-        judged += judge_experts(list(mixtures))
-        figures["h-var"] = experts_figure(list(mixtures))
-    written = [path for e in chosen for path in save(figures[e.id], output / "figures", e.id)]
-    left_out = [f"{e.id} ({e.title}): {e.not_redone}" for e in chosen if e.not_redone]
+    for shift in shifts(chosen):
+        rows = [row for row in mixtures if row["experiment"] == shift.id]
+        judged += judge_experts(shift, rows)
+        figures[f"{shift.id} on fresh tasks"] = experts_figure(shift, rows)
+    names = {name: name.replace(" ", "-") for name in figures}
+    written = [path for name in figures for path in save(figures[name], output / "figures", names[name])]
+    remarks = [f"{e.id} ({e.title}): {e.remark}" for e in chosen if e.remark]
     texts = {
-        "VERDICTS.md": verdicts_markdown(judged, left_out),
+        "VERDICTS.md": verdicts_markdown(judged, remarks),
         "report.html": page(list(chosen), figures, agreements, honest, judged),
         "published_protocol.csv": _csv([vars(point) for point in redone]),
         "agreement.csv": _csv([row for rows in agreements.values() for row in rows]),
@@ -164,9 +214,9 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     return pd.DataFrame(rows).to_csv(index=False, float_format="%.5f", lineterminator="\n")
 
 
-def _honest_rows(experiment: Experiment, run: Run, setting: Setting | None) -> list[dict[str, Any]]:
+def _honest_rows(experiment: Experiment, run: Run | None, setting: Setting | None) -> list[dict[str, Any]]:
     """Rows of the run for an experiment's solvers, pooled over seeds, in the order of its entry."""
-    if setting is None:
+    if run is None or setting is None:
         return []
     law, d = law_of(experiment)
     rows = [

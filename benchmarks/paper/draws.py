@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from benchmarks.paper.entries import Component
 from memformer.problem import Problem, matvec
 
-FIT_SEED, TEST_SEED = 999, 99
-"""Seeds of the batch a model is fitted on and of the test batch; the same for every training seed but for rotations."""
+# The batch a model is fitted on and the test batch are the same for every training seed, but for its rotation; tasks
+# that nobody saw are not.
+FIT_SEED, TEST_SEED, FRESH_SEED = 999, 99, 12_345
+TEST_TASKS, FRESH_TASKS = 1000, 20_000
 
 
 def rotation(seed: int, d: int) -> Tensor:
@@ -17,7 +22,14 @@ def rotation(seed: int, d: int) -> Tensor:
     return torch.linalg.svd(torch.empty(d, d).uniform_(-1, 1, generator=generator))[0]
 
 
-def tasks(seed: int, count: int, N: int, scales: list[float], U: Tensor | None = None) -> Problem:
+def tasks(
+    seed: int,
+    count: int,
+    N: int,
+    scales: list[float],
+    U: Tensor | None = None,
+    components: Sequence[Component] = (),
+) -> Problem:
     """A batch of the notebooks' tasks, float32: `x = U D g`, `w = U D^-1 omega`, no noise, one query.
 
     Args:
@@ -26,6 +38,7 @@ def tasks(seed: int, count: int, N: int, scales: list[float], U: Tensor | None =
         N: context length.
         scales: the diagonal of D, d numbers.
         U: `(d, d)`; None is the identity (losses of methods without preconditioner do not depend on it).
+        components: of g and omega alike, one drawn for each task by its share; none is a standard normal.
     """
     generator, d = torch.Generator().manual_seed(seed), len(scales)
     D = torch.tensor(scales)
@@ -34,6 +47,13 @@ def tasks(seed: int, count: int, N: int, scales: list[float], U: Tensor | None =
     g = torch.randn(count, N, d, generator=generator)
     query = torch.randn(count, 1, d, generator=generator)
     omega = torch.randn(count, d, generator=generator)
+    if components:
+        shares = torch.tensor([one.share for one in components])
+        which = torch.multinomial(shares, count, replacement=True, generator=generator)
+        mean = torch.tensor([one.mean for one in components])[which, None]
+        std = torch.tensor([one.variance for one in components])[which, None].sqrt()
+        omega = mean + std * omega
+        g, query = (mean[..., None] + std[..., None] * drawn for drawn in (g, query))
     turn = torch.eye(d) if U is None else U
     X, x_query, w = g * D @ turn.mT, query * D @ turn.mT, omega / D @ turn.mT
     return Problem(X, matvec(X, w), x_query, matvec(x_query, w), w)

@@ -14,17 +14,48 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class Stage(_Strict):
+    """One stage of training, with AdamW.
+
+    Attributes:
+        steps: how many.
+        rate: learning rate.
+        betas: of the running means.
+        decay: of weights.
+        clip: largest Frobenius norm of the gradient of each Q and P; None does not clip.
+        warmup: steps over which the rate rises from 0.
+        redrawn: a new batch after so many steps; None keeps the first.
+    """
+
+    steps: int
+    rate: float = 0.01
+    betas: list[float] = [0.9, 0.999]
+    decay: float = 0.0
+    clip: float | None = None
+    warmup: int = 0
+    redrawn: int | None = None
+
+
+class Pretraining(Stage):
+    """The usual first stage."""
+
+    betas: list[float] = [0.99, 0.9]
+    clip: float | None = 0.01
+    redrawn: int | None = 100
+
+
 class ModelEntry(_Strict):
     """A trained curve.
 
     Attributes:
         curve: its name in the published figure.
         parts: how it differs from a linear Transformer with full Q and P = 0 (see `MemformerConfig`).
-        start: where memory weights and gates start; Q and P start at random, of size 1e-4.
+        start: where memory weights and gates start, and Q or P where they do not start at random.
+        deviation: standard deviation of Q and P at the start.
         frozen: parameters that are not trained.
-        scalar_q: Q is brought back to a multiple of the identity before every step.
-        pretraining: steps without memory, on batches that change every 100 steps.
-        steps: of Adam on the one fitted batch.
+        scalar_q: Q is brought to a multiple of the identity: before every step, or at the start.
+        pretraining: without memory, on batches that change; None leaves it out.
+        tuning: on the one fitted batch.
         batch: tasks in it.
         split: in how many parts the batch is cut, each with a model of its own ("heads").
         scored: on the test batch, or on the fitted one.
@@ -33,13 +64,43 @@ class ModelEntry(_Strict):
     curve: str
     parts: dict[str, Any] = {}
     start: dict[str, float] = {}
+    deviation: float = 1e-4
     frozen: list[str] = []
-    scalar_q: bool = False
-    pretraining: int = 0
-    steps: int = 1000
+    scalar_q: Literal["never", "start", "always"] = "never"
+    pretraining: Pretraining | None = None
+    tuning: Stage = Stage(steps=1000)
     batch: int = 1000
     split: int = 1
     scored: Literal["test", "fit"] = "test"
+
+
+class Component(_Strict):
+    """Whitened covariates and weights are normal with this mean and variance; `share` is that of its tasks."""
+
+    variance: float
+    mean: float = 0.0
+    share: float = 1.0
+
+
+class MixtureEntry(_Strict):
+    """A curve of a mixture of experts, whose gates are fitted to the batch that is scored.
+
+    Attributes:
+        curve: its name in the published figure.
+        experts: one is trained on each component.
+        tested: the components of the scored batch.
+        free: what is fitted to it.
+        training, tuning: of the experts, and of what is free.
+        deviation: standard deviation of Q and P at the start.
+    """
+
+    curve: str
+    experts: list[Component]
+    tested: list[Component]
+    free: list[str] = ["gates"]
+    training: Stage = Stage(steps=500)
+    tuning: Stage = Stage(steps=500)
+    deviation: float = 1e-4
 
 
 class ExtractedEntry(_Strict):
@@ -86,9 +147,13 @@ class Experiment(_Strict):
         published: key in `published.json`.
         scales: square roots of the eigenvalues of the covariance.
         N: context length.
-        models, extracted, baselines: its curves.
+        layers: numbers of layers of its trained curves.
+        seeds: number of training seeds.
+        rotated: whether each training seed has a rotation; else covariates are not turned.
+        models, mixtures, extracted, baselines: its curves.
+        borrowed: curves that are those of another experiment: its id and the curve's name there.
         honest: solvers of the suite `paper` that are its counterparts.
-        not_redone: what of the published protocol is left out, and why.
+        remark: what a reader must know.
     """
 
     id: str
@@ -96,11 +161,16 @@ class Experiment(_Strict):
     published: str
     scales: list[float]
     N: int = 20
+    layers: list[int] = [1, 2, 3, 4]
+    seeds: int = 5
+    rotated: bool = True
     models: list[ModelEntry] = []
+    mixtures: list[MixtureEntry] = []
     extracted: list[ExtractedEntry] = []
     baselines: list[BaselineEntry] = []
+    borrowed: dict[str, list[str]] = {}
     honest: list[str] = []
-    not_redone: str = ""
+    remark: str = ""
 
 
 def experiments() -> list[Experiment]:

@@ -1,13 +1,14 @@
-"""Mixtures of experts under variance shift (experiment h) as they should be: one rotation, gates from contexts alone.
+"""Mixtures of experts (experiment h) as they should be: one rotation, fresh tasks, gates from contexts alone.
 
-Experts with full Q and first-order memory are trained at three variances and joined; their gates, or gates and memory
-weights, are fitted to contexts of scored tasks, no query label read. Beside them: one expert as it is, an expert
-trained at the very variance, and conjugate gradient, which no change of scale touches.
+Experts with full Q and first-order memory are trained on three laws and joined; their gates, or gates and memory
+weights, are fitted to contexts of scored tasks, no query label read. Beside them: one model as it is, an expert trained
+on the very law, and conjugate gradient, which no change of scale touches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +21,12 @@ import benchmarks.laws  # noqa: F401 - registers the laws
 from baselines.krylov import ConjugateGradient, PreconditionedCG
 from baselines.objective import excess_loss
 from benchmarks.harness.limits import pinned_threads
+from benchmarks.paper.figures import EXACT
 from benchmarks.paper.verdicts import verdict
 from benchmarks.registry import LAWS
 from benchmarks.statistics import compare, summarise
 from benchmarks.tasks.law import Law, Purpose
+from benchmarks.tasks.mixture import GaussianMixture
 from benchmarks.views.style import CYCLE, caption, figure
 from memformer.config import MemformerConfig
 from memformer.experts import adapt, assemble, train_experts
@@ -32,60 +35,116 @@ from memformer.problem import Problem
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-EXPERTS, VARIANCES = (1.0, 2.0, 3.0), (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
-LAYERS, SEEDS = (1, 2, 3, 4), (0, 1, 2)
+LAYERS, SEEDS = (1, 2, 3, 4), (0, 1, 2, 3, 4)
 TASKS, FOLDS, PER_TASK = 3000, 5, 500
 
-REFERENCE = "expert trained at 2"
-
 CLAIMS = {
-    "equal gates": "Joined with equal gates, experts handle variances they were not trained at",
+    "equal gates": "Joined with equal gates, experts do better than {one} {where}",
     "gates from contexts (A)": "... with gates fitted to contexts",
     "gates and memory from contexts (B)": "... with gates and memory weights fitted to contexts",
     "gates of each task": "... with gates fitted to each task's own context",
 }
-"""Methods that are judged: said to have a lower loss than the one expert trained at variance 2."""
+"""Methods that are judged: said to have a lower loss than the one model."""
 
 Losses = NDArray[np.float64]
 
 
-def law_at(variance: float) -> Law:
-    """The law at a variance; all share one rotation."""
-    return LAWS.create("ood_variance", variance=variance)
+@dataclass(frozen=True)
+class Shift:
+    """Experts, and where they are tested.
+
+    Attributes:
+        id: of the experiment.
+        laws: by name.
+        labels: `E[y^2]` of each.
+        experts: laws of the experts.
+        one: the law of the one model they are compared with.
+        judged: laws that decide the verdict; the others are shown.
+        says: how claims name the one model, and the laws that are judged.
+    """
+
+    id: str
+    laws: dict[str, Law]
+    labels: dict[str, float]
+    experts: tuple[str, ...]
+    one: str
+    judged: tuple[str, ...]
+    says: tuple[str, str]
+
+    @property
+    def reference(self) -> str:
+        """Name of the one model."""
+        return f"trained at {self.one}"
 
 
-def answers(depth: int, seed: int, tasks: int = TASKS) -> Iterator[tuple[float, str, Losses]]:
-    """Per-task losses of every method at every variance, in units of E[y^2]."""
-    config = MemformerConfig(d=5, depth=depth, memory="first_order")
-    sources = [law_at(variance).stream(seed, Purpose.TRAIN) for variance in VARIANCES]
-    trained = train_experts(config, sources, seed)
-    alone = {
-        variance: {
-            name: _head(tensor, i, name, config) for name, tensor in trained.parameters.items() if name != "gates"
-        }
-        for i, variance in enumerate(VARIANCES)
+def variance_shift() -> Shift:
+    """Experts at variances 1, 2 and 3 of the paper's tasks, under one rotation; judged between and beyond them."""
+    variances = {f"{v:g}": v for v in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)}
+    experts = ("1", "2", "3")
+    return Shift(
+        "h-var",
+        {name: LAWS.create("ood_variance", variance=v) for name, v in variances.items()},
+        {name: 5 * v**2 for name, v in variances.items()},
+        experts,
+        "2",
+        tuple(name for name in variances if name not in experts),
+        ("one trained at variance 2", "at variances they were not trained at"),
+    )
+
+
+def component_shift() -> Shift:
+    """An expert for each component of the paper's Gaussian mixture in one dimension; judged on the mixture."""
+    whole = LAWS.create("gmm", d=1)
+    assert isinstance(whole, GaussianMixture)
+    parts = list(zip(whole.means, whole.variances, whole.weights, strict=True))
+    names = tuple(f"N({mean:g}, {variance:g})" for mean, variance, _ in parts)
+    single = {
+        name: LAWS.create("gmm", d=1, means=(mean,), variances=(variance,), weights=(1.0,))
+        for name, (mean, variance, _) in zip(names, parts, strict=True)
     }
-    joined = {name: torch.cat([alone[v][name] for v in EXPERTS]) for name in alone[EXPERTS[0]]}
+    labels = {name: (mean**2 + variance) ** 2 for name, (mean, variance, _) in zip(names, parts, strict=True)}
+    labels["mixture"] = sum(weight * labels[name] for name, (_, _, weight) in zip(names, parts, strict=True))
+    says = ("one trained on the whole mixture", "on the mixture of their components")
+    return Shift("h-gmm", {"mixture": whole, **single}, labels, names, "mixture", ("mixture",), says)
+
+
+SHIFTS = {"h-var": variance_shift, "h-gmm": component_shift}
+
+
+def answers(shift: Shift, depth: int, seed: int, tasks: int = TASKS) -> Iterator[tuple[str, str, Losses]]:
+    """Per-task losses of every method on every law, in units of E[y^2]."""
+    (d,) = {law.d for law in shift.laws.values()}
+    config = MemformerConfig(d=d, depth=depth, memory="first_order")
+    trained = train_experts(config, [law.stream(seed, Purpose.TRAIN) for law in shift.laws.values()], seed)
+    alone = {
+        name: {part: _head(tensor, i, part, config) for part, tensor in trained.parameters.items() if part != "gates"}
+        for i, name in enumerate(shift.laws)
+    }
+    joined = {part: torch.cat([alone[name][part] for name in shift.experts]) for part in alone[shift.one]}
     mixture = assemble(config, joined)
-    for variance in VARIANCES:
-        law = law_at(variance)
+    for name, law in shift.laws.items():
+
+        def losses(weights: Tensor | None, problem: Problem, own: str = name) -> Losses:
+            assert weights is not None
+            return (excess_loss(problem, weights[-1]) / shift.labels[own]).numpy()
+
         problem = law.stream(seed, Purpose.SCORE).sample(tasks)
         context = problem.blinded()
         found = {
-            REFERENCE: assemble(config, alone[2.0]),
-            "expert trained there": assemble(config, alone[variance]),
+            shift.reference: assemble(config, alone[shift.one]),
+            "trained there": assemble(config, alone[name]),
             "equal gates": mixture,
             "gates from contexts (A)": adapt(mixture, context, folds=FOLDS),
             "gates and memory from contexts (B)": adapt(mixture, context, "gates_and_memory", folds=FOLDS),
         }
-        for name, one in found.items():
-            yield variance, name, _losses(one(problem).weights, problem, law)
+        for method, one in found.items():
+            yield name, method, losses(one(problem).weights, problem)
         few = problem.first(PER_TASK)
         own = adapt(mixture, few.blinded(), folds=FOLDS, per_task=True)
-        yield variance, "gates of each task", _losses(own(few).weights, few, law)
+        yield name, "gates of each task", losses(own(few).weights, few)
         pcg = PreconditionedCG().fit(law.stream(seed, Purpose.TRAIN), [depth])
-        for name, solver in (("cg", ConjugateGradient()), ("pcg", pcg)):
-            yield variance, name, _losses(solver.solve(problem, depth).weights, problem, law)
+        for method, solver in (("cg", ConjugateGradient()), ("pcg", pcg)):
+            yield name, method, losses(solver.solve(problem, depth).weights, problem)
 
 
 def _head(tensor: Tensor, i: int, name: str, config: MemformerConfig) -> Tensor:
@@ -95,73 +154,67 @@ def _head(tensor: Tensor, i: int, name: str, config: MemformerConfig) -> Tensor:
     return own if name in ("Q", "P") else own.squeeze(heads)
 
 
-def _losses(weights: Tensor | None, problem: Problem, law: Law) -> Losses:
-    assert weights is not None
-    return (excess_loss(problem, weights[-1]) / (law.d * law.variance**2)).numpy()  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def table(jobs: int, tasks: int = TASKS, layers: Sequence[int] = LAYERS) -> list[dict[str, Any]]:
-    """One row a number of layers, variance and method: log loss in units of E[y^2], and its ratio to one expert's."""
+def table(shift: Shift, jobs: int, tasks: int = TASKS, layers: Sequence[int] = LAYERS) -> list[dict[str, Any]]:
+    """One row a number of layers, law and method: log loss in units of E[y^2], and its ratio to the one model's."""
     work = [(depth, seed) for depth in layers for seed in SEEDS]
-    results: Any = Parallel(n_jobs=jobs)(delayed(_answers)(depth, seed, tasks) for depth, seed in work)
+    results: Any = Parallel(n_jobs=jobs)(delayed(_answers)(shift, depth, seed, tasks) for depth, seed in work)
     rows = []
     for depth in layers:
-        found: dict[tuple[float, str], list[Losses]] = {}
+        found: dict[tuple[str, str], list[Losses]] = {}
         for (own_depth, _), answered in zip(work, results, strict=True):
-            for variance, name, losses in answered if own_depth == depth else ():
-                found.setdefault((variance, name), []).append(losses)
-        for (variance, name), losses in found.items():
+            for law, method, losses in answered if own_depth == depth else ():
+                found.setdefault((law, method), []).append(losses)
+        for (law, method), losses in found.items():
             summary = summarise(losses, "seeds_and_tasks")
-            one = [other[: len(own)] for other, own in zip(found[variance, REFERENCE], losses, strict=True)]
+            one = [other[: len(own)] for other, own in zip(found[law, shift.reference], losses, strict=True)]
             ratio = compare(losses, one, "seeds_and_tasks")
             rows.append(
-                {"layers": depth, "variance": variance, "method": name, "log_mean": summary.log_mean}
+                {"experiment": shift.id, "layers": depth, "law": law, "method": method, "log_mean": summary.log_mean}
                 | {"log_low": summary.log_low, "log_high": summary.log_high, "ratio": ratio.log_ratio}
                 | {"ratio_low": ratio.log_ratio_low, "ratio_high": ratio.log_ratio_high}
             )
     return rows
 
 
-def _answers(depth: int, seed: int, tasks: int) -> list[tuple[float, str, Losses]]:
+def _answers(shift: Shift, depth: int, seed: int, tasks: int) -> list[tuple[str, str, Losses]]:
     with pinned_threads(1):
-        return list(answers(depth, seed, tasks))
+        return list(answers(shift, depth, seed, tasks))
 
 
-def experts_figure(rows: list[dict[str, Any]]) -> Figure:
-    """Log loss against the variance that is tested, a panel for each number of layers."""
+def experts_figure(shift: Shift, rows: list[dict[str, Any]]) -> Figure:
+    """Log loss by the law that is tested, a panel for each number of layers."""
     layers = sorted({row["layers"] for row in rows})
     drawn, panels = figure(2.6 * len(layers) + 2.2, 3.6, columns=len(layers), sharey=True)
     for axes, depth in zip(panels, layers, strict=True):
         for index, name in enumerate(dict.fromkeys(row["method"] for row in rows)):
-            own = [row for row in rows if (row["layers"], row["method"]) == (depth, name)]
-            x = [row["variance"] for row in own]
-            dash = ":" if name.startswith("expert trained there") else "-"
-            axes.plot(
-                x, [row["log_mean"] for row in own], dash, color=CYCLE[index % len(CYCLE)], label=name, marker="."
-            )
+            own = [row for row in rows if (row["layers"], row["method"]) == (depth, name) and row["log_mean"] > EXACT]
+            x = [row["law"] for row in own]
+            colour, dash = CYCLE[index % len(CYCLE)], ":" if name == "trained there" else "-"
+            axes.plot(x, [row["log_mean"] for row in own], dash, color=colour, label=name, marker=".")
             low, high = [row["log_low"] for row in own], [row["log_high"] for row in own]
-            axes.fill_between(x, low, high, color=CYCLE[index % len(CYCLE)], alpha=0.15, lw=0)
+            axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
         axes.set_title(f"{depth} layer{'s' * (depth > 1)}")
-        axes.set_xlabel("variance of the tasks")
+        axes.tick_params(axis="x", labelrotation=45 if len(max(shift.laws, key=len)) > 4 else 0, labelsize=8)
     panels[0].set_ylabel("log (mean loss / E[y²])")
     handles, labels = panels[0].get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside right center", fontsize=7)
+    experts = ", ".join(shift.experts)
     caption(
-        drawn, f"experts trained at variances 1, 2, 3 under one rotation; {FOLDS} folds of the context; 95 % intervals"
+        drawn, f"experts trained at {experts}; {FOLDS} folds of the context; 95 % intervals; exact answers left out"
     )
     return drawn
 
 
-def judge_experts(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Rows of the verdict table: each method against the expert trained at 2, at variances nobody was trained at."""
-    unseen = [variance for variance in VARIANCES if variance not in EXPERTS]
+def judge_experts(shift: Shift, rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Rows of the verdict table: each method against the one model, on the laws that are judged."""
     judged = []
     for method, text in CLAIMS.items():
-        own = [row for row in rows if row["method"] == method and row["variance"] in unseen]
+        own = [row for row in rows if row["method"] == method and row["law"] in shift.judged]
         holds, refuted = all(row["ratio_high"] < 0 for row in own), any(row["ratio_low"] > 0 for row in own)
         worst = max(own, key=lambda row: row["ratio_high"])
         fresh = f"at worst {worst['ratio']:+.2f} [{worst['ratio_low']:+.2f}, {worst['ratio_high']:+.2f}]"
         layers = ", ".join(str(k) for k in sorted({row["layers"] for row in own}))
-        row = {"claim": text, "experiment": "h-var", "layers": layers, "published": ""}
+        one, where = shift.says
+        row = {"claim": text.format(one=one, where=where), "experiment": shift.id, "layers": layers, "published": ""}
         judged.append({**row, "fresh": fresh, "verdict": verdict(seen=False, holds=holds, refuted=refuted)})
     return judged

@@ -38,7 +38,7 @@ def agreement(experiment: Experiment, curves: dict[str, Any], redone: Sequence[P
         within 0.02 of the re-run for curves without training, within two standard deviations (the larger of both
         runs', at least 0.02) for trained ones; empty where there is no re-run.
     """
-    trained = {entry.curve for entry in [*experiment.models, *experiment.extracted]}
+    untrained = {entry.curve for entry in experiment.baselines}
     on_fit = {entry.curve for entry in experiment.models if entry.scored == "fit"}
     rows = []
     for curve, values in curves.items():
@@ -50,21 +50,21 @@ def agreement(experiment: Experiment, curves: dict[str, Any], redone: Sequence[P
             row = {"experiment": experiment.id, "curve": curve, "layers": layers, "figure": values["figure"][i]}
             row |= {"redone": fmean(own), "std": spread, "re_run": None, "agrees": ""}
             if means:
-                allowed = max(0.02, 2 * max(spread, deviations[i])) if curve in trained else 0.02
+                allowed = max(0.02, 2 * max(spread, deviations[i])) if curve not in untrained else 0.02
                 row |= {"re_run": means[i], "agrees": "yes" if abs(fmean(own) - means[i]) <= allowed else "no"}
             rows.append(row)
     return rows
 
 
-def verdicts_markdown(verdicts: Sequence[Row], left_out: Sequence[str]) -> str:
+def verdicts_markdown(verdicts: Sequence[Row], remarks: Sequence[str]) -> str:
     """The verdict table as Markdown."""
     names = {"published": "published difference", "fresh": "fresh tasks: log ratio [95 % interval]"}
     table = tabulate([{names.get(k, k): v for k, v in row.items()} for row in verdicts], "keys", tablefmt="github")
-    missing = "Not redone:\n\n" + "".join(f"- {line}\n" for line in left_out) + "\n" if left_out else ""
+    notes = "Notes:\n\n" + "".join(f"- {line}\n" for line in remarks) + "\n" if remarks else ""
     return (
         f"# Verdicts\n\nEach claim says that one curve lies below another; numbers are differences of log losses, "
         f"negative where it does, layer by layer.\n\n{table}\n\n{RULE}\n\n`*`: few tasks carry the mean; the interval "
-        f"is too narrow.\n\n{missing}Written by `memformer-bench paper`.\n"
+        f"is too narrow.\n\n{notes}Written by `memformer-bench run paper`.\n"
     )
 
 
@@ -79,9 +79,11 @@ def page(
     parts = [f"<h2>What holds</h2>{_table(verdicts)}<p class=note>{html.escape(RULE.replace('**', ''))}</p>"]
     for experiment in experiments:
         parts.append(f"<h2>{html.escape(f'{experiment.id}: {experiment.title}')}</h2>")
-        if experiment.not_redone:
-            parts.append(f"<p class=note>Not redone: {html.escape(experiment.not_redone)}.</p>")
-        parts.append(f'<img alt="{html.escape(experiment.title)}" src="{_data(figures[experiment.id])}">')
+        if experiment.remark:
+            parts.append(f"<p class=note>Note: {html.escape(experiment.remark)}.</p>")
+        for name in (experiment.id, f"{experiment.id} on fresh tasks"):
+            if name in figures:
+                parts.append(f'<img alt="{html.escape(experiment.title)}" src="{_data(figures[name])}">')
         if agreements[experiment.id]:
             parts.append("<h3>As published, redone</h3>" + _table(agreements[experiment.id]))
         if honest[experiment.id]:

@@ -94,18 +94,11 @@ def verdict(seen: bool, holds: bool, refuted: bool) -> str:
 
 
 def published_difference(claim: Claim, redone: Sequence[Point]) -> list[float]:
-    """Difference of the redone curves' means at each layer judged; figures share curves, so d or b may own one.
-
-    Empty if a curve was not redone, as with `--only e`, whose Memformer is that of d.
-    """
-    means: list[list[float]] = []
-    for curve in claim.published:
-        owners = (by_layers(redone, owner, curve) for owner in (claim.experiment, "d", "b"))
-        losses = next((losses for losses in owners if losses), None)
-        if losses is None:
-            return []
-        means.append([fmean(losses[layers]) for layers in claim.layers])
-    return [first - second for first, second in zip(*means, strict=True)]
+    """Difference of the redone curves' means at each layer judged; empty without the points."""
+    first, second = (by_layers(redone, claim.experiment, curve) for curve in claim.published)
+    if not first or not second:
+        return []
+    return [fmean(first[layers]) - fmean(second[layers]) for layers in claim.layers]
 
 
 def law_of(experiment: Experiment) -> tuple[str, int]:

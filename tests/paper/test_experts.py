@@ -7,14 +7,15 @@ import torch
 
 from benchmarks.paper.experts import (
     CLAIMS,
-    EXPERTS,
-    REFERENCE,
-    VARIANCES,
+    SHIFTS,
     _head,
+    answers,
+    component_shift,
     experts_figure,
     judge_experts,
-    law_at,
+    variance_shift,
 )
+from benchmarks.tasks.law import Purpose
 from memformer.config import MemformerConfig
 from memformer.experts import assemble
 from memformer.model import forward
@@ -33,25 +34,47 @@ def test_a_head_taken_out_of_a_mixture_is_that_expert(memory):
 
 
 def test_variances_share_one_rotation():
-    one, other = law_at(1.0).second_moment, law_at(3.0).second_moment
-    torch.testing.assert_close(3.0 * one, other)
+    laws = variance_shift().laws
+    torch.testing.assert_close(3.0 * laws["1"].second_moment, laws["3"].second_moment)
+
+
+@pytest.mark.parametrize("shift", [make() for make in SHIFTS.values()], ids=list(SHIFTS))
+def test_losses_are_in_units_of_the_labels(shift):
+    """Predicting zero has a loss of 1: the mean square of labels is what the shift says."""
+    for name, law in shift.laws.items():
+        y = law.stream(0, Purpose.SCORE).sample(20_000).y
+        assert y.square().mean().item() == pytest.approx(shift.labels[name], rel=0.1)
+
+
+def test_every_method_answers_every_law():
+    shift = component_shift()
+    found = list(answers(shift, 1, 0, tasks=500))
+    methods = {method for _, method, _ in found}
+    assert set(CLAIMS) | {shift.reference, "trained there", "cg", "pcg"} == methods
+    assert len(found) == len(shift.laws) * len(methods)
+    mean = {(law, method): losses.mean() for law, method, losses in found}
+    assert mean["mixture", "cg"] < 1e-20, "a step solves one dimension"
+    for name in shift.experts:
+        assert mean[name, "trained there"] < mean[name, shift.reference]
 
 
 def test_experts_are_judged_where_nobody_was_trained():
+    shift = variance_shift()
     rows = [
-        {"layers": 1, "variance": variance, "method": method, "log_mean": 0.0, "log_low": -0.1, "log_high": 0.1}
+        {"experiment": shift.id, "layers": 1, "law": law, "method": method}
+        | {"log_mean": 0.0, "log_low": -0.1, "log_high": 0.1}
         | {"ratio": ratio, "ratio_low": ratio - 0.1, "ratio_high": ratio + 0.1}
-        for variance in VARIANCES
-        for method, ratio in ((REFERENCE, 0.0), *((name, -0.5) for name in CLAIMS))
+        for law in shift.laws
+        for method, ratio in ((shift.reference, 0.0), *((name, -0.5) for name in CLAIMS))
     ]
-    assert {row["verdict"] for row in judge_experts(rows)} == {"holds"}
+    assert {row["verdict"] for row in judge_experts(shift, rows)} == {"holds"}
     for row in rows:
-        if row["method"] == "equal gates" and row["variance"] == 3.5:
+        if row["method"] == "equal gates" and row["law"] == "3.5":
             row.update(ratio=0.5, ratio_low=0.4, ratio_high=0.6)
-        if row["method"] == "gates of each task" and row["variance"] in EXPERTS:
+        if row["method"] == "gates of each task" and row["law"] in shift.experts:
             row.update(ratio=9.0, ratio_low=8.0, ratio_high=10.0)
-    judged = {row["claim"]: row for row in judge_experts(rows)}
-    assert judged[CLAIMS["equal gates"]]["verdict"] == "does not hold"
-    assert judged[CLAIMS["equal gates"]]["fresh"] == "at worst +0.50 [+0.40, +0.60]"
-    assert judged[CLAIMS["gates of each task"]]["verdict"] == "holds"
-    assert len(experts_figure(rows).axes) == 1
+    equal, *_, own = judge_experts(shift, rows)
+    assert equal["verdict"] == "does not hold"
+    assert equal["fresh"] == "at worst +0.50 [+0.40, +0.60]"
+    assert own["verdict"] == "holds"
+    assert len(experts_figure(shift, rows).axes) == 1

@@ -9,7 +9,16 @@ import torch
 
 from benchmarks.paper.classical import baseline, extracted
 from benchmarks.paper.draws import FIT_SEED, first_rows, rotation, tasks
-from benchmarks.paper.entries import Experiment, experiments, published
+from benchmarks.paper.entries import (
+    Component,
+    Experiment,
+    MixtureEntry,
+    Pretraining,
+    Stage,
+    experiments,
+    published,
+)
+from benchmarks.paper.mixtures import mix
 from benchmarks.paper.points import by_layers
 from benchmarks.paper.replicate import replicate
 
@@ -31,7 +40,7 @@ def test_a_trained_curve_is_that_of_the_notebook():
     """One layer, scalar Q, conjugate memory: 0.8063 with a standard deviation of 0.0001 over seeds."""
     experiment = BY_ID["a"]
     entry = experiment.models[0]
-    points = list(replicate(experiment, entry, layers=[1]))
+    points = list(replicate(experiment.model_copy(update={"models": [entry]}), 1))
     losses = by_layers(points, "a", entry.curve)[1]
     reference = published()["a_cgd_scalar"][entry.curve]
     assert fmean(losses) == pytest.approx(reference["mean"][0], abs=5e-4)
@@ -48,10 +57,44 @@ def test_ten_tasks_are_fitted_better_than_fresh_ones():
 
 def test_parts_of_a_batch_have_models_of_their_own():
     experiment = BY_ID["l-b9"]
-    entry = experiment.models[0].model_copy(update={"pretraining": 3, "steps": 3})
-    points = list(replicate(experiment, entry, layers=[2]))
+    few = {"pretraining": Pretraining(steps=3), "tuning": Stage(steps=3)}
+    entry = experiment.models[0].model_copy(update=few)
+    experiment = experiment.model_copy(update={"models": [entry]})
+    points = list(replicate(experiment, 2))
     assert len(by_layers(points, "l-b9", entry.curve)[2]) == 5
-    assert points == list(replicate(experiment, entry, layers=[2])), "the same seed gives the same digits"
+    assert points == list(replicate(experiment, 2)), "the same seed gives the same digits"
+
+
+def test_a_stage_that_curves_share_is_run_once(monkeypatch):
+    runs, experiment = [], BY_ID["c"]
+    monkeypatch.setattr("benchmarks.paper.replicate.descend", lambda c, p, stage, *_, **__: runs.append(stage) or p)
+    list(replicate(experiment.model_copy(update={"seeds": 1}), 1))
+    assert [stage.steps for stage in runs] == [900, 1000, 1000]
+
+
+def test_an_expert_fits_its_component_and_gates_choose_it():
+    """One layer, two experts: the mixture on the first one's component does as well as that expert alone."""
+    near, far = Component(variance=1.0), Component(variance=4.0)
+    few, more = Stage(steps=60, rate=0.03), Stage(steps=150, rate=0.03)
+    entries = [
+        MixtureEntry(curve=curve, experts=experts, tested=[near], training=few, tuning=more)
+        for curve, experts in {"both": [far, near], "one": [near]}.items()
+    ]
+    experiment = Experiment(id="x", title="", published="", scales=[1.0], seeds=2, rotated=False, mixtures=entries)
+    points = list(mix(experiment, 1))
+    both, one = (fmean(by_layers(points, "x", curve)[1]) for curve in ("both", "one"))
+    assert both == pytest.approx(one, abs=0.05)
+    assert one < -1.0, "far below what predicting zero leaves"
+
+
+def test_components_have_their_means_and_variances():
+    parts = [Component(mean=2.5, variance=0.5, share=0.2), Component(mean=-1.0, variance=2.0, share=0.8)]
+    problem = tasks(0, 4000, 20, [1.0], None, parts)
+    first = problem.X.mean(dim=(1, 2)) > 1.2
+    assert first.float().mean().item() == pytest.approx(0.2, abs=0.05)
+    assert problem.X[first].var().item() == pytest.approx(0.5, rel=0.1)
+    assert problem.w_star is not None
+    assert problem.w_star[~first].mean().item() == pytest.approx(-1.0, abs=0.1)
 
 
 def test_tasks_are_noiseless_and_rotations_orthogonal():
@@ -66,6 +109,5 @@ def test_tasks_are_noiseless_and_rotations_orthogonal():
 @pytest.mark.parametrize("experiment", BY_ID.values(), ids=list(BY_ID))
 def test_every_curve_has_a_published_one(experiment: Experiment):
     curves = published()[experiment.published]
-    for entry in [*experiment.models, *experiment.extracted, *experiment.baselines]:
-        assert entry.curve in curves
-    assert experiment.models or experiment.extracted or experiment.not_redone
+    redone = [e.curve for e in [*experiment.models, *experiment.mixtures, *experiment.extracted, *experiment.baselines]]
+    assert {*redone, *experiment.borrowed} == set(curves)

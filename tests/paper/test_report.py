@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from benchmarks.cli import app
 from benchmarks.errors import UserError
-from benchmarks.paper.command import narrowed, report, selected
+from benchmarks.paper.command import in_order, narrowed, report, selected, with_lenders
 from benchmarks.paper.entries import experiments
 from benchmarks.paper.points import Point, read_points
 from benchmarks.paper.verdicts import Claim, claims, law_of, published_difference, verdict
@@ -57,11 +57,25 @@ def test_claims_name_curves_and_solvers_that_are_there():
 
 def test_published_differences_are_read_off_the_redone_points():
     claim = Claim(text="", experiment="e", published=["LFOM Memformer", "Momentum"], honest=["a", "b"], layers=[1, 2])
-    points = [Point("d", "LFOM Memformer", k, s, "published", -k + 0.1 * s) for k in (1, 2) for s in (0, 2)]
+    points = [Point("e", "LFOM Memformer", k, s, "published", -k + 0.1 * s) for k in (1, 2) for s in (0, 2)]
     points += [Point("e", "Momentum", k, 0, "published", 1.0) for k in (1, 2)]
-    points += [Point("d", "LFOM Memformer", 1, 0, "fresh", 99.0)]
+    points += [Point("e", "LFOM Memformer", 1, 0, "fresh", 99.0)]
     assert published_difference(claim, points) == pytest.approx([-1.9, -2.9])
-    assert published_difference(claim, [p for p in points if p.experiment == "e"]) == [], "d was not redone"
+    assert published_difference(claim, [p for p in points if p.curve == "Momentum"]) == [], "not redone"
+
+
+def test_borrowed_curves_are_copies_and_their_owners_are_redone():
+    (e,) = selected(["e"])
+    lender = with_lenders([e])[1]
+    assert (lender.id, [m.curve for m in lender.models], lender.baselines) == (
+        "d",
+        ["LFOM Memformer", "Linear Transformer (Pre)"],
+        [],
+    )
+    assert [x.id for x in with_lenders(selected(["d", "e"]))] == ["d", "e"]
+    points = [Point("d", "LFOM Memformer", 2, 0, "published", -1.0), Point("e", "Momentum", 1, 0, "published", 1.0)]
+    found = in_order([e], points)
+    assert [(p.experiment, p.curve) for p in found] == [("e", "Momentum"), ("e", "LFOM Memformer")]
 
 
 def test_only_known_experiments():
