@@ -20,7 +20,7 @@ from memformer.products import from_left, from_right, task_product
 
 def associative_forward(
     config: MemformerConfig, parameters: Mapping[str, Tensor], X: Tensor, y: Tensor, live: Tensor | None = None
-) -> Tensor:
+) -> tuple[Tensor, ...]:
     """`w` after every layer, from tokens: `O(N d^2)` a layer and task, `O(N d)` with P = 0.
 
     Args:
@@ -31,7 +31,7 @@ def associative_forward(
         live: `(S, depth)`, 1 where a model has that layer and 0 where the layer does nothing; None is all 1.
 
     Returns:
-        `(depth, S, d, n)`, after 1, ..., depth layers.
+        `(S, d, n)`, after 1, ..., depth layers.
     """
     models = parameters["Q"].shape[0]
     X, y = per_model(X, models), per_model(y, models).unsqueeze(2).expand(models, -1, -1, -1)
@@ -49,7 +49,7 @@ def per_model(tensor: Tensor, models: int) -> Tensor:
 
 def _labels_only(
     config: MemformerConfig, parameters: Mapping[str, Tensor], Q: Tensor, X: Tensor, y: Tensor, live: Tensor | None
-) -> Tensor:
+) -> tuple[Tensor, ...]:
     """P = 0. `X` `(S, N, d, n)`, `y` `(S, N, 1, n)`."""
     N = X.shape[1]
     registers = Registers(
@@ -74,12 +74,12 @@ def _labels_only(
             step = tuple(part * live[:, layer].view(-1, 1, 1, 1) for part in step)
         labels, w = labels + step[0], w - step[1]
         iterates.append(w.squeeze(2))
-    return torch.stack(iterates)
+    return tuple(iterates)
 
 
 def _all_features(
     config: MemformerConfig, parameters: Mapping[str, Tensor], Q: Tensor, X: Tensor, y: Tensor, live: Tensor | None
-) -> Tensor:
+) -> tuple[Tensor, ...]:
     """P free. Carries the context's tokens `(S, N, d + 1, n)`, and covariates and labels of the unit vectors."""
     N, d = X.shape[1:3]
     registers = Registers(
@@ -118,7 +118,7 @@ def _all_features(
         if not last:
             M, context = M + step[1], context + step[2]
         iterates.append(w.squeeze(2))
-    return torch.stack(iterates)
+    return tuple(iterates)
 
 
 def join(heads: list[Tensor], per_head: bool) -> Tensor:

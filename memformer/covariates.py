@@ -20,7 +20,9 @@ from torch.autograd.function import once_differentiable
 from memformer.products import multiply
 
 
-def covariate_method(K: Tensor, Q: Tensor, P: Tensor, H: Tensor, b: Tensor, window: int | None = None) -> Tensor:
+def covariate_method(
+    K: Tensor, Q: Tensor, P: Tensor, H: Tensor, b: Tensor, window: int | None = None
+) -> tuple[Tensor, ...]:
     """`w` after every layer, all S models and all tasks at once; differentiable in `K`, `Q` and `P`.
 
     Args:
@@ -33,12 +35,12 @@ def covariate_method(K: Tensor, Q: Tensor, P: Tensor, H: Tensor, b: Tensor, wind
         window: only registers j > l - window are read; None reads all.
 
     Returns:
-        `(L, S, d, n)`.
+        `(S, d, n)` of each layer.
 
     Example:
         >>> one = torch.ones(1, 1, 1, 1)
         >>> K, Q = torch.eye(2).view(1, 1, 2, 2, 1), torch.full((1, 2, 1, 1, 1), -0.5)
-        >>> covariate_method(K, Q, torch.zeros_like(Q), one, one[0]).flatten().tolist()
+        >>> [w.item() for w in covariate_method(K, Q, torch.zeros_like(Q), one, one[0])]
         [0.5, 0.75]
     """
     if torch.compiler.is_compiling():
@@ -66,17 +68,20 @@ class _Layer(NamedTuple):
 
 class _CovariateMethod(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, K: Tensor, Q: Tensor, P: Tensor, H: Tensor, b: Tensor, window: int | None) -> Tensor:
+    def forward(
+        ctx: Any, K: Tensor, Q: Tensor, P: Tensor, H: Tensor, b: Tensor, window: int | None
+    ) -> tuple[Tensor, ...]:
         memory = _Memory(K, window, _registers(K, Q, b))
         w, layers = _run(memory, Q, P, H, b)
         ctx.save_for_backward(K, Q, P, H, b, memory.registers, *(tensor for layer in layers for tensor in layer))
         ctx.window = window
+        ctx.set_materialize_grads(False)
         return w
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, grad_w: Tensor
+        ctx: Any, *grad_w: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         K, Q, P, H, b, registers, *saved = ctx.saved_tensors
         (S, L, heads, d, _), size = Q.shape, len(_Layer._fields)
@@ -87,7 +92,9 @@ class _CovariateMethod(torch.autograd.Function):
         for layer in reversed(range(L)):
             Z, N, A, V, B = saved[size * layer : size * (layer + 1)]
             rows, M = _rows(layer, L, d), Z[:, :d]
-            grad_Z[:, d] -= grad_w[layer]
+            own = grad_w[layer]
+            if own is not None:  # where only the last iterate is judged, no other has a gradient of its own
+                grad_Z[:, d] -= own
             memory.backward(layer, grad_Z, slope)
             grad_R = slope.register(layer)[:, :, rows]
             grad_B = multiply(grad_R.flatten(1, 2), M.transpose(1, 2)).view_as(B) if layer else grad_R
@@ -106,8 +113,10 @@ class _CovariateMethod(torch.autograd.Function):
         return slope.K, grad_Q, grad_P, None, None, None
 
 
-def _run(memory: _Memory | _Unrolled, Q: Tensor, P: Tensor, H: Tensor, b: Tensor) -> tuple[Tensor, list[_Layer]]:
-    """Iterates `(L, S, d, n)`, and what the layers leave."""
+def _run(
+    memory: _Memory | _Unrolled, Q: Tensor, P: Tensor, H: Tensor, b: Tensor
+) -> tuple[tuple[Tensor, ...], list[_Layer]]:
+    """Iterates, and what the layers leave."""
     S, L, heads, d, _ = Q.shape
     unit = torch.eye(d, dtype=H.dtype, device=H.device)[..., None]
     Z = torch.cat([unit, unit.new_zeros(1, d, 1)]).expand(S, -1, -1, b.shape[-1]).contiguous()
@@ -130,7 +139,7 @@ def _run(memory: _Memory | _Unrolled, Q: Tensor, P: Tensor, H: Tensor, b: Tensor
         layers.append(_Layer(Z, N, A, V, B))
         Z = memory.step(layer, Z, R)
         iterates.append(-Z[:, -1])
-    return torch.stack(iterates), layers
+    return tuple(iterates), layers
 
 
 def _rows(layer: int, layers: int, d: int) -> slice:

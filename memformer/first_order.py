@@ -19,7 +19,7 @@ _STORED = 200_000
 """Up to so many numbers, the single products of H v are stored and summed at once; beyond, column by column."""
 
 
-def first_order_method(C: Tensor, H: Tensor, b: Tensor, window: int | None = None) -> Tensor:
+def first_order_method(C: Tensor, H: Tensor, b: Tensor, window: int | None = None) -> tuple[Tensor, ...]:
     """Iterates of the method, all S models and all tasks at once; differentiable in `C`.
 
     Args:
@@ -29,11 +29,11 @@ def first_order_method(C: Tensor, H: Tensor, b: Tensor, window: int | None = Non
         window: only `C[l, j]` with j > l - window are read; None reads all.
 
     Returns:
-        `(K, S, d, B)`, `w` after 1, ..., K steps from zero.
+        `w` after 1, ..., K steps from zero, `(S, d, B)` each.
 
     Example:
         >>> H, b = torch.eye(1).view(1, 1, 1, 1), torch.ones(1, 1, 1)
-        >>> first_order_method(-0.5 * torch.eye(2)[None], H, b).flatten().tolist()
+        >>> [w.item() for w in first_order_method(-0.5 * torch.eye(2)[None], H, b)]
         [0.5, 0.75]
     """
     if torch.compiler.is_compiling():
@@ -43,28 +43,28 @@ def first_order_method(C: Tensor, H: Tensor, b: Tensor, window: int | None = Non
 
 class _FirstOrderMethod(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, C: Tensor, H: Tensor, b: Tensor, window: int | None) -> Tensor:
+    def forward(ctx: Any, C: Tensor, H: Tensor, b: Tensor, window: int | None) -> tuple[Tensor, ...]:
         S, K = C.shape[:2]
         G, d, B = b.shape
-        residuals, w = C.new_empty(S, K, d, B), C.new_empty(K, S, d, B)
-        rows, past, p = _Rows(C, window), _Past(residuals, C), _block(C)
-        product = _Product(H, S)
-        vectors, flat = w.view(K, G, -1, d, B).unbind(0), w.view(K, S, p, -1).unbind(0)
+        residuals, product = C.new_empty(S, K, d, B), _Product(H, S)
+        rows, past = _Rows(C, window), _Past(residuals, C)
+        flat: list[Tensor] = []
         for k, r in enumerate(residuals.view(G, -1, K, d, B).unbind(2)):
             if k == 0:
                 r.copy_(b[:, None].expand_as(r))
-                torch.bmm(rows.at(0), past.upto(0, 0), out=flat[0]).neg_()
+                flat.append(torch.bmm(rows.at(0), past.upto(0, 0)).neg_())
                 continue
-            product.subtract(b[:, None], vectors[k - 1], out=r)
-            torch.baddbmm(flat[k - 1], rows.at(k), past.upto(k, rows.start(k)), alpha=-1, out=flat[k])
+            product.subtract(b[:, None], flat[-1].view(r.shape), out=r)
+            flat.append(torch.baddbmm(flat[-1], rows.at(k), past.upto(k, rows.start(k)), alpha=-1))
         ctx.save_for_backward(C, H, residuals)
         ctx.window = window
-        return w
+        ctx.set_materialize_grads(False)
+        return tuple(w.view(S, d, B) for w in flat)
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, grad_w: Tensor
+        ctx: Any, *grad_w: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         C, H, residuals = ctx.saved_tensors
         S, K, d, B = residuals.shape
@@ -73,7 +73,8 @@ class _FirstOrderMethod(torch.autograd.Function):
         past, grad_past = _Past(residuals, C), _Past(grad_residuals, C)
         product = _Product(H, S)
         of_step = grad_residuals.view(len(H), -1, K, d, B).unbind(2)
-        grad = grad_w[K - 1].clone(memory_format=torch.contiguous_format).view(S, _block(C), -1)
+        last = residuals.new_zeros(S, d, B) if grad_w[-1] is None else grad_w[-1].contiguous()
+        grad = last.view(S, _block(C), -1)
         # Signs: w' = w - C r, so what is gathered here is the negative of both gradients until it is used.
         for k in reversed(range(K)):
             start = rows.start(k)
@@ -81,9 +82,11 @@ class _FirstOrderMethod(torch.autograd.Function):
             if k == 0:
                 break
             grad_past.upto(k, start).baddbmm_(rows.at(k).mT, grad, alpha=-1)
-            vectors = grad.view(of_step[k].shape)
-            product.subtract(vectors, of_step[k], out=vectors)
-            grad += grad_w[k - 1].reshape(grad.shape)
+            own, grad = grad.view(of_step[k].shape), torch.empty_like(grad)
+            product.subtract(own, of_step[k], out=grad.view(own.shape))
+            above = grad_w[k - 1]
+            if above is not None:  # where only the last iterate is judged, no other has a gradient of its own
+                grad += above.reshape(grad.shape)
         return grad_C.neg_(), None, None, None
 
 
@@ -124,7 +127,6 @@ class _Product:
     def __init__(self, H: Tensor, models: int) -> None:
         G, d, _, B = H.shape
         self.H = H.unsqueeze(1)
-        self.columns = self.H.unbind(3)
         self.stored = self.H.new_empty(G, models // G, d, d, B) if models * d * d * B <= _STORED else None
 
     def subtract(self, a: Tensor, v: Tensor, out: Tensor) -> None:
@@ -136,11 +138,11 @@ class _Product:
         # A column of H at a time: no (S, d, d, B) products are stored.
         if out is not a:
             out.copy_(a.expand_as(out))
-        for column, entry in zip(self.columns, v.unsqueeze(3).unbind(2), strict=True):
+        for column, entry in zip(self.H.unbind(3), v.unsqueeze(3).unbind(2), strict=True):
             out.addcmul_(column, entry, value=-1)
 
 
-def _unrolled(C: Tensor, H: Tensor, b: Tensor, window: int | None) -> Tensor:
+def _unrolled(C: Tensor, H: Tensor, b: Tensor, window: int | None) -> tuple[Tensor, ...]:
     """The same from plain operations, which `torch.compile` fuses into a few loops."""
     S, K = C.shape[:2]
     G, d, B = b.shape
@@ -156,4 +158,4 @@ def _unrolled(C: Tensor, H: Tensor, b: Tensor, window: int | None) -> Tensor:
                 block = C[:, k, :, j * d : (j + 1) * d].reshape(G, -1, d, d, 1)
                 w = w - (block * residuals[j][:, :, None]).sum(3)
         iterates.append(w.reshape(S, d, B))
-    return torch.stack(iterates)
+    return tuple(iterates)

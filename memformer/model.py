@@ -129,9 +129,9 @@ def _by_definition(
     return Output(found[..., : config.d], found[..., config.d :])
 
 
-def _from_zero(iterates: Tensor) -> Tensor:
-    """Iterates with `w_0 = 0` in front."""
-    return torch.cat([torch.zeros_like(iterates[:1]), iterates])
+def _from_zero(iterates: Sequence[Tensor]) -> Tensor:
+    """All iterates, with `w_0 = 0` in front."""
+    return torch.stack([torch.zeros_like(iterates[0]), *iterates])
 
 
 def reduced_weights(

@@ -57,7 +57,7 @@ def register_window(config: MemformerConfig) -> int | None:
 
 def reduced_forward(
     config: MemformerConfig, parameters: Mapping[str, Tensor], H: Tensor, b: Tensor, live: Tensor | None = None
-) -> Tensor:
+) -> tuple[Tensor, ...]:
     """`w` after every layer.
 
     Args:
@@ -68,7 +68,7 @@ def reduced_forward(
         live: see `step_coefficients`.
 
     Returns:
-        `(depth, S, d, n)`, after 1, ..., depth layers.
+        `(S, d, n)`, after 1, ..., depth layers.
     """
     if not config.covariate_update:
         return first_order_method(step_coefficients(config, parameters, live), H, b, register_window(config))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memformer.config import MemformerConfig
+from memformer.covariates import _run, _Unrolled, covariate_method
 from memformer.first_order import _unrolled, first_order_method
 from memformer.memory import memory_matrix
 from memformer.model import Form, cheapest_form, first_layers, forward
@@ -133,7 +134,25 @@ def test_kernel_gradient(scalar, window, groups):
     shape = (S, K, K) if scalar else (S, K, d, K * d)
     C = (0.3 * torch.randn(*shape, generator=generator)).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda C: first_order_method(C, H, b, window), (C,))
-    assert_close(first_order_method(C, H, b, window), _unrolled(C, H, b, window))
+    assert_close(torch.stack(first_order_method(C, H, b, window)), torch.stack(_unrolled(C, H, b, window)))
+
+
+@pytest.mark.parametrize(("channels", "registers", "heads"), [(1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 1, 1), (3, 2, 2)])
+@pytest.mark.parametrize("window", [None, 1, 2])
+def test_kernel_gradient_with_covariates(channels, registers, heads, window):
+    generator = torch.Generator().manual_seed(0)
+    S, L, d, n = 2, 3, 2, 3
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    A = normal(1, d, d, n)
+    H, b = A + A.transpose(1, 2), normal(1, d, n)
+    K, Q, P = normal(S, channels, L, L, registers), 0.3 * normal(S, L, heads, d, d), 0.3 * normal(S, L, heads, d, d)
+    inputs = tuple(tensor.requires_grad_() for tensor in (K, Q, P))
+    assert torch.autograd.gradcheck(lambda K, Q, P: covariate_method(K, Q, P, H, b, window), inputs)
+    plain, _ = _run(_Unrolled(K, window), Q, P, H, b)
+    assert_close(torch.stack(covariate_method(K, Q, P, H, b, window)), torch.stack(plain))
 
 
 def test_groups_of_models_see_their_own_tasks():
@@ -142,7 +161,7 @@ def test_groups_of_models_see_their_own_tasks():
     problems = [random_problem(seed=1), random_problem(seed=2)]
     H = torch.stack([p.moments.H.movedim(0, -1) for p in problems])
     b = torch.stack([p.moments.b.mT for p in problems])
-    together = reduced_forward(config, parameters, H, b)
+    together = torch.stack(reduced_forward(config, parameters, H, b))
     for group, problem in enumerate(problems):
         own = {name: tensor[2 * group : 2 * group + 2] for name, tensor in parameters.items()}
         alone = forward(config, own, problem).weights
