@@ -46,7 +46,8 @@ def mix(experiment: Experiment, depth: int) -> Iterator[Point]:
         whole, names = joined[0].config, joined[0].parameters
         parameters = {name: torch.cat([one.parameters[name] for one in joined]) for name in names}
         parameters["gates"] = torch.zeros_like(parameters["gates"])
-        scored = [_drawn(experiment, entry.tested, TEST_SEED, TEST_TASKS, turns, seed) for seed in seeds]
+        # The published batch is one draw; here each seed has its own, so that seeds tell how much hangs on it.
+        scored = [_drawn(experiment, entry.tested, TEST_SEED + 1000 * seed, TEST_TASKS, turns, seed) for seed in seeds]
         batch = stack(whole, scored)
         parameters = descend(whole, parameters, entry.tuning, lambda _, batch=batch: batch, entry.free)
         for seed in seeds:
