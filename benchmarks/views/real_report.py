@@ -51,10 +51,13 @@ CAVEAT = (
     "standard deviation, and a log loss of 0 is that of predicting their mean label. Episodes of one part share its "
     "rows and are not independent: the unit of every interval is the part, of which there are few; the column "
     '"± episodes" is what one would have said of independent episodes. The parts are scored on different rows, but any '
-    "two of them share most of their training rows, so even these intervals are somewhat too narrow. What is "
-    "told `law` was fitted on the training rows (or on the synthetic law it names) and may know more than a context holds: "
-    "`bayes`, the regression on training rows and context together, is what those rows are worth, and no solver here is "
-    "told the labels it is scored on."
+    "two of them share most of their training rows, so even these intervals are somewhat too narrow."
+)
+
+TOLD = (
+    "What is told `law` was fitted on the training rows (or on the synthetic law it names) and may know more than a "
+    "context holds: `bayes`, the regression on training rows and context together, is what those rows are worth. "
+    "Nothing is told a label it is scored on."
 )
 
 
@@ -68,11 +71,13 @@ def page(run: Run, found: dict[str, list[Reading]]) -> str:
         f"Run of the suite `{run.meta.get('suite', {}).get('name', '')}` on {len(known)} tables, "
         f"{'/'.join(map(str, sorted(parts)))} parts of the rows each; `memformer-bench views real` wrote this.",
         CAVEAT,
+        TOLD,
         "## What it says",
         *([RULE, "\n".join(f"- {text}" for text in sentences(asked))] if asked else ["No question is answered."]),
         "## The questions",
         _questions(asked),
         f"## All solvers: log loss after the least and the most steps, and log ratio to `{REFERENCE}` after the most",
+        "Log losses on fewer episodes are not those of the same episodes; the ratios are.",
         _solvers(found),
     ]
     return "\n\n".join(lines) + "\n"
@@ -105,10 +110,11 @@ def _solvers(found: dict[str, list[Reading]]) -> str:
             cells += [f"{own[k].log_loss:.3f}" if k in own else "" for k in (steps[0], steps[-1])]
             reference = next((r for r in all_of if (r.name, r.steps) == (REFERENCE, steps[-1])), None)
             cells.append(_shown(ratio(own[steps[-1]], reference)) if reference and steps[-1] in own else "")
-        rows.append([name, needs, *cells])
+        episodes = max(len(reading.losses[0]) for reading in readings if reading.name == name)
+        rows.append([name, needs, episodes, *cells])
     shown = (f"k = {steps[0]}", f"k = {steps[-1]}", "ratio")
     heads = [f"{where.partition(' (')[0]}, {what}" for where in found for what in shown]
-    return tabulate(rows, ["solver", "told", *heads], tablefmt="github", disable_numparse=True)
+    return tabulate(rows, ["solver", "told", "episodes a part", *heads], tablefmt="github", disable_numparse=True)
 
 
 def _shown(one: Ratio) -> str:

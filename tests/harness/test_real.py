@@ -110,3 +110,17 @@ def test_both_real_suites_ask_for_every_part_of_the_same_tables() -> None:
     assert all(len(cell.seeds) == cell.law.parameters["folds"] for cell in [*whole, *quick])
     classical = {name for name in SOLVERS if not SOLVERS[name].load().trains}
     assert classical <= {cell.solver_name for cell in whole}
+
+
+def test_the_synthetic_spectrum_has_the_scale_that_the_suite_says_tables_have() -> None:
+    cells = build_cells(load_suite("real"))
+    largest = {}
+    for cell in cells:
+        if cell.solver_params.get("trained_on", "").startswith("ood_variance"):  # type: ignore[attr-defined]
+            moment = cell.law.stream(0, Purpose.TRAIN).second_moment
+            largest[cell.law.parameters["dataset"]] = float(torch.linalg.eigvalsh(moment)[-1])
+            drawn = cell.fitted_on.stream(0, Purpose.TRAIN).sample(1).second_moment
+            assert drawn is not None
+            assert float(torch.linalg.eigvalsh(drawn[0])[-1]) == pytest.approx(6.0)
+    assert len(largest) == 3
+    assert all(4 < value < 6.5 for value in largest.values())
