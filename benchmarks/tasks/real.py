@@ -65,7 +65,9 @@ class RealData(Law):
     the Bayes estimate is least squares on training rows and context together).
 
     Attributes:
-        dataset: `diabetes`, `boston_housing`, `auto_mpg`, or the path of a CSV file with a line of names.
+        dataset: `diabetes`, `boston_housing` (whose column B was engineered from the share of Black residents: numbers
+            to solve systems with, no source about housing or people), `auto_mpg`, or the path of a CSV file with a
+            line of names.
         target: the column of a CSV file that is predicted.
         folds: parts the rows are cut into, at least 2.
 
