@@ -3,3 +3,7 @@
 
 class UserError(Exception):
     """Something the user gave or the machine lacks; the message says what was wrong and what would be right."""
+
+
+class MissingPackage(UserError, ImportError):
+    """A package that only some of the project needs is not installed; the message says what to install."""

@@ -8,3 +8,4 @@ LAWS.add("ood_variance", "benchmarks.tasks.shift:OODVariance", "anisotropic, x a
 LAWS.add("gmm", "benchmarks.tasks.mixture:GaussianMixture", "Gaussian mixture, a component for each task or each point")
 LAWS.add("sphere", "benchmarks.tasks.radial:Sphere", "x uniform on the unit sphere, w* ~ N(0, I)")
 LAWS.add("gamma", "benchmarks.tasks.radial:Gamma", "heavy tails: squared radius of x Gamma distributed, w* ~ N(0, I)")
+LAWS.add("real", "benchmarks.tasks.real:RealData", "episodes of rows of a real data set, or of a CSV file of yours")

@@ -41,11 +41,11 @@ def describe(name: str, runs: Path) -> str:
     Raises:
         UserError: if nothing has that name.
     """
-    for registry in REGISTRIES.values():
-        if name in registry:
-            return _describe_entry(registry, name)
+    found = [_describe_entry(registry, name) for registry in REGISTRIES.values() if name in registry]
     if name in built_in_suites():
-        return built_in_suites()[name].read_text(encoding="utf-8").rstrip()
+        found.append(built_in_suites()[name].read_text(encoding="utf-8").rstrip())
+    if found:  # a law and a suite may share a name
+        return "\n\n".join(found)
     path = next((path for path in (runs / name, Path(name)) if path.is_dir()), None)
     if path is not None:
         run = read_run(path)

@@ -84,8 +84,27 @@ class Only(_Strict):
         return all(getattr(task, key) == value for key, value in given.items())
 
 
-def _entry_of_name(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
+def _spelt_out(key: str) -> BeforeValidator:
+    """A bare string stands for a table with that one key."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+class TrainedOn(_Strict):
+    """Another law that a solver is fitted on, at the d and N of the task it is scored on; keys as in `TaskEntry`."""
+
+    law: str
+    noise_std: float = 0.0
+    params: dict[str, JsonValue] = {}
+
+    @property
+    def label(self) -> str:
+        """For the tables: the law, with what differs from its defaults."""
+        noise = {"noise_std": self.noise_std} if self.noise_std else {}
+        return " ".join([self.law, *(f"{name}={value}" for name, value in {**noise, **self.params}.items())])
+
+    def at(self, task: TaskEntry) -> TaskEntry:
+        """The law in the size of a task."""
+        return TaskEntry(law=self.law, d=task.d, N=task.N, noise_std=self.noise_std, params=self.params)
 
 
 class SolverEntry(_Strict):
@@ -98,6 +117,7 @@ class SolverEntry(_Strict):
         tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
         protocol: what the test loss means (see `benchmarks.schema.Protocol`).
         only: the tasks this entry is for, `{ d = 5 }` say; by default all of them.
+        trained_on: the law it is fitted on, by name or as a `TrainedOn`; by default the law it is scored on.
     """
 
     name: str
@@ -106,6 +126,7 @@ class SolverEntry(_Strict):
     tasks: Count | None = None
     protocol: Protocol = "held_out"
     only: Only = Only()
+    trained_on: Annotated[TrainedOn | None, _spelt_out("law")] = None
 
 
 class Suite(_Strict):
@@ -137,7 +158,7 @@ class Suite(_Strict):
     scores: Scores = Scores()
     timings: Timings | None = Timings()
     tasks: list[TaskEntry] = Field(min_length=1)
-    solvers: list[Annotated[SolverEntry, BeforeValidator(_entry_of_name)]] = Field(min_length=1)
+    solvers: list[Annotated[SolverEntry, _spelt_out("name")]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _no_repetition(self) -> Suite:
@@ -154,6 +175,9 @@ class Suite(_Strict):
         content = self.model_dump(mode="json", by_alias=True)
         if self.scores.memory_limit is None:
             del content["scores"]["memory_limit"]  # suites written before there was such a limit keep their hash
+        for entry in content["solvers"]:
+            if entry["trained_on"] is None:
+                del entry["trained_on"]  # likewise
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -221,4 +245,6 @@ def _model_at(location: tuple[int | str, ...]) -> type[_Strict]:
     }
     if "only" in location:
         return Only
+    if "trained_on" in location:
+        return TrainedOn
     return models.get(location[0], Suite) if location else Suite

@@ -98,7 +98,10 @@ def _law(case: dict[str, Any]) -> Any:
 
     if case["law"] not in LAWS:
         raise Missing(f"no law {case['law']!r}")
-    return LAWS.create(case["law"], **case["law_params"])
+    try:
+        return LAWS.create(case["law"], **case["law_params"])
+    except ImportError as error:
+        raise Missing(str(error)) from None
 
 
 def _solver(case: dict[str, Any]) -> Any:

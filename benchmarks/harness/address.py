@@ -26,7 +26,8 @@ NUMERICAL = ("torch", "numpy", "scipy")
 def cell_key(cell: Cell, threads: int) -> str:
     """40 hexadecimal digits that change with whatever can change a row of the cell.
 
-    That is: the schema, law and solver with their versions and parameters, the fingerprint of the law's tasks,
+    That is: the schema, law and solver with their versions and parameters, the fingerprints of the law's tasks and of
+    the law's that the solver is fitted on,
     steps, seeds, number of tasks, protocol, dtype, kind of device, limits, threads, the versions of Python and of
     the numerical packages, the metrics, and the source of this project and of plug-ins.
 
@@ -49,7 +50,7 @@ def timings_key(cells: list[str], settings: Timings) -> str:
 
 def _content(cell: Cell, threads: int) -> dict[str, Any] | None:
     metrics = {name: METRICS[name].load() for name in METRICS}
-    used = (*type(cell.law).__mro__, *type(cell.solver).__mro__, *metrics.values())
+    used = (*type(cell.law).__mro__, *type(cell.fitted_on).__mro__, *type(cell.solver).__mro__, *metrics.values())
     foreign = foreign_source(thing.__module__ for thing in used)
     if foreign is None:
         return None
@@ -60,6 +61,7 @@ def _content(cell: Cell, threads: int) -> dict[str, Any] | None:
         "classes": [f"{kind.__module__}.{kind.__qualname__}" for kind in (type(cell.law), type(cell.solver))],
         "settings": settings_of(cell.solver),
         "defaults": dict(defaults),
+        "fitted_on": [cell.fitted_on.metadata.version, cell.fitted_on.fingerprint],
         "steps": cell.steps,
         "seeds": cell.seeds,
         "tasks": cell.tasks,

@@ -69,13 +69,19 @@ def build_cells(suite: Suite) -> list[Cell]:
     device = build_device(suite.device)
     tasks = [(entry, build_law(entry)) for entry in suite.tasks]
     methods = [(entry, build_solver(entry)) for entry in suite.solvers]
+    for entry, solver in methods:
+        if entry.trained_on is not None and (not solver.trains or entry.protocol == "transductive"):
+            why = "is fitted on the scored tasks" if solver.trains else "learns nothing"
+            raise UserError(f"the solver {entry.name!r} {why}; 'trained_on' has no meaning there")
     return [
         Cell(
             law_name=task.law,
             law=law,
             solver_name=entry.name,
             solver=solver,
-            solver_params=entry.params,
+            solver_params=entry.params
+            if entry.trained_on is None
+            else {**entry.params, "trained_on": entry.trained_on.label},
             steps=tuple(sorted(entry.steps or suite.steps)),
             seeds=tuple(suite.seeds),
             tasks=min(entry.tasks or suite.scores.tasks, suite.scores.tasks),
@@ -84,6 +90,7 @@ def build_cells(suite: Suite) -> list[Cell]:
             time_limit=suite.scores.time_limit,
             protocol=entry.protocol,
             memory_limit=suite.scores.memory_limit,
+            training_law=entry.trained_on and build_law(entry.trained_on.at(task)),
         )
         for task, law in tasks
         for entry, solver in methods

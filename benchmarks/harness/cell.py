@@ -34,6 +34,7 @@ class Cell:
         time_limit: seconds for fitting and solving, all seeds.
         memory_limit: GB that a worker process may hold, None for no limit.
         protocol: what the solver is fitted on and may adapt to.
+        training_law: whose training tasks the solver is fitted on, where it is not `law`.
     """
 
     law_name: str
@@ -49,6 +50,12 @@ class Cell:
     time_limit: float
     protocol: Protocol = "held_out"
     memory_limit: float | None = None
+    training_law: Law | None = None
+
+    @property
+    def fitted_on(self) -> Law:
+        """The law whose training tasks the solver is fitted on."""
+        return self.law if self.training_law is None else self.training_law
 
 
 @dataclass(frozen=True)

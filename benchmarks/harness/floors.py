@@ -52,6 +52,8 @@ def floor_losses(key: FloorKey, reach: Reach, metric: str) -> Losses | None:
     Returns:
         `(num_steps + 1, tasks)` in the metric's unit; None where no floor of that class and metric is known.
     """
+    if not key.law.synthetic:
+        return None
     problem = scored_tasks(key.law, key.seed, key.tasks, key.dtype, key.device)
     if reach in (Reach.KRYLOV, Reach.KRYLOV_PRECONDITIONED):
         if metric != "expected_test_loss":
@@ -73,9 +75,12 @@ def bayes_losses(key: FloorKey, metric: str) -> Losses | None:
     """Per-task loss of the Bayes estimate, `(num_steps + 1, tasks)`, the same for every number of steps.
 
     Returns:
-        None where the law states no prior, or where the Bayes loss is 0 (no label noise and N >= d).
+        None where the law states no prior, where the data are real, and where the Bayes loss is 0 (no label noise and
+        N >= d).
     """
     law = key.law
+    if not law.synthetic:
+        return None
     problem = scored_tasks(law, key.seed, key.tasks, key.dtype, key.device)
     exact = law.noise_std == 0 and law.d <= law.N
     if exact or law.prior(problem.X[:1]) is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.harness.fitting import Fit, ParameterStore
 from benchmarks.tasks.law import Law, Purpose
-from memformer.problem import Prior, Problem
+from memformer.problem import Prior, Problem, TaskSource
 
 if TYPE_CHECKING:
     from benchmarks.harness.cell import Cell
@@ -27,9 +27,9 @@ def scored_tasks(law: Law, seed: int, count: int, dtype: torch.dtype, device: to
 def fit_under_protocol(cell: Cell, scored: Sequence[Problem], store: ParameterStore) -> Fit:
     """Fit a cell's solver as its protocol says.
 
-    `held_out`: on training streams, which share no random number with the scored tasks. `transductive`: on the
-    scored tasks, query labels included. `context_adapted`: on training streams, then adapted to the scored tasks
-    as a solver may see them, context without labels of the query.
+    `held_out`: on training streams of the law (or of the one that the suite names), which share no random number with
+    the scored tasks. `transductive`: on the scored tasks, query labels included. `context_adapted`: on training
+    streams, then adapted to the scored tasks as a solver may see them, context without labels of the query.
 
     Args:
         cell: with its protocol.
@@ -43,9 +43,10 @@ def fit_under_protocol(cell: Cell, scored: Sequence[Problem], store: ParameterSt
         if not cell.solver.trains:
             raise ValueError(f"{cell.solver_name} learns nothing, so it cannot be fitted on the scored tasks")
         start = time.perf_counter()
-        sources = [ScoredTasks(cell.law, problem) for problem in scored]
+        streams = [cell.law.stream(seed, Purpose.TRAIN, cell.dtype, cell.device) for seed in cell.seeds]
+        sources = [ScoredTasks(stream, problem) for stream, problem in zip(streams, scored, strict=True)]
         return Fit(cell.solver.fit_many(sources, cell.steps, cell.seeds), time.perf_counter() - start, reused=False)
-    fit = store.fit(cell.solver_name, cell.solver, cell.law, cell.steps, cell.seeds, cell.dtype, cell.device)
+    fit = store.fit(cell.solver_name, cell.solver, cell.fitted_on, cell.steps, cell.seeds, cell.dtype, cell.device)
     if cell.protocol == "context_adapted":
         adapted = [solver.adapt(problem.blinded()) for solver, problem in zip(fit.solvers, scored, strict=True)]
         return Fit(adapted, fit.seconds, fit.reused)
@@ -56,10 +57,10 @@ class ScoredTasks:
     """The scored tasks posing as a stream of training tasks: a `memformer.problem.TaskSource` for `transductive`.
 
     It gives what was fitted on in the figures that did so, contexts and query labels, again and again in the same
-    order; not the true weights.
+    order; not the true weights. What is known of the law, `law`, a stream of it, tells.
     """
 
-    def __init__(self, law: Law, problem: Problem) -> None:
+    def __init__(self, law: TaskSource, problem: Problem) -> None:
         self._law = law
         self._problem = Problem(problem.X, problem.y, problem.x_query, problem.y_query, noise_var=problem.noise_var)
         self._next = 0
@@ -77,12 +78,12 @@ class ScoredTasks:
     @property
     def noise_var(self) -> float:
         """Variance of the label noise."""
-        return self._law.noise_std**2
+        return self._law.noise_var
 
     @property
     def second_moment(self) -> Tensor:
         """`E[x x^T]` over all tasks of the law, `(d, d)`."""
-        return self._law.second_moment.to(self._problem.X)
+        return self._law.second_moment
 
     def prior(self, X: Tensor) -> Prior | None:
         """See `Law.prior`."""

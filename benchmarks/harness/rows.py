@@ -38,7 +38,8 @@ class Scored:
 def summarised(result: CellResult) -> Scored:
     """A cell's rows, with the arrays they summarise as they are stored."""
     pairs = list(score_rows(result))
-    losses = {number: array.astype(np.float32) for number, (_, array) in enumerate(pairs) if array is not None}
+    with np.errstate(over="ignore"):  # a loss beyond float32 is stored as infinite
+        losses = {number: array.astype(np.float32) for number, (_, array) in enumerate(pairs) if array is not None}
     return Scored(dataclasses.replace(result, measured=[]), [row for row, _ in pairs], losses)
 
 
@@ -102,13 +103,14 @@ def _measured_row(
     losses = [part.losses[metric][index] for part in measured.values()]
     outcomes = np.concatenate([part.outcomes[index] for part in measured.values()])
     status, reason = judge(outcomes)
+    two_levels = cell.solver.trains or not cell.law.synthetic
     columns = {
         "seed": seed,
         "metric": metric,
         "reach": str(reach),
         "status": status,
         "reason": reason,
-        **vars(summarise(losses, "seeds_and_tasks" if cell.solver.trains else "tasks")),
+        **vars(summarise(losses, "seeds_and_tasks" if two_levels else "tasks")),
         "q90": upper_quantile(losses, 0.9),
         "q99": upper_quantile(losses, 0.99),
         **vars(judge_gap(cell, reach, steps, metric, dict(zip(measured, losses, strict=True)))),

@@ -52,9 +52,10 @@ SOLVERS = [
     "memformer_gdpp",
     "memformer_gated",
     "memformer_adaptive",
+    "ridge_loo",
 ]
 
-LAWS = ["isotropic", "anisotropic", "ood_variance", "gmm", "sphere", "gamma"]
+LAWS = ["isotropic", "anisotropic", "ood_variance", "gmm", "sphere", "gamma", "real"]
 
 DEVICES = ["cpu", "cuda"]
 

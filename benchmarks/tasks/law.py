@@ -15,20 +15,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.tasks.checks import require_int, require_number
-from benchmarks.tasks.randomness import make_generator
-from memformer.problem import Prior, Problem
-
-BLOCK_NUMBERS = 2**18
-"""A block of tasks holds about this many numbers; tasks are drawn and seeded a block at a time."""
-
-MAX_BLOCK = 256
-"""No block holds more tasks than this."""
+from benchmarks.tasks.stream import TaskStream
+from memformer.problem import Prior
 
 FINGERPRINT_TASKS = 16
 """The fingerprint covers this many tasks, or the first block where that is smaller."""
-
-_TASKS, _NOISE = 0, 1
-"""Last number of the key of a block's generators: label noise has its own."""
 
 
 class Purpose(enum.IntEnum):
@@ -61,20 +52,23 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Draw:
-    """Noiseless tasks, float64.
+    """Noiseless tasks, float64; or, where no true weights are known, tasks with the labels they came with.
 
     Attributes:
         X: `(B, N, d)`.
         x_query: `(B, q, d)`.
-        w_star: `(B, d)`.
+        w_star: `(B, d)`; None where the labels are given.
         second_moment: `E[x x^T]` of a query point given the task, `(B, d, d)`; None where it is the same for all
             tasks, the law's.
+        y: `(B, N)` and `y_query` `(B, q)`: the labels where there is no `w_star` to compute them from.
     """
 
     X: np.ndarray
     x_query: np.ndarray
-    w_star: np.ndarray
+    w_star: np.ndarray | None
     second_moment: np.ndarray | None = None
+    y: np.ndarray | None = None
+    y_query: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +87,10 @@ class Law(ABC):
     """
 
     metadata: ClassVar[Metadata]
+
+    synthetic: ClassVar[bool] = True
+    """Whether tasks are drawn from a distribution that is known. If not, they share rows of a table: they have no true
+    weights, noise variance or moments, no floor is known, and tasks of one seed depend on each other."""
 
     d: int = 5
     N: int = 20
@@ -133,13 +131,22 @@ class Law(ABC):
         return None
 
     @property
+    def noise_var(self) -> float:
+        """Variance of the label noise."""
+        return self.noise_std**2
+
+    def under(self, seed: int, purpose: Purpose) -> Law:
+        """The law as one stream draws it: itself, unless streams of training and of scoring draw from other rows."""
+        return self
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """All parameters but `d`, `N` and `noise_std`, which are columns of their own in the result tables.
 
         Values are what JSON can hold (a tuple becomes a list).
         """
         columns = ("d", "N", "noise_std")
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in columns}
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init and f.name not in columns}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @cached_property
@@ -149,7 +156,8 @@ class Law(ABC):
         tasks = stream.sample(min(FINGERPRINT_TASKS, stream.block_size))
         digest = hashlib.sha256()
         for tensor in (tasks.X, tasks.y, tasks.x_query, tasks.y_query, tasks.w_star):
-            assert tensor is not None
+            if tensor is None:
+                continue
             # Rounding hides what linear-algebra libraries differ in; adding 0.0 turns -0.0 into 0.0.
             digest.update((tensor + 0.0).numpy().astype("<f4").tobytes())
         return digest.hexdigest()[:12]
@@ -170,77 +178,3 @@ class Law(ABC):
             torch.Size([7, 10, 3])
         """
         return TaskStream(self, seed, purpose, dtype, device)
-
-
-class TaskStream:
-    """Tasks of one law under one seed and purpose: a `memformer.problem.TaskSource`.
-
-    Tasks are drawn on the CPU in float64, in blocks that are seeded one by one: the first n tasks do not
-    depend on how many more are asked for, nor on the sizes of the requests, the dtype or the device. Label
-    noise has its own seeds, so laws that differ only in `noise_std` share everything else.
-    """
-
-    def __init__(self, law: Law, seed: int, purpose: Purpose, dtype: torch.dtype, device: torch.device | str) -> None:
-        self.law = law
-        self.seed = require_int("seed", seed, least=0)
-        self.purpose = purpose
-        self.dtype = dtype
-        self.device = torch.device(device)
-        self.block_size = max(1, min(MAX_BLOCK, BLOCK_NUMBERS // (max(law.N, law.d) * law.d)))
-        self._next_block = 0
-        self._left: list[np.ndarray] | None = None
-
-    @property
-    def d(self) -> int:
-        """Covariate dimension."""
-        return self.law.d
-
-    @property
-    def N(self) -> int:
-        """Context length."""
-        return self.law.N
-
-    @property
-    def noise_var(self) -> float:
-        """Variance of the label noise."""
-        return self.law.noise_std**2
-
-    @property
-    def second_moment(self) -> Tensor:
-        """`E[x x^T]` over all tasks of the law, `(d, d)`, in the stream's dtype and on its device."""
-        return self.law.second_moment.to(self.dtype).to(self.device)
-
-    def prior(self, X: Tensor) -> Prior | None:
-        """See `Law.prior`."""
-        return self.law.prior(X)
-
-    def sample(self, batch: int) -> Problem:
-        """The next `batch >= 1` tasks."""
-        require_int("batch", batch, least=1)
-        dtype = np.float32 if self.dtype is torch.float32 else np.float64
-        arrays: list[np.ndarray] = []
-        filled = 0
-        while filled < batch:
-            block = self._left or self._draw_block()
-            arrays = arrays or [np.empty((batch, *part.shape[1:]), dtype) for part in block]
-            taken = min(batch - filled, len(block[0]))
-            for array, part in zip(arrays, block, strict=True):
-                array[filled : filled + taken] = part[:taken]
-            self._left = [part[taken:] for part in block] if taken < len(block[0]) else None
-            filled += taken
-        X, y, x_query, y_query, w_star, *own = (torch.from_numpy(a).to(self.dtype).to(self.device) for a in arrays)
-        return Problem(X, y, x_query, y_query, w_star, own[0] if own else self.second_moment, self.noise_var)
-
-    def _draw_block(self) -> list[np.ndarray]:
-        """The next block: `X, y, x_query, y_query, w_star`, and the tasks' own second moments if they have them."""
-        keys = ((int(self.purpose), self._next_block, kind) for kind in (_TASKS, _NOISE))
-        tasks, noises = (make_generator(self.seed, *key) for key in keys)
-        self._next_block += 1
-        drawn = self.law.draw(self.block_size, tasks)
-        columns = drawn.w_star[:, :, None]
-        y, y_query = (drawn.X @ columns)[:, :, 0], (drawn.x_query @ columns)[:, :, 0]
-        if self.law.noise_std > 0:
-            y += self.law.noise_std * noises.standard_normal(y.shape)
-            y_query += self.law.noise_std * noises.standard_normal(y_query.shape)
-        block = [drawn.X, y, drawn.x_query, y_query, drawn.w_star]
-        return block if drawn.second_moment is None else [*block, drawn.second_moment]

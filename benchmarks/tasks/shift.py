@@ -49,6 +49,7 @@ class OODVariance(Anisotropic):
     def draw(self, batch: int, generator: np.random.Generator) -> Draw:
         drawn, sigma = super().draw(batch, generator), math.sqrt(self.variance)
         second_moment = None if drawn.second_moment is None else self.variance * drawn.second_moment
+        assert drawn.w_star is not None
         return Draw(sigma * drawn.X, sigma * drawn.x_query, sigma * drawn.w_star, second_moment)
 
     @cached_property

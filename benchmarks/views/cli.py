@@ -167,6 +167,22 @@ def transfer(
         _write(output, name, part, transfer_figure(part))
 
 
+@views_app.command(epilog="First:  memformer-bench run real")
+def real(
+    run: RunName = None,
+    output: Output = FIGURES,
+    results: Results = RESULTS,
+) -> None:
+    """A run on real data: a page of what it says (real.md), its table (real.csv) and its figure (real.svg)."""
+    from benchmarks.listing import find_runs
+    from benchmarks.store import read_run
+    from benchmarks.views.real import readings, table
+    from benchmarks.views.real_report import page, real_figure
+
+    found = readings(whole := read_run(find_runs([run] if run else None, results / "runs")[0]))
+    _write(output, "real", table(found), real_figure(found), page=page(whole, found))
+
+
 def _settings(
     name: str | None,
     results: Path,
@@ -190,7 +206,7 @@ def _settings(
         yield setting
 
 
-def _write(folder: Path, name: str, table: pd.DataFrame | None, figure: Figure | None) -> None:
+def _write(folder: Path, name: str, table: pd.DataFrame | None, figure: Figure | None, page: str | None = None) -> None:
     from benchmarks.views.style import save
 
     written = []
@@ -202,5 +218,9 @@ def _write(folder: Path, name: str, table: pd.DataFrame | None, figure: Figure |
         except OSError as error:
             raise UserError(f"tables cannot be written to {folder}: {error.strerror}") from None
         written.append(path)
-    written += save(figure, folder, name) if figure is not None else []
+    if page is not None:
+        path = folder / f"{name}.md"
+        path.write_text(page, encoding="utf-8")
+        written.append(path)
+    written += save(figure, folder, name, png=page is None) if figure is not None else []
     typer.echo(f"written: {', '.join(map(str, written))}")

@@ -66,17 +66,18 @@ def figure(width: float, height: float, columns: int = 1, **options: object) -> 
     return drawn, list(axes[0])
 
 
-def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a figure as SVG and as PNG (200 dots an inch); the same figure gives the same files.
+def save(drawn: Figure, folder: Path, name: str, png: bool = True) -> list[Path]:
+    """Write a figure as SVG, and as PNG (200 dots an inch) if wanted; the same figure gives the same files.
 
     Raises:
         UserError: if the folder cannot be written.
     """
-    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    paths = [folder / f"{name}.svg", folder / f"{name}.png"][: 1 + png]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         drawn.savefig(paths[0], metadata={"Date": None})
-        drawn.savefig(paths[1], dpi=200, metadata={"Software": None})
+        if png:
+            drawn.savefig(paths[1], dpi=200, metadata={"Software": None})
     except OSError as error:
         raise UserError(f"figures cannot be written to {folder}: {error.strerror}") from None
     return paths

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.tasks.gaussian import Isotropic
-from benchmarks.tasks.law import Purpose, TaskStream
+from benchmarks.tasks.law import Purpose
+from benchmarks.tasks.stream import TaskStream
 from memformer.problem import Problem
 
 

@@ -30,7 +30,7 @@ def test_a_newcomer_runs_lists_shows_and_ranks(command: Command, small_suite: Pa
     assert (tmp_path / "board.md").read_text().startswith("# Leaderboard")
 
 
-@pytest.mark.parametrize("name", ["cg", "anisotropic", "expected_test_loss", "smoke"])
+@pytest.mark.parametrize("name", ["cg", "anisotropic", "expected_test_loss", "smoke", "real"])
 def test_show_explains(command: Command, name: str) -> None:
     done = command("show", name)
     assert done.returncode == 0, done.stderr

@@ -112,7 +112,7 @@ def test_adaptation_sees_the_context_and_nothing_else() -> None:
 
 def test_scored_tasks_come_again_in_the_same_order_without_true_weights() -> None:
     problem = ISOTROPIC.stream(0, Purpose.SCORE).sample(5)
-    source = ScoredTasks(ISOTROPIC, problem)
+    source = ScoredTasks(ISOTROPIC.stream(0, Purpose.TRAIN), problem)
     drawn = [source.sample(3), source.sample(4)]
     assert torch.equal(torch.cat([part.y for part in drawn]), problem.y[[0, 1, 2, 3, 4, 0, 1]])
     assert all(part.w_star is None and part.y_query is not None for part in drawn)

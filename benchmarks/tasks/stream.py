@@ -1,0 +1,112 @@
+"""A stream of tasks of one law: drawn in blocks, each with a seed of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.tasks.checks import require_int
+from benchmarks.tasks.randomness import make_generator
+from memformer.problem import Prior, Problem
+
+if TYPE_CHECKING:
+    from benchmarks.tasks.law import Draw, Law, Purpose
+
+BLOCK_NUMBERS = 2**18
+"""A block of tasks holds about this many numbers; tasks are drawn and seeded a block at a time."""
+
+MAX_BLOCK = 256
+"""No block holds more tasks than this."""
+
+_TASKS, _NOISE = 0, 1
+"""Last number of the key of a block's generators: label noise has its own."""
+
+
+class TaskStream:
+    """Tasks of one law under one seed and purpose: a `memformer.problem.TaskSource`.
+
+    Tasks are drawn on the CPU in float64, in blocks that are seeded one by one: the first n tasks do not
+    depend on how many more are asked for, nor on the sizes of the requests, the dtype or the device. Label
+    noise has its own seeds, so laws that differ only in `noise_std` share everything else.
+    """
+
+    def __init__(self, law: Law, seed: int, purpose: Purpose, dtype: torch.dtype, device: torch.device | str) -> None:
+        self.seed = require_int("seed", seed, least=0)
+        self.law = law.under(self.seed, purpose)
+        self.purpose = purpose
+        self.dtype = dtype
+        self.device = torch.device(device)
+        self.block_size = max(1, min(MAX_BLOCK, BLOCK_NUMBERS // (max(law.N, law.d) * law.d)))
+        self._next_block = 0
+        self._left: list[np.ndarray] | None = None
+
+    @property
+    def d(self) -> int:
+        """Covariate dimension."""
+        return self.law.d
+
+    @property
+    def N(self) -> int:
+        """Context length."""
+        return self.law.N
+
+    @property
+    def noise_var(self) -> float:
+        """Variance of the label noise."""
+        return self.law.noise_var
+
+    @property
+    def second_moment(self) -> Tensor:
+        """`E[x x^T]` over all tasks of the law, `(d, d)`, in the stream's dtype and on its device."""
+        return self.law.second_moment.to(self.dtype).to(self.device)
+
+    def prior(self, X: Tensor) -> Prior | None:
+        """See `Law.prior`."""
+        return self.law.prior(X)
+
+    def sample(self, batch: int) -> Problem:
+        """The next `batch >= 1` tasks."""
+        require_int("batch", batch, least=1)
+        dtype = np.float32 if self.dtype is torch.float32 else np.float64
+        arrays: list[np.ndarray] = []
+        filled = 0
+        while filled < batch:
+            block = self._left or self._draw_block()
+            arrays = arrays or [np.empty((batch, *part.shape[1:]), dtype) for part in block]
+            taken = min(batch - filled, len(block[0]))
+            for array, part in zip(arrays, block, strict=True):
+                array[filled : filled + taken] = part[:taken]
+            self._left = [part[taken:] for part in block] if taken < len(block[0]) else None
+            filled += taken
+        tensors = [torch.from_numpy(a).to(self.dtype).to(self.device) for a in arrays]
+        if not self.law.synthetic:
+            X, y, x_query, y_query = tensors
+            return Problem(X, y, x_query, y_query)  # what nobody knows of real rows is not there
+        X, y, x_query, y_query, w_star, *own = tensors
+        return Problem(X, y, x_query, y_query, w_star, own[0] if own else self.second_moment, self.noise_var)
+
+    def _draw_block(self) -> list[np.ndarray]:
+        """The next block: `X, y, x_query, y_query`, and if known `w_star` and the tasks' own second moments."""
+        keys = ((int(self.purpose), self._next_block, kind) for kind in (_TASKS, _NOISE))
+        tasks, noises = (make_generator(self.seed, *key) for key in keys)
+        self._next_block += 1
+        drawn = self.law.draw(self.block_size, tasks)
+        y, y_query = _labels(drawn)
+        if self.law.noise_std > 0:
+            y += self.law.noise_std * noises.standard_normal(y.shape)
+            y_query += self.law.noise_std * noises.standard_normal(y_query.shape)
+        block = [drawn.X, y, drawn.x_query, y_query, drawn.w_star, drawn.second_moment]
+        return [part for part in block if part is not None]
+
+
+def _labels(drawn: Draw) -> tuple[np.ndarray, np.ndarray]:
+    """Labels `(B, N)` of the contexts and `(B, q)` of the queries, without the noise that a law adds."""
+    if drawn.w_star is None:
+        assert drawn.y is not None
+        assert drawn.y_query is not None
+        return drawn.y, drawn.y_query
+    columns = drawn.w_star[:, :, None]
+    return (drawn.X @ columns)[:, :, 0], (drawn.x_query @ columns)[:, :, 0]

@@ -1,0 +1,273 @@
+"""Real data as a law: what is trained on, what is scored, what is known, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
+
+from baselines.direct import OLS, Bayes
+from baselines.direct import Ridge as OwnRidge
+from baselines.ridge_loo import PENALTIES, RidgeLoo, left_out
+from benchmarks.errors import UserError
+from benchmarks.harness.build import build_law
+from benchmarks.suite import TaskEntry
+from benchmarks.tasks.law import Purpose
+from benchmarks.tasks.real import RealData
+from benchmarks.tasks.tables import DATA_SETS, load_table
+from memformer.problem import Problem
+
+COLUMNS = {"diabetes": (442, 10), "boston_housing": (506, 13), "auto_mpg": (392, 7)}
+
+FINGERPRINTS = {"diabetes": "ca93a259320d", "boston_housing": "b83be7de14ce", "auto_mpg": "10db0e966517"}
+"""Where one changes, raise the version in the law's metadata: other tasks are drawn, or the package has other data."""
+
+every_data_set = pytest.mark.parametrize("dataset", DATA_SETS)
+
+
+def law_of(dataset: str, **parameters) -> RealData:
+    return RealData(dataset=dataset, **{"d": COLUMNS[dataset][1], "N": 40, "num_queries": 20, **parameters})
+
+
+def rows_of(law: RealData, seed: int, problem: Problem) -> np.ndarray:
+    """Numbers of the table's rows in the tasks of a stream, `(B, N + q)`."""
+    assert problem.y_query is not None
+    X, y = law.under(seed, Purpose.TRAIN).standardised
+    drawn = torch.cat(
+        [torch.cat([problem.X, problem.x_query], 1), torch.cat([problem.y, problem.y_query], 1)[..., None]], 2
+    )
+    table = {row.tobytes(): number for number, row in enumerate(np.column_stack([X, y]))}
+    assert len(table) == len(y), "rows that occur twice could not be told apart"
+    return np.array([[table[row.tobytes()] for row in task] for task in drawn.numpy()])
+
+
+@every_data_set
+def test_no_scored_row_is_ever_drawn_for_anything_else(dataset: str) -> None:
+    law = law_of(dataset)
+    scored_by_seed = []
+    for seed in range(law.folds):
+        scored = set(rows_of(law, seed, law.stream(seed, Purpose.SCORE).sample(300)).flatten())
+        for purpose in set(Purpose) - {Purpose.SCORE}:
+            other = set(rows_of(law, seed, law.stream(seed, purpose).sample(300)).flatten())
+            assert len(other) == COLUMNS[dataset][0] - len(scored)
+            assert not scored & other
+        scored_by_seed.append(scored)
+    assert sum(map(len, scored_by_seed)) == len(set.union(*scored_by_seed)) == COLUMNS[dataset][0]
+
+
+def test_an_episode_has_no_row_twice_and_episodes_differ() -> None:
+    law = law_of("diabetes")
+    rows = rows_of(law, 0, law.stream(0, Purpose.SCORE).sample(200))
+    assert all(len(set(task)) == 60 for task in rows)
+    assert len({tuple(sorted(task)) for task in rows}) == 200
+
+
+def test_another_law_seed_cuts_other_parts() -> None:
+    parts = [set(law_of("diabetes", law_seed=seed).under(0, Purpose.SCORE).rows) for seed in (0, 1)]
+    assert parts[0] != parts[1]
+
+
+@every_data_set
+def test_the_data_are_those_of_their_source(dataset: str) -> None:
+    table, (rows, columns) = load_table(dataset, None), COLUMNS[dataset]
+    assert (table.X.shape, table.y.shape, len(table.features)) == ((rows, columns), (rows,), columns)
+    assert np.isfinite(table.X).all()
+    assert law_of(dataset).fingerprint == FINGERPRINTS[dataset]
+
+
+def test_standardised_with_the_training_rows_and_nothing_else(tmp_path: Path) -> None:
+    law, changed = csv_law(tmp_path / "a.csv"), csv_law(tmp_path / "b.csv")
+    scored = law.under(1, Purpose.SCORE).rows
+    numbers = np.loadtxt(tmp_path / "a.csv", delimiter=",", skiprows=1)
+    numbers[scored] = 1e3 * numbers[scored] + 7
+    write(tmp_path / "b.csv", numbers)
+    changed = RealData(dataset=str(tmp_path / "b.csv"), target="price", d=3, N=12, num_queries=4)
+    before, after = (one.stream(1, Purpose.TRAIN) for one in (law, changed))
+    assert torch.equal(before.second_moment, after.second_moment)
+    assert before.noise_var == after.noise_var
+    a, b = before.sample(50), after.sample(50)
+    assert torch.equal(a.X, b.X)
+    assert torch.equal(a.y, b.y)
+    X, y = law.under(1, Purpose.TRAIN).standardised
+    training = law.under(1, Purpose.TRAIN).rows
+    np.testing.assert_allclose(X[training].mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose([*X[training].std(0), y[training].std()], 1, rtol=1e-12)
+    assert law.fingerprint != changed.fingerprint
+
+
+def test_what_nobody_knows_of_real_rows_is_absent() -> None:
+    problem = law_of("diabetes").stream(0, Purpose.SCORE).sample(3)
+    assert (problem.w_star, problem.second_moment, problem.noise_var) == (None, None, None)
+    assert problem.y_query is not None
+
+
+def test_some_of_the_features() -> None:
+    law = law_of("diabetes", d=4)
+    stream = law.stream(0, Purpose.TRAIN)
+    problem = stream.sample(20_000)
+    assert problem.X.shape == (20_000, 40, 4)
+    assert stream.prior(problem.X) is None
+    X, _ = law.under(0, Purpose.TRAIN).standardised
+    values = [set(column) for column in X.T]
+    drawn = [next(k for k, known in enumerate(values) if problem.X[i, :, 0].tolist()[0] in known) for i in range(300)]
+    assert set(drawn) == set(range(10)), "every feature is drawn in every place"
+    moment = torch.einsum("bnd,bne->bde", problem.X, problem.X) / 40
+    off = (moment.mean(0) - stream.second_moment).abs() / (moment.std(0) / 20_000**0.5)
+    assert off.max() < 5
+
+
+@every_data_set
+def test_least_squares_and_ridge_are_those_of_scikit_learn(dataset: str) -> None:
+    law = law_of(dataset)
+    problem = law.stream(2, Purpose.SCORE).sample(25)
+    fitted = OwnRidge().fit(law.stream(2, Purpose.TRAIN), [1])
+    assert fitted.parameters is not None
+    penalty = float(fitted.parameters["penalty"])
+    assert penalty > 0
+    for solver, theirs in (
+        (OLS(), LinearRegression(fit_intercept=False)),
+        (fitted, Ridge(alpha=penalty, fit_intercept=False, solver="cholesky")),
+    ):
+        mine = solver.solve(problem.blinded(), 1).predict(problem.x_query)[-1].numpy()
+        for i in range(problem.B):
+            theirs.fit(problem.X[i].numpy(), problem.y[i].numpy())
+            np.testing.assert_allclose(mine[i], theirs.predict(problem.x_query[i].numpy()), rtol=1e-8, atol=1e-8)
+
+
+@every_data_set
+@pytest.mark.parametrize("N", [5, 40])
+def test_leaving_one_out_chooses_what_ridge_cv_chooses(dataset: str, N: int) -> None:
+    problem = law_of(dataset, N=N).stream(1, Purpose.SCORE).sample(25)
+    U, s, _ = torch.linalg.svd(problem.X, full_matrices=False)
+    path = left_out(U, s, problem.y)
+    chosen = path.penalties.gather(1, path.errors.argmin(1, keepdim=True))[:, 0].numpy()
+    weights = RidgeLoo().solve(problem, 1).weights
+    assert weights is not None
+    assert len(set(path.errors.argmin(1).tolist())) > 3, "a choice that never differs would show nothing"
+    for i in range(problem.B):
+        theirs = RidgeCV(alphas=path.penalties[i].numpy(), fit_intercept=False)
+        theirs.fit(problem.X[i].numpy(), problem.y[i].numpy())
+        assert theirs.alpha_ == pytest.approx(chosen[i], rel=1e-12)
+        np.testing.assert_allclose(weights[-1, i].numpy(), theirs.coef_, rtol=1e-8, atol=1e-8)
+
+
+def test_left_out_errors_are_those_of_leaving_out() -> None:
+    problem = law_of("auto_mpg", N=9).stream(0, Purpose.TRAIN).sample(1)
+    X, y = problem.X[0].numpy(), problem.y[0].numpy()
+    U, s, _ = torch.linalg.svd(problem.X, full_matrices=False)
+    path = left_out(U, s, problem.y)
+    assert path.errors.shape == (1, len(PENALTIES))
+    for g in (5, 14, 28):
+        alone = Ridge(alpha=float(path.penalties[0, g]), fit_intercept=False, solver="cholesky")
+        kept = [np.arange(9) != i for i in range(9)]
+        errors = [(alone.fit(X[k], y[k]).predict(X[~k]) - y[~k])[0] ** 2 for k in kept]
+        assert float(path.errors[0, g]) == pytest.approx(np.mean(errors), rel=1e-8)
+
+
+@every_data_set
+def test_bayes_is_the_regression_on_training_rows_and_context(dataset: str) -> None:
+    law = law_of(dataset)
+    problem = law.stream(3, Purpose.SCORE).sample(5)
+    weights = Bayes().fit(law.stream(3, Purpose.TRAIN), [1]).solve(problem, 1).weights
+    assert weights is not None
+    under = law.under(3, Purpose.TRAIN)
+    X, y = (part[under.rows] for part in under.standardised)
+    for i in range(problem.B):
+        both = np.vstack([X, problem.X[i]]), np.concatenate([y, problem.y[i]])
+        np.testing.assert_allclose(weights[-1, i].numpy(), np.linalg.lstsq(*both)[0], rtol=1e-7, atol=1e-8)
+
+
+def write(path: Path, numbers: np.ndarray) -> None:
+    np.savetxt(path, numbers, delimiter=",", header="rooms,age,size,price", comments="")
+
+
+def csv_law(path: Path) -> RealData:
+    generator = np.random.default_rng(0)
+    write(path, np.column_stack([X := generator.normal(size=(100, 3)), X.sum(1) + generator.normal(size=100)]))
+    return RealData(dataset=str(path), target="price", d=3, N=12, num_queries=4)
+
+
+def test_a_csv_file_is_read_once_and_its_rows_come_back(tmp_path: Path) -> None:
+    law = csv_law(tmp_path / "mine.csv")
+    (tmp_path / "mine.csv").unlink()
+    table = law.table
+    assert (table.features, table.target, len(table.y)) == (("rooms", "age", "size"), "price", 100)
+    assert law.stream(4, Purpose.SCORE).sample(2).X.shape == (2, 12, 3)
+
+
+GOOD = "a,b,y\n" + "\n".join(f"{i},{i * i % 17},{i % 5}" for i in range(60)) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "parameters", "message"),
+    [
+        (lambda text: None, {}, "there is no file"),
+        (lambda text: "", {}, "is not a CSV file"),
+        (lambda text: text + "1,2,3,4,5\n", {}, "is not a CSV file"),
+        (lambda text: text.replace("\n7,15,", "\n7,,"), {}, "the column 'b' of t.csv has missing values (1)"),
+        (lambda text: text.replace("7,15,", "7,inf,"), {}, "the column 'b' of t.csv has infinite values"),
+        (lambda text: text.replace("7,15,", "7,red,"), {}, "the column 'b' of t.csv is text"),
+        (
+            lambda text: "c," + text.replace("\n", "\n3,").removesuffix("3,"),
+            {},
+            "the column 'c' of t.csv is constant (3)",
+        ),
+        (lambda text: text, {"target": None}, "target is not given; target must be a column of t.csv: a, b, y"),
+        (lambda text: text, {"target": "yy"}, "t.csv has no column 'yy'"),
+        (lambda text: text, {"N": 20}, "t.csv has too few rows: one of 5 parts of 60 rows is 12"),
+        (lambda text: text[:12], {}, "t.csv has too few rows: 1"),
+        (lambda text: text, {"d": 3}, "d is 3, but t.csv has 2 features"),
+        (lambda text: text, {"folds": 1}, "folds is 1; it must be a whole number, 2 or more"),
+        (
+            lambda text: "c," + text.replace("\n", "\n3,").removesuffix("3,").replace("\n3,7,", "\n4,7,"),
+            {},
+            "the column 'c' of t.csv is constant but for few rows",
+        ),
+    ],
+)
+def test_a_file_that_is_no_good_is_one_sentence(
+    change: Callable[[str], str | None], parameters: dict, message: str, tmp_path: Path
+) -> None:
+    text = change(GOOD)
+    if text is not None:
+        (tmp_path / "t.csv").write_text(text)
+    settings = {"target": "y", "num_queries": 2, **parameters}
+    size = {name: settings.pop(name) for name in ("d", "N") if name in settings}
+    given = {"dataset": str(tmp_path / "t.csv"), **settings}
+    with pytest.raises(UserError) as caught:
+        build_law(TaskEntry(law="real", params=given, **{"d": 2, "N": 10, **size}))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"dataset": "diabets"}, "(did you mean 'diabetes'?)"),
+        ({"dataset": "diabetes", "target": "bmi"}, "diabetes has its own"),
+        ({"dataset": "diabetes", "d": 11}, "d is 11, but diabetes has 10 features"),
+    ],
+)
+def test_bad_parameters(parameters: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=r"must|own") as caught:
+        RealData(**parameters)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("hidden", ["sklearn", "mlxtend"])
+def test_without_the_extra_the_suite_says_what_to_install(hidden: str, tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.modules[{hidden!r}] = None; sys.argv = ['memformer-bench', 'run', 'real']\n"
+        "from benchmarks.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "install it with: pip install 'memformer-bench[real]'" in done.stderr
+    assert not list(tmp_path.iterdir())
