@@ -60,7 +60,9 @@ def test_cautious_rejects_only_what_both_reject(skewed: np.ndarray) -> None:
 
 def test_the_plain_form_of_the_statistic_is_the_same_one() -> None:
     generator = np.random.default_rng(7)
-    samples = [(int(n), *row) for n, row in zip(generator.integers(2, 99, 200), generator.normal(size=(200, 3)))]
+    samples = [
+        (int(n), *row) for n, row in zip(generator.integers(2, 99, 200), generator.normal(size=(200, 3)), strict=True)
+    ]
     samples += [(9, 0.0, 0.0, 0.0), (9, -1.0, 0.0, 0.0), (9, 1.0, 1e-150, 0.0)]
     signs = set()
     for count, mean, variance, third in samples:
