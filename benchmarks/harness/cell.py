@@ -34,6 +34,7 @@ class Cell:
         time_limit: seconds for fitting and solving, all seeds.
         memory_limit: GB that a worker process may hold, None for no limit.
         protocol: what the solver is fitted on and may adapt to.
+        batches: sizes of the batches that are timed, empty for that of the suite.
     """
 
     law_name: str
@@ -49,6 +50,7 @@ class Cell:
     time_limit: float
     protocol: Protocol = "held_out"
     memory_limit: float | None = None
+    batches: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
