@@ -63,15 +63,19 @@ class Ridge(Solver):
     trains: ClassVar[bool] = True
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Ridge:
-        problem = tasks.sample(4096)
-        prior = tasks.prior(problem.X)
-        if prior is not None:
-            size = prior.mean.square().sum(-1) + prior.covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
-            prior_var = (prior.log_weights.softmax(-1) @ size).mean() / tasks.d
-        elif problem.w_star is not None:
-            prior_var = problem.w_star.square().mean()
+        first = tasks.sample(1)
+        prior = tasks.prior(first.X)
+        if prior is not None and prior.log_weights.ndim == 1:  # the same for every context
+            prior_var = _mean_square(prior) / tasks.d
         else:
-            raise ValueError("ridge needs a law that states its prior, or training tasks with true weights")
+            rest = tasks.sample(4095)
+            prior = tasks.prior(torch.cat([first.X, rest.X]))
+            if prior is not None:
+                prior_var = _mean_square(prior) / tasks.d
+            elif first.w_star is not None and rest.w_star is not None:
+                prior_var = torch.cat([first.w_star, rest.w_star]).square().mean()
+            else:
+                raise ValueError("ridge needs a law that states its prior, or training tasks with true weights")
         return replace(self, parameters={"penalty": (tasks.noise_var / prior_var).cpu()})
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
@@ -83,6 +87,12 @@ class Ridge(Solver):
         X = torch.cat([problem.X, rows.expand(problem.B, -1, -1)], 1)
         y = torch.cat([problem.y, problem.y.new_zeros(problem.B, problem.d)], 1)
         return Trace.direct(least_squares(X, y), num_steps)
+
+
+def _mean_square(prior: Prior) -> Tensor:
+    """`E ||w_star||^2` over the components and contexts of a prior."""
+    size = prior.mean.square().sum(-1) + prior.covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return (prior.log_weights.softmax(-1) @ size).mean()
 
 
 @dataclass(frozen=True)

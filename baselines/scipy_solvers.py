@@ -40,6 +40,7 @@ class _ScipySolver(Solver):
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING
+    countable: ClassVar[bool] = False
 
     @abstractmethod
     def run_task(self, task: Task, num_steps: int, record: Record) -> None:

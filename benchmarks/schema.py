@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Goes up when a column changes its name, type or meaning; `benchmarks.migrations` reads the older ones.
 
-2: a status may be `memory_limit`."""
+2: a status may be `memory_limit`. 3: timings say the work of a solve: `products`, `flops`, `peak_bytes`."""
 
 Protocol = Literal["held_out", "transductive", "context_adapted"]
 """What a test loss means: `held_out`, fitted on training tasks, scored on fresh ones; `transductive`, fitted on the
@@ -125,6 +125,9 @@ class TimingRow(Identity):
         warm_median, warm_q25, warm_q75: quartiles of the repetitions.
         train_seconds: fitting, all seeds together (empty: nothing is fitted).
         train_reused: whether those parameters were found again, `train_seconds` being the time it once took.
+        products, flops: matrix-vector products and floating-point operations a task; peak_bytes: most memory that the
+            solve held at once, whole batch (see `benchmarks.harness.work.Work`). Empty where they cannot be counted:
+            the solver works outside of torch.
         status, reason: `ok`, or what went wrong, in one sentence.
     """
 
@@ -137,5 +140,8 @@ class TimingRow(Identity):
     warm_q75: Optional
     train_seconds: Optional
     train_reused: bool
+    products: Optional
+    flops: Optional
+    peak_bytes: Optional
     status: Status
     reason: Text

@@ -62,6 +62,8 @@ class TaskEntry(_Strict):
         N: context length.
         noise_std: standard deviation of the label noise.
         params: further parameters of the law.
+        tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
+        batch: sizes of the batches that are timed, one after another, if not that of the suite.
     """
 
     law: str
@@ -69,19 +71,24 @@ class TaskEntry(_Strict):
     N: int = 20
     noise_std: float = 0.0
     params: dict[str, JsonValue] = {}
+    tasks: Count | None = None
+    batch: list[Count] | None = Field(default=None, min_length=1)
 
 
 class Only(_Strict):
-    """A condition on tasks: every key that is given must equal the task's."""
+    """A condition on tasks: every key that is given must equal the task's; d may have bounds instead, inclusive."""
 
     law: str | None = None
     d: int | None = None
     N: int | None = None
+    d_min: int | None = None
+    d_max: int | None = None
 
     def holds(self, task: TaskEntry) -> bool:
         """Whether a task meets the condition."""
-        given = self.model_dump(exclude_none=True)
-        return all(getattr(task, key) == value for key, value in given.items())
+        within = (self.d_min or 0) <= task.d and (self.d_max is None or task.d <= self.d_max)
+        equal = self.model_dump(exclude_none=True, include={"law", "d", "N"})
+        return within and all(getattr(task, key) == value for key, value in equal.items())
 
 
 def _spelt_out(key: str) -> BeforeValidator:
@@ -175,9 +182,13 @@ class Suite(_Strict):
         content = self.model_dump(mode="json", by_alias=True)
         if self.scores.memory_limit is None:
             del content["scores"]["memory_limit"]  # suites written before there was such a limit keep their hash
-        for entry in content["solvers"]:
-            if entry["trained_on"] is None:
-                del entry["trained_on"]  # likewise
+        later = [(task, ("tasks", "batch")) for task in content["tasks"]]
+        later += [(solver["only"], ("d_min", "d_max")) for solver in content["solvers"]]
+        later += [(solver, ("trained_on",)) for solver in content["solvers"]]
+        for entry, keys in later:  # the same
+            for key in keys:
+                if entry[key] is None:
+                    del entry[key]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -155,6 +155,7 @@ class Solver(ABC):
             every smaller number of steps. False for a method whose parameters depend on the horizon.
         trains: whether `fit` must be called before `solve`. What `fit` finds is kept in a dataclass field
             `parameters: Mapping[str, Tensor] | None`, so that it can be saved and put back without training.
+        countable: whether torch does all of its work, so that it can be counted.
     """
 
     needs: ClassVar[Needs]
@@ -162,6 +163,7 @@ class Solver(ABC):
     version: ClassVar[int] = 1
     anytime: ClassVar[bool] = True
     trains: ClassVar[bool] = False
+    countable: ClassVar[bool] = True
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Solver:
         """An ordinary solver, fitted to a task law.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import uuid
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -42,10 +43,10 @@ def no_key() -> str:
     return f"{uuid.uuid4().hex}-once"
 
 
-def timings_key(cells: list[str], settings: Timings) -> str:
+def timings_key(cells: list[str], settings: Timings, batches: Sequence[int] = ()) -> str:
     """The same for the timings of cells with these keys, which were raced together: those of another machine differ."""
     machine = {name: environment.describe()[name] for name in ("system", "cpu", "cores", "gpus", "packages")}
-    return _digest({"cells": cells, "settings": settings.model_dump(), "machine": machine})
+    return _digest({"cells": cells, "settings": settings.model_dump(), "batches": list(batches), "machine": machine})
 
 
 def _content(cell: Cell, threads: int) -> dict[str, Any] | None:

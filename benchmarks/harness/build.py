@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ def build_cells(suite: Suite) -> list[Cell]:
             else {**entry.params, "trained_on": entry.trained_on.label},
             steps=tuple(sorted(entry.steps or suite.steps)),
             seeds=tuple(suite.seeds),
-            tasks=min(entry.tasks or suite.scores.tasks, suite.scores.tasks),
+            tasks=min(entry.tasks or suite.scores.tasks, task.tasks or suite.scores.tasks, suite.scores.tasks),
+            batches=tuple(task.batch or ()),
             dtype=getattr(torch, suite.dtype),
             device=device,
             time_limit=suite.scores.time_limit,
@@ -124,6 +126,12 @@ def load_plugin(name: str) -> None:
         raise UserError(f"the plug-in {name!r} cannot be imported: {type(error).__name__}: {error}") from None
 
 
+@cache
+def _parameters(target: Any) -> tuple[str, ...]:
+    """What a class (or a function) can be given."""
+    return tuple(inspect.signature(target).parameters)
+
+
 def _build(registry: Registry, kind: type, name: str, parameters: dict[str, Any]) -> Any:
     entry = registry[name]
     try:
@@ -132,7 +140,7 @@ def _build(registry: Registry, kind: type, name: str, parameters: dict[str, Any]
         raise UserError(
             f"the {registry.kind} {name!r} ({entry.origin}) cannot be imported: {type(error).__name__}: {error}"
         ) from None
-    known = list(inspect.signature(target).parameters)
+    known = _parameters(target)
     unknown = next((key for key in parameters if key not in known), None)
     if unknown is not None:
         has = f"it has {', '.join(known)}" if known else "it has none"

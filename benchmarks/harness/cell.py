@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks import metrics  # noqa: F401  # it fills the registry
 from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.limits import TimeLimitExceeded, time_limit
-from benchmarks.harness.protocol import fit_under_protocol, scored_tasks
+from benchmarks.harness.protocol import fit_under_protocol, in_blocks, scored_tasks
 from benchmarks.registry import METRICS
 from benchmarks.schema import Protocol, Status
 from benchmarks.tasks.law import Law
@@ -35,6 +35,7 @@ class Cell:
         memory_limit: GB that a worker process may hold, None for no limit.
         protocol: what the solver is fitted on and may adapt to.
         training_law: whose training tasks the solver is fitted on, where it is not `law`.
+        batches: sizes of the batches that are timed, empty for that of the suite.
     """
 
     law_name: str
@@ -50,6 +51,7 @@ class Cell:
     time_limit: float
     protocol: Protocol = "held_out"
     memory_limit: float | None = None
+    batches: tuple[int, ...] = ()
     training_law: Law | None = None
 
     @property
@@ -94,16 +96,26 @@ def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
     """Fit, solve and measure; whatever the solver raises becomes a status and a reason, never an exception."""
     try:
         with time_limit(cell.time_limit):
-            problems = [scored_tasks(cell.law, seed, cell.tasks, cell.dtype, cell.device) for seed in cell.seeds]
-            fit = fit_under_protocol(cell, problems, store)
-            measured = [
-                measure(solver, problem, cell.steps) for solver, problem in zip(fit.solvers, problems, strict=True)
-            ]
+            fit = fit_under_protocol(cell, store)
+            measured = [_measured(cell, solver, seed) for solver, seed in zip(fit.solvers, cell.seeds, strict=True)]
     except TimeLimitExceeded as error:
         return CellResult(cell, status="time_limit", reason=str(error))
     except Exception as error:
         return CellResult(cell, status="error", reason=one_line(error))
     return CellResult(cell, measured, fit.solvers, fit.seconds, fit.reused)
+
+
+def _measured(cell: Cell, solver: Solver, seed: int) -> Measured:
+    """All scored tasks of a seed, a block at a time; one that adapted to all of them cannot meet some alone."""
+    task_set = (cell.law, seed, cell.tasks, cell.dtype, cell.device)
+    whole = cell.protocol == "context_adapted"
+    parts = [
+        measure(solver, block, cell.steps) for block in ([scored_tasks(*task_set)] if whole else in_blocks(*task_set))
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    losses = {name: np.concatenate([part.losses[name] for part in parts], 1) for name in parts[0].losses}
+    return Measured(losses, np.concatenate([part.outcomes for part in parts], 1))
 
 
 def measure(solver: Solver, problem: Problem, steps: Sequence[int]) -> Measured:

@@ -14,6 +14,7 @@ import torch
 from benchmarks.harness.cell import CellResult, one_line
 from benchmarks.harness.limits import TimeLimitExceeded, time_limit
 from benchmarks.harness.rows import identity
+from benchmarks.harness.work import Work, count_work
 from benchmarks.schema import Status, TimingRow
 from benchmarks.suite import Timings
 from benchmarks.tasks.law import Purpose
@@ -32,6 +33,7 @@ class _Contender:
     warm: list[float] = field(default_factory=list)
     status: Status = "ok"
     reason: str = ""
+    work: Work | None = None
 
 
 def time_cells(
@@ -52,14 +54,16 @@ def time_cells(
         One row for each cell and number of steps.
     """
     cell = results[0].cell
-    problem = cell.law.stream(cell.seeds[0], Purpose.TIMING, cell.dtype, cell.device).sample(settings.batch).blinded()
-    with no_collection():
+    for batch in cell.batches or (settings.batch,):
+        problem = cell.law.stream(cell.seeds[0], Purpose.TIMING, cell.dtype, cell.device).sample(batch).blinded()
         for steps in sorted({step for result in results for step in result.cell.steps}):
             contenders = [_Contender(result) for result in results if steps in result.cell.steps]
-            _race(contenders, problem, steps, settings)
+            with no_collection():
+                _race(contenders, problem, steps, settings)
             for contender in contenders:
                 tick(contender.result.cell.solver_name)
-                yield _row(contender, steps, settings, threads)
+                yield _row(contender, steps, batch, threads)
+        del problem  # before the next, larger one
 
 
 def _race(contenders: list[_Contender], problem: Problem, steps: int, settings: Timings) -> None:
@@ -76,6 +80,10 @@ def _race(contenders: list[_Contender], problem: Problem, steps: int, settings: 
                 seconds = _attempt(contender, problem, steps)
                 if seconds is not None:
                     contender.warm.append(seconds)
+    for contender in contenders:
+        if contender.status == "ok" and contender.result.cell.solver.countable:
+            solver = contender.result.fitted[0]
+            contender.work = count_work(lambda fresh, solver=solver: solver.solve(fresh, steps), problem)
 
 
 def _attempt(contender: _Contender, problem: Problem, steps: int) -> float | None:
@@ -92,9 +100,20 @@ def _attempt(contender: _Contender, problem: Problem, steps: int) -> float | Non
 
 
 def time_once(call: Callable[[Problem], object], problem: Problem) -> float:
-    """Seconds that one call takes on a problem whose moments nobody has computed yet, device synchronised."""
+    """Seconds that one call takes on a problem whose moments nobody has computed yet.
+
+    On a CUDA device they are those between two events in its stream, elsewhere wall-clock time, device synchronised.
+    """
     fresh = problem.blinded()
     synchronise(problem.device)
+    if problem.device.type == "cuda":
+        with torch.cuda.device(problem.device):
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            call(fresh)
+            end.record()
+            end.synchronize()
+            return begin.elapsed_time(end) / 1000
     start = time.perf_counter()
     call(fresh)
     synchronise(problem.device)
@@ -120,11 +139,12 @@ def no_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _row(contender: _Contender, steps: int, settings: Timings, threads: int) -> TimingRow:
+def _row(contender: _Contender, steps: int, batch: int, threads: int) -> TimingRow:
     result, good = contender.result, contender.status == "ok" and bool(contender.warm)
     low, median, high = np.quantile(contender.warm, [0.25, 0.5, 0.75]) if good else (None, None, None)
+    work = contender.work
     columns = {
-        "batch": settings.batch,
+        "batch": batch,
         "threads": threads,
         "repeats": len(contender.warm) if good else 0,
         "cold_seconds": contender.cold,
@@ -133,6 +153,9 @@ def _row(contender: _Contender, steps: int, settings: Timings, threads: int) -> 
         "warm_q75": high,
         "train_seconds": result.train_seconds,
         "train_reused": result.train_reused,
+        "products": work and work.products,
+        "flops": work and work.flops,
+        "peak_bytes": work and work.peak_bytes,
         "status": contender.status,
         "reason": contender.reason,
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from baselines.direct import Bayes
 from baselines.lfom_optimal import LfomOptimal
 from baselines.truth_lines import krylov_oracle
-from benchmarks.harness.cell import scored_tasks
+from benchmarks.harness.protocol import in_blocks
 from benchmarks.registry import METRICS
 from benchmarks.tasks.law import Law, Purpose
 from memformer.problem import Problem
@@ -54,23 +55,33 @@ def floor_losses(key: FloorKey, reach: Reach, metric: str) -> Losses | None:
     """
     if not key.law.synthetic:
         return None
-    problem = scored_tasks(key.law, key.seed, key.tasks, key.dtype, key.device)
-    if reach in (Reach.KRYLOV, Reach.KRYLOV_PRECONDITIONED):
-        if metric != "expected_test_loss":
-            return None
-        if reach is Reach.KRYLOV_PRECONDITIONED:
-            problem = _whitened(problem, key.law)
-        assert problem.noise_var is not None
-        return _array(krylov_oracle(problem, key.num_steps) + problem.noise_var)
     if reach is Reach.ANY:
         return bayes_losses(key, metric)
+    krylov = reach in (Reach.KRYLOV, Reach.KRYLOV_PRECONDITIONED)
+    if krylov and metric != "expected_test_loss":
+        return None
     if reach is Reach.FIXED_PRECONDITIONED and not key.law.whitens_to_isotropic:
         return None
+    of_block = _krylov if krylov else _fixed
+    return _joined([of_block(block, key, reach, metric) for block in _blocks(key)])
+
+
+def _blocks(key: FloorKey) -> Iterator[Problem]:
+    return in_blocks(key.law, key.seed, key.tasks, key.dtype, key.device)
+
+
+def _krylov(problem: Problem, key: FloorKey, reach: Reach, metric: str) -> Losses | None:
+    if reach is Reach.KRYLOV_PRECONDITIONED:
+        problem = _whitened(problem, key.law)
+    assert problem.noise_var is not None
+    return _array(krylov_oracle(problem, key.num_steps) + problem.noise_var)
+
+
+def _fixed(problem: Problem, key: FloorKey, reach: Reach, metric: str) -> Losses | None:
     best = optimal_method(key.law, key.num_steps, reach is Reach.FIXED_PRECONDITIONED, key.dtype, key.device)
     return _array(METRICS[metric].load()(problem, best.solve(problem.blinded(), key.num_steps)))
 
 
-@lru_cache(maxsize=16)
 def bayes_losses(key: FloorKey, metric: str) -> Losses | None:
     """Per-task loss of the Bayes estimate, `(num_steps + 1, tasks)`, the same for every number of steps.
 
@@ -78,16 +89,32 @@ def bayes_losses(key: FloorKey, metric: str) -> Losses | None:
         None where the law states no prior, where the data are real, and where the Bayes loss is 0 (no label noise and
         N >= d).
     """
+    losses = _bayes(replace(key, num_steps=1)).get(metric)
+    return None if losses is None else np.broadcast_to(losses, (key.num_steps + 1, len(losses)))
+
+
+@lru_cache(maxsize=16)
+def _bayes(key: FloorKey) -> dict[str, Losses | None]:
+    """The same, `(tasks,)`, under every metric: it is solved for once."""
     law = key.law
     if not law.synthetic:
-        return None
-    problem = scored_tasks(law, key.seed, key.tasks, key.dtype, key.device)
-    exact = law.noise_std == 0 and law.d <= law.N
-    if exact or law.prior(problem.X[:1]) is None:
-        return None
+        return {}
+    if (law.noise_std == 0 and law.d <= law.N) or law.prior(torch.zeros(1, law.N, law.d, dtype=key.dtype)) is None:
+        return {}
     solver = Bayes().fit(law.stream(key.seed, Purpose.TRUTH, key.dtype, key.device), [1])
-    losses = _array(METRICS[metric].load()(problem, solver.solve(problem.blinded(), 1)))
-    return None if losses is None else losses[1:].repeat(key.num_steps + 1, axis=0)
+    found: dict[str, list[Losses | None]] = {name: [] for name in METRICS}
+    for block in _blocks(key):
+        trace = solver.solve(block.blinded(), 1)
+        for name in METRICS:
+            found[name].append(_array(METRICS[name].load()(block, trace)))
+    joined = {name: _joined(parts) for name, parts in found.items()}
+    return {name: None if losses is None else losses[1] for name, losses in joined.items()}
+
+
+def _joined(parts: Sequence[Losses | None]) -> Losses | None:
+    """Losses `(steps, tasks)` of all blocks; None if a block has none."""
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known, 1) if len(known) == len(parts) else None
 
 
 @lru_cache(maxsize=16)

@@ -63,7 +63,7 @@ def time_pass(
     """The timings pass: solvers of one law are raced together, unless they were before the run was interrupted."""
     if suite.timings is None:
         return []
-    progress.start("timings", sum(len(result.cell.steps) for result in results))
+    progress.start("timings", sum(len(r.cell.steps) * max(1, len(r.cell.batches)) for r in results))
     rows: list[TimingRow] = []
     for law, group in groupby(zip(results, keys, strict=True), key=lambda pair: pair[0].cell.law):
 
@@ -71,7 +71,7 @@ def time_pass(
             progress.advance(f"{title} {solver}")
 
         raced = list(group)
-        key = timings_key([key for _, key in raced], suite.timings)
+        key = timings_key([key for _, key in raced], suite.timings, raced[0][0].cell.batches)
         found = kept.find_timings(key)
         if found is None:
             found = list(time_cells([result for result, _ in raced], suite.timings, suite.threads, tick))

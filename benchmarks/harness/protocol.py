@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,49 @@ if TYPE_CHECKING:
     from benchmarks.harness.cell import Cell
 
 
+BLOCK_BYTES = 2**31
+"""Contexts and moments of the tasks that are solved at once hold at most about this much."""
+
+TOGETHER = 16
+"""Blocks hold a multiple of so many tasks: libraries take some numbers of small matrices together, and where in such a
+group a task stands can change the order in which its numbers are summed."""
+
+
+def block_sizes(law: Law, count: int, dtype: torch.dtype) -> list[int]:
+    """Numbers of tasks that are solved at once: all of them where they fit into `BLOCK_BYTES`.
+
+    Splitting changes no score: tasks are drawn in blocks of their own, which depend on no request; a task has the same
+    place in its group as in the whole (see `TOGETHER`); and none is alone in its block, for which libraries have other
+    kernels. Classical solvers then give the same bits; those whose layers are products over all tasks at once, the
+    Memformers, the same to rounding. Where fewer than `TOGETHER` tasks fit, each of them is so large that it is
+    treated by itself, and blocks are as small as need be.
+    """
+    fitting = BLOCK_BYTES // (dtype.itemsize * law.d * (law.N + law.d))
+    most = fitting // TOGETHER * TOGETHER or max(2, fitting // 2 * 2)
+    if count <= most:
+        return [count]
+    sizes, rest = [most] * (count // most), count % most
+    return [*sizes[:-1], sizes[-1] + 1] if rest == 1 else [*sizes, *([rest] if rest else [])]
+
+
+def in_blocks(law: Law, seed: int, count: int, dtype: torch.dtype, device: torch.device) -> Iterator[Problem]:
+    """The scored tasks, a block at a time; a block among others is forgotten once it has been used."""
+    sizes = block_sizes(law, count, dtype)
+    if len(sizes) == 1:
+        yield scored_tasks(law, seed, count, dtype, device)
+        return
+    stream = law.stream(seed, Purpose.SCORE, dtype, device)
+    for size in sizes:
+        yield stream.sample(size)
+
+
 @lru_cache(maxsize=8)
 def scored_tasks(law: Law, seed: int, count: int, dtype: torch.dtype, device: torch.device) -> Problem:
     """The scored tasks of a law under a seed: the same for every solver, never a training task."""
     return law.stream(seed, Purpose.SCORE, dtype, device).sample(count)
 
 
-def fit_under_protocol(cell: Cell, scored: Sequence[Problem], store: ParameterStore) -> Fit:
+def fit_under_protocol(cell: Cell, store: ParameterStore) -> Fit:
     """Fit a cell's solver as its protocol says.
 
     `held_out`: on training streams of the law (or of the one that the suite names), which share no random number with
@@ -33,7 +69,6 @@ def fit_under_protocol(cell: Cell, scored: Sequence[Problem], store: ParameterSt
 
     Args:
         cell: with its protocol.
-        scored: the scored tasks of each seed.
         store: of parameters fitted on training streams.
 
     Raises:
@@ -42,15 +77,21 @@ def fit_under_protocol(cell: Cell, scored: Sequence[Problem], store: ParameterSt
     if cell.protocol == "transductive":
         if not cell.solver.trains:
             raise ValueError(f"{cell.solver_name} learns nothing, so it cannot be fitted on the scored tasks")
+        scored = _scored(cell)
         start = time.perf_counter()
         streams = [cell.law.stream(seed, Purpose.TRAIN, cell.dtype, cell.device) for seed in cell.seeds]
         sources = [ScoredTasks(stream, problem) for stream, problem in zip(streams, scored, strict=True)]
         return Fit(cell.solver.fit_many(sources, cell.steps, cell.seeds), time.perf_counter() - start, reused=False)
     fit = store.fit(cell.solver_name, cell.solver, cell.fitted_on, cell.steps, cell.seeds, cell.dtype, cell.device)
     if cell.protocol == "context_adapted":
-        adapted = [solver.adapt(problem.blinded()) for solver, problem in zip(fit.solvers, scored, strict=True)]
+        adapted = [solver.adapt(problem.blinded()) for solver, problem in zip(fit.solvers, _scored(cell), strict=True)]
         return Fit(adapted, fit.seconds, fit.reused)
     return fit
+
+
+def _scored(cell: Cell) -> list[Problem]:
+    """The scored tasks of each seed, whole."""
+    return [scored_tasks(cell.law, seed, cell.tasks, cell.dtype, cell.device) for seed in cell.seeds]
 
 
 class ScoredTasks:

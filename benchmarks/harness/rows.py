@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.harness.cell import Cell, CellResult, Measured
 from benchmarks.harness.gaps import judge_gap
 from benchmarks.schema import ScoreRow, Status
-from benchmarks.statistics import summarise, upper_quantile
+from benchmarks.statistics import summarise
 from memformer.solver import Outcome
 
 Losses = NDArray[np.float64]
@@ -76,24 +76,26 @@ def score_rows(result: CellResult) -> Iterator[tuple[ScoreRow, Losses | None]]:
         row, whose losses are those of its seeds, and for a cell that failed.
     """
     cell = result.cell
+    shared = identity(cell, 0)
     if result.status != "ok":
         for steps in cell.steps:
-            columns = {"seed": None, "metric": "", "status": result.status, "reason": result.reason}
-            yield _row(cell, steps, np.zeros(0, np.int8), columns), None
+            columns = {"steps": steps, "seed": None, "metric": "", "status": result.status, "reason": result.reason}
+            yield _row(cell, np.zeros(0, np.int8), {**shared, **columns}), None
         return
     for index, steps in enumerate(cell.steps):
+        shared["steps"] = steps
         for metric in result.measured[0].losses:
             for seed, measured in zip(cell.seeds, result.measured, strict=True):
-                row = _measured_row(result, steps, index, seed, metric, {seed: measured})
+                row = _measured_row(result, shared, index, seed, metric, {seed: measured})
                 yield row, measured.losses[metric][index]
             if len(cell.seeds) > 1:
                 pooled = dict(zip(cell.seeds, result.measured, strict=True))
-                yield _measured_row(result, steps, index, None, metric, pooled), None
+                yield _measured_row(result, shared, index, None, metric, pooled), None
 
 
 def _measured_row(
     result: CellResult,
-    steps: int,
+    shared: dict[str, Any],
     index: int,
     seed: int | None,
     metric: str,
@@ -105,31 +107,31 @@ def _measured_row(
     status, reason = judge(outcomes)
     two_levels = cell.solver.trains or not cell.law.synthetic
     columns = {
+        **shared,
         "seed": seed,
         "metric": metric,
         "reach": str(reach),
         "status": status,
         "reason": reason,
         **vars(summarise(losses, "seeds_and_tasks" if two_levels else "tasks")),
-        "q90": upper_quantile(losses, 0.9),
-        "q99": upper_quantile(losses, 0.99),
-        **vars(judge_gap(cell, reach, steps, metric, dict(zip(measured, losses, strict=True)))),
+        **vars(judge_gap(cell, reach, shared["steps"], metric, dict(zip(measured, losses, strict=True)))),
     }
-    return _row(cell, steps, outcomes, columns)
+    return _row(cell, outcomes, columns)
 
 
 def judge(outcomes: np.ndarray) -> tuple[Status, str]:
     """Status of a row from its tasks' outcomes: the worst of them, with how many tasks met it."""
+    counts = np.bincount(outcomes, minlength=len(Outcome))
     for outcome in (Outcome.NONFINITE, Outcome.DIVERGED, Outcome.BREAKDOWN):
-        count = int((outcomes == int(outcome)).sum())
-        if count:
-            return outcome.name.lower(), f"{count} of {len(outcomes)} tasks: {outcome.sentence}"  # type: ignore[return-value]
+        if counts[outcome]:
+            return outcome.name.lower(), f"{counts[outcome]} of {len(outcomes)} tasks: {outcome.sentence}"  # type: ignore[return-value]
     return "ok", ""
 
 
-def _row(cell: Cell, steps: int, outcomes: np.ndarray, columns: dict[str, Any]) -> ScoreRow:
-    """A row: identity, outcome counts, and the given columns; what is nan or not given is empty."""
-    counts = {outcome.name.lower(): int((outcomes == int(outcome)).sum()) for outcome in Outcome}
+def _row(cell: Cell, outcomes: np.ndarray, columns: dict[str, Any]) -> ScoreRow:
+    """A row: outcome counts, and the given columns; what is nan or not given is empty."""
+    counts = np.bincount(outcomes, minlength=len(Outcome)).tolist()
+    ended = {outcome.name.lower(): counts[outcome] for outcome in Outcome}
     empty = dict.fromkeys(ScoreRow.model_fields)
-    given = {"alarm": "", "reach": str(cell.solver.reach), "num_tasks": len(outcomes), **counts, **columns}
-    return ScoreRow.model_validate({**empty, **identity(cell, steps), **given})
+    given = {"alarm": "", "reach": str(cell.solver.reach), "num_tasks": len(outcomes), **ended, **columns}
+    return ScoreRow.model_validate({**empty, **given})

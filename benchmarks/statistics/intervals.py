@@ -7,6 +7,7 @@ symmetric `hall` covers too little, where they are skewed `normal` does, and the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -70,9 +71,15 @@ def moments(strata: Sequence[Array]) -> Moments:
     count = sum(len(values) for values in strata)
     centred = [values - values.mean(axis=0) for values in strata]
     mean = np.sum([values.sum(axis=0) for values in strata], axis=0) / count
-    squares = np.sum([np.sum(values**2, axis=0) for values in centred], axis=0)
-    cubes = np.sum([np.sum(values**3, axis=0) for values in centred], axis=0)
+    squared = [values * values for values in centred]
+    squares = np.sum([np.sum(values, axis=0) for values in squared], axis=0)
+    cubes = np.sum([np.sum(s * v, axis=0) for s, v in zip(squared, centred, strict=True)], axis=0)
     return Moments(count, mean, squares / max(count - len(strata), 1), cubes / count)
+
+
+def corrected(t: Any, c: Any) -> Any:
+    """Hall's transformation of `t = (mean - value) / se`, `c` the skewness of the mean; numbers or arrays."""
+    return t + c * t * t / 3 + c * c * t * t * t / 27 + c / 6
 
 
 def hall_z(sample: Moments, value: float = 0.0) -> Any:
@@ -89,8 +96,7 @@ def hall_z(sample: Moments, value: float = 0.0) -> Any:
     """
     shift, error, c = sample.mean - value, sample.standard_error, sample.skewness
     t = np.where(error > 0, shift / np.where(error > 0, error, 1.0), 0.0)
-    z = t + c * t**2 / 3 + c**2 * t**3 / 27 + c / 6
-    return np.where(error > 0, z, np.where(shift == 0, 0.0, np.copysign(np.inf, shift)))
+    return np.where(error > 0, corrected(t, c), np.where(shift == 0, 0.0, np.copysign(np.inf, shift)))
 
 
 def hall(strata: Sequence[Array]) -> Ends:
@@ -113,8 +119,8 @@ def normal(strata: Sequence[Array]) -> Ends:
 
 def cautious(strata: Sequence[Array]) -> Ends:
     """Union of `hall` and `normal`: the values of the mean that `cautious_z` does not reject."""
-    corrected, plain = hall(strata), normal(strata)
-    return np.minimum(corrected[0], plain[0]), np.maximum(corrected[1], plain[1])
+    skewed, plain = hall(strata), normal(strata)
+    return np.minimum(skewed[0], plain[0]), np.maximum(skewed[1], plain[1])
 
 
 def cautious_z(sample: Moments, value: float = 0.0) -> Any:
@@ -124,9 +130,26 @@ def cautious_z(sample: Moments, value: float = 0.0) -> Any:
         >>> float(cautious_z(Moments(count=4, mean=3.0, variance=4.0, third=4.0)))
         3.0
     """
-    corrected, plain = hall_z(sample, value), hall_z(replace(sample, third=0.0), value)
-    nearer = np.where(np.abs(corrected) < np.abs(plain), corrected, plain)
-    return np.where(corrected * plain > 0, nearer, 0.0)
+    skewed, plain = hall_z(sample, value), hall_z(replace(sample, third=0.0), value)
+    nearer = np.where(np.abs(skewed) < np.abs(plain), skewed, plain)
+    return np.where(skewed * plain > 0, nearer, 0.0)
+
+
+def cautious_z_of_one(count: int, mean: float, variance: float, third: float) -> float:
+    """`cautious_z` of the moments of one sample, in plain numbers: a search for a root asks for it again and again.
+
+    Example:
+        >>> cautious_z_of_one(count=4, mean=3.0, variance=4.0, third=4.0)
+        3.0
+    """
+    error, cube = math.sqrt(variance / count), variance**1.5
+    if error == 0:
+        return 0.0 if mean == 0 else math.copysign(math.inf, mean)
+    plain = mean / error
+    skewed = corrected(plain, third / cube / math.sqrt(count) if cube > 0 else 0.0)
+    if not skewed * plain > 0:
+        return 0.0
+    return skewed if abs(skewed) < abs(plain) else plain
 
 
 def percentile(strata: Sequence[Array]) -> Ends:

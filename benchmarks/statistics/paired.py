@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -10,7 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
-from benchmarks.statistics.intervals import LEVEL, TAIL_LIMIT, Moments, cautious_z, mean_interval, moments
+from benchmarks.statistics.intervals import LEVEL, TAIL_LIMIT, cautious_z_of_one, mean_interval, moments
 from benchmarks.statistics.levels import Levels, two_level
 from benchmarks.statistics.resampling import Array, bootstrap_means
 from benchmarks.statistics.significance import equal_means_test, wilcoxon_log_test
@@ -109,15 +110,16 @@ def log_ratio_interval(first: Sequence[Array], second: Sequence[Array]) -> tuple
     estimate = float(np.log(means[0] / means[1]))
     a = np.concatenate([values - values.mean() for values in first]) / means[0]
     b = np.concatenate([values - values.mean() for values in second]) / means[1]
-    aa, ab, bb = (float(np.mean(product)) for product in (a * a, a * b, b * b))
-    aaa, aab, abb, bbb = (float(np.mean(product)) for product in (a * a * a, a * a * b, a * b * b, b * b * b))
+    a2, b2 = a * a, b * b
+    aa, ab, bb = (float(left @ right) / count for left, right in ((a, a), (a, b), (b, b)))
+    aaa, aab, abb, bbb = (float(left @ right) / count for left, right in ((a2, a), (a2, b), (b2, a), (b2, b)))
 
     def z(delta: float) -> float:
         """Statistic of `mean(a) - e^delta mean(b) = 0`, both scaled to mean 1."""
-        r = float(np.exp(delta))
+        r = math.exp(delta)
         variance = max(aa - 2 * r * ab + r * r * bb, 0.0) * count / max(count - len(first), 1)
         third = aaa - 3 * r * aab + 3 * r * r * abb - r**3 * bbb
-        return float(cautious_z(Moments(count, 1 - r, variance, third)))
+        return cautious_z_of_one(count, 1 - r, variance, third)
 
     error = float(np.sqrt(max(aa - 2 * ab + bb, 0.0) / count))
     if error < 1e-9:  # alike but for rounding

@@ -1,10 +1,17 @@
 """What the harness costs a cell beyond the solver's own work: many cells whose solver has next to nothing to do.
 
-    python -m benchmarks.studies.overhead
+    python -m benchmarks.studies.overhead --output results/studies/overhead.md
 
-The whole scores pass is timed, from the suite to the written tables, and what is spent in `Solver.solve` is taken off.
-What is left is split into evaluation (drawing tasks, metrics, statistics, floors) and bookkeeping (building cells,
-their keys, keeping finished cells, reading them back, writing tables). The floor of a law, computed once, is not in it.
+The whole scores pass is timed, from the suite to the written tables, and taken apart by clocks on its functions:
+
+- solver: `Solver.solve`;
+- statistics: rows from per-task losses (means, intervals, quantiles, gaps), without the truth lines;
+- harness: everything else (building cells, their keys, tasks, metrics, keeping finished cells, writing tables);
+- truth lines and floors: computed once for each law and seed and then found again, so they are no cost of a cell; what
+  they take the first time is stated beside the table.
+
+Two shapes of cell: the least one, one number of steps under one seed; and one as in the suite `core`, which has 40
+rows.
 """
 
 from __future__ import annotations
@@ -15,14 +22,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from baselines.gradient import GradientDescent
-from benchmarks.harness import executor
+from benchmarks.environment import describe
+from benchmarks.harness import executor, gaps, worker
 from benchmarks.harness.run import run_suite
 from benchmarks.progress import _Lines
 from benchmarks.suite import Suite
+
+SHAPES = {
+    "one row of each metric: 1 step, 1 seed, 100 tasks": {"steps": [1], "seeds": [0], "scores": {"tasks": 100}},
+    "as in `core`: 5 steps, 3 seeds, 8,000 tasks": {
+        "steps": [1, 2, 3, 4, 5],
+        "seeds": [0, 1, 2],
+        "scores": {"tasks": 8000},
+    },
+}
+"""What a cell is asked for."""
 
 
 class Clock:
@@ -44,46 +62,80 @@ class Clock:
         return timed
 
 
+class Parts(NamedTuple):
+    """Where the time goes, in the order of the table."""
+
+    solver: float
+    statistics: float
+    harness: float
+    beyond_solver: float
+    truth: float
+
+
 def main() -> None:
-    """Measure and print milliseconds a cell."""
+    """Measure; print milliseconds a cell, or write them as a page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=200)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--output", type=Path, help="Markdown file; by default the page is printed")
     arguments = parser.parse_args()
+    lines = [
+        "# Overhead of the harness",
+        "",
+        "`python -m benchmarks.studies.overhead --output results/studies/overhead.md`, one process, one thread, "
+        f"{describe()['cpu']}. Milliseconds a cell, median of {arguments.repeats} runs (least to most); a run has "
+        f"{arguments.cells} cells of the first kind, a fifth of that of the second.",
+        "",
+        "| cell | solver | statistics | harness | all but the solver |",
+        "|---|---|---|---|---|",
+    ]
+    first: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        _measure(Path(folder), "warm-up", 2)
-        figures = [_measure(Path(folder), f"run{number}", arguments.cells) for number in range(arguments.repeats)]
-    names = ("solver", "evaluation", "bookkeeping", "all but the solver")
-    for name, values in zip(names, zip(*figures, strict=True), strict=True):
-        spread = f"median of {len(values)}; {min(values):.2f} to {max(values):.2f}"
-        print(f"{name:<20} {median(values):6.2f} ms a cell ({spread})")
+        for number, (title, shape) in enumerate(SHAPES.items()):
+            cells = arguments.cells if number == 0 else max(1, arguments.cells // 5)
+            warm = measure(Path(folder), f"warm-up{number}", shape, 1)
+            first.append(f"{warm.truth / 1000:.1f} s")
+            runs = [measure(Path(folder), f"{number}-{k}", shape, cells) for k in range(arguments.repeats)]
+            columns = list(zip(*runs, strict=True))[:4]
+            lines.append(" | ".join([f"| {title}", *map(_spread, columns)]) + " |")
+    lines += ["", f"Truth lines and floors, once for the law: {first[0]} and {first[1]}.", ""]
+    if arguments.output is None:
+        print("\n".join(lines))
+    else:
+        arguments.output.write_text("\n".join(lines), encoding="utf-8")
 
 
-def _measure(folder: Path, name: str, cells: int) -> tuple[float, float, float, float]:
-    """Milliseconds a cell in the solver, in evaluation, in bookkeeping, and in the last two."""
+def _spread(values: tuple[float, ...]) -> str:
+    return f"{median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
+
+
+def measure(folder: Path, name: str, shape: dict[str, Any], cells: int) -> Parts:
+    """Milliseconds a cell of a run of so many cells."""
     suite = Suite.model_validate(
         {
             "schema": 1,
             "name": "overhead",
-            "steps": [1],
-            "seeds": [0],
-            "scores": {"tasks": 100},
+            **shape,
             "timings": None,
             "tasks": [{"law": "isotropic", "d": 3, "N": 8}],
             "solvers": [{"name": "gradient_descent", "params": {"eta": 0.1 / (1 + number)}} for number in range(cells)],
         }
     )
-    solving, performing = Clock(), Clock()
+    solving, summarising, truth = Clock(), Clock(), Clock()
     with (
         patch.object(GradientDescent, "solve", solving.on(GradientDescent.solve)),
-        patch.object(executor, "perform", performing.on(executor.perform)),
+        patch.object(worker, "summarised", summarising.on(worker.summarised)),
+        patch.object(gaps, "floor_losses", truth.on(gaps.floor_losses)),
+        patch.object(gaps, "bayes_losses", truth.on(gaps.bayes_losses)),
         patch.object(executor, "WORTH_PROCESSES", cells + 1),
     ):
         start = time.perf_counter()
         run_suite(suite, folder, None, ["overhead"], _Lines(), name)
         whole = time.perf_counter() - start
-    parts = solving.seconds, performing.seconds - solving.seconds, whole - performing.seconds, whole - solving.seconds
-    return tuple(1000 * seconds / cells for seconds in parts)  # type: ignore[return-value]
+    beyond = whole - solving.seconds - truth.seconds
+    statistics = summarising.seconds - truth.seconds
+    parts = solving.seconds, statistics, beyond - statistics, beyond, truth.seconds
+    return Parts(*(1000 * seconds / cells for seconds in parts))
 
 
 if __name__ == "__main__":

@@ -152,6 +152,30 @@ def pareto(
         _write(output, f"pareto_{setting.slug}", table, pareto_figure(setting, table))
 
 
+@views_app.command()
+def scaling(
+    run: RunName = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps at which iterative methods are drawn.")] = 8,
+    output: Output = FIGURES,
+    results: Results = RESULTS,
+) -> None:
+    """Growth with d, N, batch and steps: exponents beside the expected ones; where a learned method is the fastest."""
+    from benchmarks.listing import find_runs
+    from benchmarks.store import read_run
+    from benchmarks.views.scaling import growth, points, sentence, stopwatch
+    from benchmarks.views.scaling_figure import PANELS, scaling_figure
+
+    table = points(read_run(find_runs([run] if run else None, results / "runs")[0]))
+    _write(output, "scaling_growth", growth(table), None)
+    raced = stopwatch(table)
+    _write(output, "scaling_stopwatch", raced, None)
+    for variable in PANELS:
+        drawn = scaling_figure(table, variable, steps)
+        if drawn is not None:
+            _write(output, f"scaling_{variable}", None, drawn)
+    typer.echo(sentence(raced))
+
+
 @views_app.command(epilog="First:  python -m benchmarks.studies.transfer --solver lfom --steps 3")
 def transfer(
     table: Annotated[Path, typer.Argument(help="CSV of the transfer study: train_law, test_law, log_gap.")],

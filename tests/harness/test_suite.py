@@ -68,5 +68,7 @@ def test_each_mistake_is_one_sentence(small_suite: Path, old: str, new: str, sen
 
 
 def test_an_unknown_suite_names_those_there_are() -> None:
-    with pytest.raises(UserError, match=r"no suite 'cor'.*core, paper, protocols, real-quick, real, smoke"):
+    with pytest.raises(
+        UserError, match=r"no suite 'cor'.*core, paper, protocols, real-quick, real, scaling-quick, scaling, smoke"
+    ):
         load_suite("cor")

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.statistics import METHODS, mean_interval, summarise, tail_limited
-from benchmarks.statistics.intervals import Moments, cautious_z, hall_z, moments
+from benchmarks.statistics.intervals import Moments, cautious_z, cautious_z_of_one, hall_z, moments
 
 
 @pytest.fixture
@@ -56,6 +56,20 @@ def test_cautious_rejects_only_what_both_reject(skewed: np.ndarray) -> None:
     assert low == min(mean_interval([skewed], name)[0] for name in ("hall", "normal"))
     assert high == max(mean_interval([skewed], name)[1] for name in ("hall", "normal"))
     assert abs(cautious_z(moments([skewed]), high)) == pytest.approx(1.96, abs=1e-3)
+
+
+def test_the_plain_form_of_the_statistic_is_the_same_one() -> None:
+    generator = np.random.default_rng(7)
+    samples = [
+        (int(n), *row) for n, row in zip(generator.integers(2, 99, 200), generator.normal(size=(200, 3)), strict=True)
+    ]
+    samples += [(9, 0.0, 0.0, 0.0), (9, -1.0, 0.0, 0.0), (9, 1.0, 1e-150, 0.0)]
+    signs = set()
+    for count, mean, variance, third in samples:
+        expected = float(cautious_z(Moments(count, mean, abs(variance), third)))
+        assert cautious_z_of_one(count, mean, abs(variance), third) == pytest.approx(expected, rel=1e-12)
+        signs.add(np.sign(expected))
+    assert signs == {-1, 0, 1}, "both tails and the case between them must occur"
 
 
 def test_a_sample_without_spread_is_certain() -> None:

@@ -1,0 +1,206 @@
+"""Growth of time, work and memory with d, N, batch and steps, and where a learned method wins on a stopwatch."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from benchmarks.errors import UserError
+from benchmarks.ranking import PREFERRED_METRICS
+from benchmarks.statistics import LEVEL
+from benchmarks.store import Run
+from benchmarks.views.setting import label_of
+
+LEARNED = ("memformer", "linear_transformer", "lfom", "gradient_descent_tuned", "heavy_ball_tuned", "nesterov_tuned")
+"""Names of methods whose coefficients are fitted to training tasks begin so."""
+
+SPAN = 10.0
+"""Growth is fitted where the variable is at least its largest value divided by this: what is left of the constants."""
+
+LEAST_POINTS = 3
+
+AS_GOOD = 0.01
+"""A log loss that is larger by less than this is as good."""
+
+NEAR = 0.1
+"""A log loss that is above that of the Bayes estimate by no more than this is near it."""
+
+
+class Sweep(NamedTuple):
+    """A variable, what is held while it grows, and whose growth is fitted."""
+
+    variable: str
+    held: tuple[str, ...]
+    quantities: tuple[str, ...]
+
+
+TASK_NAMES = ("law", "law_params", "noise_std", "device", "dtype")
+SWEEPS = (
+    Sweep("d", (*TASK_NAMES, "rows_per_d", "solver", "steps"), ("seconds_a_task", "flops", "bytes_a_task")),
+    Sweep("N", (*TASK_NAMES, "d", "solver", "steps"), ("seconds_a_task", "flops", "bytes_a_task")),
+    Sweep("batch", (*TASK_NAMES, "d", "N", "solver", "steps"), ("seconds", "bytes")),
+    Sweep("steps", (*TASK_NAMES, "d", "N", "batch", "solver"), ("seconds_a_task", "flops")),
+)
+
+THROUGH_X, FACTORS = ("cgls",), ("ols", "ridge")
+"""Solvers that never form H, and those that factor X; the others form H, which costs N d² and holds d² numbers."""
+
+
+def expected_exponent(solver: str, variable: str, quantity: str) -> float | None:
+    """The exponent that the leading term of the cost has; with d, N grows in proportion. None where no term leads.
+
+    Example:
+        >>> expected_exponent("cg", "d", "seconds_a_task"), expected_exponent("cgls", "d", "seconds_a_task")
+        (3.0, 2.0)
+    """
+    through_x, memory = solver in THROUGH_X, quantity.startswith("bytes")
+    if variable == "d":
+        return (1.0 if through_x else 2.0) if memory else (2.0 if through_x else 3.0)
+    if variable == "N":
+        if memory:  # cgls holds vectors of N and of d numbers
+            return None if through_x else float(solver in FACTORS)
+        return 1.0
+    if variable == "batch":
+        return 1.0
+    return 1.0 if through_x else None
+
+
+def points(run: Run) -> pd.DataFrame:
+    """One row for each solver, task, batch and number of steps that was timed.
+
+    Returns:
+        Identity, `rows_per_d` (N/d), `seconds` and `bytes` of the whole batch, `seconds_a_task`, `seconds_low` and
+        `seconds_high` (quartiles, a task), `bytes_a_task`, `flops` and `products` (a task), `train_seconds`,
+        `log_loss` and `gap_to_bayes`.
+
+    Raises:
+        UserError: if nothing was timed.
+    """
+    key = [*TASK_NAMES, "d", "N", "solver", "solver_params", "steps", "protocol"]
+    scores: Any = run.scores[run.scores["metric"].isin(PREFERRED_METRICS)]
+    scores = scores.assign(order=scores["metric"].map(PREFERRED_METRICS.index), each=scores["seed"].notna())
+    scores = scores.sort_values(["order", "each"], kind="stable").drop_duplicates(key)
+    timed: Any = run.timings[run.timings["warm_median"].notna()]
+    if timed.empty:
+        raise UserError("the run has no timings; run its suite with a [timings] table")
+    table: Any = timed.merge(scores[[*key, "log_mean", "gap_to_bayes"]], on=key, how="left")
+    batch = table["batch"]
+    return table.assign(
+        rows_per_d=table["N"] / table["d"],
+        seconds=table["warm_median"],
+        bytes=table["peak_bytes"],
+        seconds_a_task=table["warm_median"] / batch,
+        seconds_low=table["warm_q25"] / batch,
+        seconds_high=table["warm_q75"] / batch,
+        bytes_a_task=table["peak_bytes"] / batch,
+        log_loss=table["log_mean"],
+        label=[label_of(name, params) for name, params in zip(table["solver"], table["solver_params"], strict=True)],
+    )
+
+
+def growth(table: pd.DataFrame) -> pd.DataFrame:
+    """Exponents p of `quantity ~ variable^p`, fitted on logarithms over the largest decade of the variable.
+
+    Returns:
+        What is held, `variable`, `quantity`, `least`, `most` (of the variable), `points`, `exponent` with its 95 %
+        interval `low`, `high` (Student t over the points), and `expected`.
+    """
+    rows: list[dict[str, Any]] = []
+    for sweep in SWEEPS:
+        groups: Any = table.groupby(list(sweep.held), sort=False)
+        for held, part in groups:
+            names = dict(zip(sweep.held, held, strict=True))
+            for quantity in sweep.quantities:
+                known = part[part[quantity] > 0].groupby(sweep.variable)[quantity].median()
+                top = known[known.index >= known.index.max() / SPAN] if len(known) else known
+                if len(top) >= LEAST_POINTS:
+                    x, y = np.asarray(top.index, dtype=float), top.to_numpy(float)
+                    expected = expected_exponent(names["solver"], sweep.variable, quantity)
+                    fitted = exponent(x, y)._asdict()
+                    span = {"quantity": quantity, "least": x.min(), "most": x.max(), "points": len(x)}
+                    rows.append({"variable": sweep.variable, **names, **span, **fitted, "expected": expected})
+    if not rows:
+        raise UserError(f"nothing grows in this run: no variable has {LEAST_POINTS} values within a factor of {SPAN:g}")
+    return pd.DataFrame(rows)
+
+
+class Exponent(NamedTuple):
+    """A slope with its 95 % interval."""
+
+    exponent: float
+    low: float
+    high: float
+
+
+def exponent(x: np.ndarray, y: np.ndarray) -> Exponent:
+    """Slope of `log y` against `log x` by least squares.
+
+    Example:
+        >>> x = np.array([1.0, 2.0, 4.0, 8.0])
+        >>> [round(value, 6) for value in exponent(x, 5 * x**3)]
+        [3.0, 3.0, 3.0]
+    """
+    fit: Any = stats.linregress(np.log(x), np.log(y))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 2)) * float(fit.stderr)
+    return Exponent(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half)
+
+
+def stopwatch(table: pd.DataFrame) -> pd.DataFrame:
+    """For every learned method: the fastest other one whose loss is as good on the same tasks.
+
+    Returns:
+        A row for each task, batch, learned method and number of steps: its `seconds_a_task`, `log_loss`,
+        `gap_to_bayes`, `train_seconds`; `rival`, `rival_steps`, `rival_seconds` (empty if none is as good);
+        `speed_up` (the rival's time over its own); `wins`, whether the quartiles of its time lie below the rival's; and
+        `break_even`, the number of tasks after which training has paid.
+    """
+    rows: list[dict[str, Any]] = []
+    columns = ["law", "d", "N", "noise_std", "batch"]
+    groups: Any = table.groupby([*columns, "law_params", "device", "dtype"], sort=False)
+    for task, part in groups:
+        learned = part["solver"].str.startswith(LEARNED)
+        for mine in part[learned & part["log_loss"].notna()].to_dict("records"):
+            as_good = part[~learned & (part["log_loss"] <= mine["log_loss"] + AS_GOOD)].sort_values("seconds_a_task")
+            best: dict[Any, Any] = as_good.iloc[0].to_dict() if len(as_good) else {}
+            saved = best.get("seconds_a_task", np.nan) - mine["seconds_a_task"]
+            wins = bool(best) and mine["seconds_high"] < best["seconds_low"]
+            rows.append(
+                {
+                    **dict(zip(columns, task, strict=False)),
+                    **{name: mine[name] for name in ("solver", "steps", "seconds_a_task", "log_loss", "gap_to_bayes")},
+                    "train_seconds": mine["train_seconds"],
+                    "rival": best.get("solver", ""),
+                    "rival_steps": best.get("steps"),
+                    "rival_seconds": best.get("seconds_a_task"),
+                    "speed_up": best.get("seconds_a_task", np.nan) / mine["seconds_a_task"],
+                    "wins": wins,
+                    "break_even": mine["train_seconds"] / saved if wins else np.nan,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def sentence(table: pd.DataFrame) -> str:
+    """Where a learned method is the right choice on a stopwatch, in plain words, from the rows of `stopwatch`."""
+    if table.empty:
+        return "No learned method was timed."
+    tasks: Any = table.groupby(["law", "d", "N", "batch"])["wins"].any()
+    if not tasks.any():
+        return (
+            f"On the stopwatch a learned method is the right choice nowhere: on all {len(tasks)} combinations of law, "
+            "d, N and batch another method reaches the same loss in as little time."
+        )
+    won: Any = table[table["wins"]]
+    best = won.loc[won["speed_up"].idxmax()]
+    near = won[won["gap_to_bayes"] <= NEAR].groupby(["law", "d", "N", "batch"]).ngroups
+    places = ", ".join(f"{law} d={d} N={N} batch={batch}" for (law, d, N, batch), yes in tasks.items() if yes)
+    return (
+        f"On the stopwatch a learned method is faster than every other that is as good on {int(tasks.sum())} of "
+        f"{len(tasks)} combinations of law, d, N and batch ({places}), at most {best['speed_up']:.1f} times "
+        f"({best['solver']}, {best['steps']} steps, against {best['rival']}); its training has paid after "
+        f"{won['break_even'].min():,.0f} tasks at the earliest. On {near} of them its log "
+        f"loss is within {NEAR:g} of that of the Bayes estimate."
+    )

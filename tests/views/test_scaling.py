@@ -1,0 +1,123 @@
+"""Growth of time, work and memory, and who wins on the stopwatch."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.errors import UserError
+from benchmarks.harness.build import build_cells
+from benchmarks.harness.run import run_suite
+from benchmarks.progress import make_progress
+from benchmarks.store import Run, read_run
+from benchmarks.suite import load_suite
+from benchmarks.views.cli import views_app
+from benchmarks.views.scaling import exponent, growth, points, sentence, stopwatch
+
+SUITE = """
+schema = 1
+steps = [1, 2, 4]
+seeds = [0]
+solvers = ["cg", "cgls", { name = "ridge", steps = [1] }, { name = "lfom_optimal", params = { num_tasks = 200 } }]
+[scores]
+tasks = 40
+[timings]
+batch = 10
+repeats = 3
+"""
+TASK = '[[tasks]]\nlaw = "isotropic"\nd = {d}\nN = {N}\nnoise_std = 1.0\nbatch = {batch}\n'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scaling")
+    sizes = [(30, 60), (60, 120), (90, 180), (30, 120), (30, 240)]
+    tasks = "".join(TASK.format(d=d, N=N, batch=[2, 4, 8] if N == 60 else [4]) for d, N in sizes)
+    (folder / "grow.toml").write_text(SUITE + tasks)
+    with make_progress() as progress:
+        run_suite(load_suite(str(folder / "grow.toml")), folder / "runs", None, ["test"], progress, "grow")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Run:
+    return read_run(folder / "runs" / "grow")
+
+
+def test_counted_work_and_memory_grow_as_expected(run: Run) -> None:
+    table = growth(points(run))
+    assert set(table["variable"]) == {"d", "N", "batch", "steps"}
+    known = table[table["quantity"].isin(["flops", "bytes_a_task", "bytes"]) & table["expected"].notna()]
+    assert {"cg", "cgls", "ridge", "lfom_optimal"} == set(known["solver"])
+    far = known[(known["exponent"] - known["expected"]).abs() > 0.35]
+    assert far.empty, far[["variable", "quantity", "solver", "steps", "exponent", "expected"]]
+    cg = table[(table["solver"] == "cg") & (table["variable"] == "d") & (table["quantity"] == "flops")]
+    assert (cg["low"] > 2.5).all()
+    assert (table.loc[table["variable"] == "d", "points"] == 3).all()
+
+
+def test_an_exponent_has_an_interval_that_holds_it() -> None:
+    generator, held = np.random.default_rng(0), 0
+    x = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+    for _ in range(200):
+        slope, low, high = exponent(x, x**2 * np.exp(0.1 * generator.normal(size=5)))
+        assert low < slope < high
+        held += low < 2 < high
+    assert 0.9 < held / 200 < 1
+
+
+def row(solver: str, seconds: float, loss: float, **more: float) -> dict[str, object]:
+    task = {"law": "isotropic", "law_params": "{}", "device": "cpu", "dtype": "float64", "d": 5, "N": 20}
+    times = {"seconds_a_task": seconds, "seconds_low": 0.9 * seconds, "seconds_high": 1.1 * seconds}
+    told = {"noise_std": 1.0, "batch": 10, "steps": 2, "gap_to_bayes": loss, "train_seconds": np.nan}
+    return {**task, **told, "solver": solver, "log_loss": loss, **times, **more}
+
+
+def test_the_rival_is_the_fastest_that_is_as_good() -> None:
+    rows = [row("cg", 2.0, 0.5), row("ridge", 5.0, 0.1), row("cgls", 1.0, 0.9)]
+    learned = row("memformer_conjugate", 1.5, 0.5, train_seconds=100.0)
+    raced = stopwatch(pd.DataFrame([*rows, learned]))
+    assert raced[["rival", "wins", "break_even"]].to_dict("records") == [
+        {"rival": "cg", "wins": True, "break_even": 200}
+    ]
+    assert "on 1 of 1" in sentence(raced)
+    assert "1.3 times" in sentence(raced)
+    close = stopwatch(pd.DataFrame([*rows, {**learned, "seconds_high": 1.9}]))
+    assert not close["wins"].any(), "quartiles that overlap are no win"
+    assert "nowhere" in sentence(close)
+    alone = stopwatch(pd.DataFrame([row("cgls", 1.0, 0.9), learned]))
+    assert alone["rival"].tolist() == [""]
+
+
+def test_the_command_writes_tables_and_figures_and_says_who_wins(folder: Path, tmp_path: Path) -> None:
+    words = ["scaling", "grow", "--results", str(folder), "--output", str(tmp_path), "--steps", "4"]
+    result = CliRunner().invoke(views_app, words)
+    assert result.exit_code == 0, result.output
+    assert "On the stopwatch a learned method is" in result.output
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"scaling_growth.csv", "scaling_stopwatch.csv"} < names
+    for variable in ("d", "N", "batch", "steps"):
+        assert (tmp_path / f"scaling_{variable}.svg").stat().st_size > 1000
+
+
+def test_a_run_in_which_nothing_grows_is_refused(run: Run) -> None:
+    few = points(run)
+    with pytest.raises(UserError, match="nothing grows"):
+        growth(few[(few["N"] == 180) & (few["d"] == 90) & (few["steps"] == 1)])
+
+
+@pytest.mark.parametrize("name", ["scaling", "scaling-quick"])
+def test_the_suites_span_what_they_say(name: str) -> None:
+    cells = build_cells(load_suite(name))
+    ratios = {cell.law.N / cell.law.d for cell in cells}
+    learned = [cell for cell in cells if cell.solver_name.startswith("memformer")]
+    if name == "scaling":
+        assert {cell.law.d for cell in cells} >= {5, 50, 500, 1000, 2000}
+        assert (min(ratios), max(ratios)) == (0.5, 100)
+        assert max(batch for cell in cells for batch in cell.batches) == 1_000_000
+        assert max(cell.law.d for cell in learned) == 500
+        assert any(c.solver_name == "cg" and c.law.d == 1000 and c.batches == (64,) for c in cells)
+    assert learned
+    assert all(cell.tasks * cell.law.d * (cell.law.N + cell.law.d) * 8 < 2**31 for cell in cells)
