@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from benchmarks.ablation.cli import memory
 from benchmarks.errors import UserError
 from benchmarks.gate.cli import check
 from benchmarks.paper.cli import paper
@@ -116,6 +117,7 @@ def run(
 
 
 app.command(epilog="Examples:  memformer-bench paper  ·  memformer-bench paper --only a --only f")(paper)
+app.command(epilog="Examples:  memformer-bench memory  ·  memformer-bench memory --quick")(memory)
 
 
 @app.command("list", epilog="Example:  memformer-bench list solvers")
