@@ -16,6 +16,7 @@ import typer
 from benchmarks.ablation.cli import memory
 from benchmarks.errors import UserError
 from benchmarks.gate.cli import check
+from benchmarks.learnability.cli import learnability
 from benchmarks.paper.cli import paper
 from benchmarks.records.cli import results_app
 from benchmarks.views.cli import views_app
@@ -118,6 +119,7 @@ def run(
 
 app.command(epilog="Examples:  memformer-bench paper  ·  memformer-bench paper --only a --only f")(paper)
 app.command(epilog="Examples:  memformer-bench memory  ·  memformer-bench memory --quick")(memory)
+app.command(epilog="Examples:  memformer-bench learnability  ·  memformer-bench learnability --quick")(learnability)
 
 
 @app.command("list", epilog="Example:  memformer-bench list solvers")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +15,12 @@ import pandas as pd
 from joblib import Parallel, delayed
 from pydantic import BaseModel
 
+from baselines.krylov import law_preconditioner
 from baselines.lfom_optimal import LfomOptimal, draw_moments
 from benchmarks.errors import UserError
 from benchmarks.harness.limits import pinned_threads
 from benchmarks.harness.passes import Progress
 from benchmarks.tasks.law import Law, Purpose
-from baselines.krylov import law_preconditioner
 from benchmarks.views.style import figure
 
 if TYPE_CHECKING:
@@ -98,16 +100,24 @@ class Report:
         try:
             for name, rows in self.tables.items():
                 written.append(folder / f"{name}.csv")
-                pd.DataFrame(rows).to_csv(written[-1], index=False, float_format="%.5g", lineterminator="\n")
+                pd.DataFrame(rows).to_csv(written[-1], index=False, float_format="%.4g", lineterminator="\n")
             for name, drawn in self.figures.items():
                 written.append(folder / f"{name}.svg")
-                drawn.savefig(written[-1], metadata={"Date": None})
+                written[-1].write_text(compact_svg(drawn), encoding="utf-8")
             for name, text in self.text.items():
                 written.append(folder / name)
                 written[-1].write_text(text, encoding="utf-8")
         except OSError as error:
             raise _cannot_write(folder, error) from None
         return written
+
+
+def compact_svg(drawn: Figure) -> str:
+    """A figure as SVG at half its size: places to a hundredth of a point, no indentation."""
+    buffer = io.StringIO()
+    drawn.savefig(buffer, format="svg", metadata={"Date": None})
+    rounded = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", buffer.getvalue())
+    return re.sub(r"\n +", "\n", rounded)
 
 
 def make_folder(results: Path, name: str, quick: bool) -> Path:

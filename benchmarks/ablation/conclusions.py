@@ -13,10 +13,10 @@ from benchmarks.ablation.settings import Ablation
 from benchmarks.ablation.training import Curve
 
 RULE = """A *gap* is the log of the mean expected loss on fresh tasks less that of the best method with fixed scalar \
-coefficients (full Q: on whitened covariates) on the very same tasks. A model *needs* so many steps as the first of the \
-budgets at which its gap is at most {within}; a memory *reaches* the floor at a depth where the median over seeds of the \
-gap after the last step is at most {within} from one of the starts. Medians are over {seeds} seeds. Beyond 4 layers few \
-tasks carry the mean loss, and gaps of either sign come with that."""
+coefficients (full Q: on whitened covariates) on the very same tasks. A model *needs* so many steps as the first \
+budget at which its gap is at most {within}; a memory *reaches* the floor at a depth where the median over seeds of \
+the gap after the last step is at most {within} from one of the starts. Medians are over {seeds} seeds. Beyond 4 \
+layers few tasks carry the mean loss, and gaps of either sign come with that."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,10 @@ def speed_sentence(own: Sequence[Summary], ladder: Sequence[str]) -> str:
         steps = {s.memory: s.steps for s in own if s.depth == depth and s.memory in ladder}
         plain, others = steps.get(ladder[0], math.inf), {m: n for m, n in steps.items() if m != ladder[0]}
         if not others or min(others.values()) == math.inf:
-            words.append(f"at {_layers([depth])} " + ("nothing gets there" if plain == math.inf else f"only without, {plain:g} steps"))
+            words.append(
+                f"at {_layers([depth])} "
+                + ("nothing gets there" if plain == math.inf else f"only without, {plain:g} steps")
+            )
             continue
         fastest = min(others, key=lambda memory: others[memory])
         best = others[fastest]

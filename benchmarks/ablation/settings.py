@@ -64,6 +64,7 @@ class Start(Strict):
     Attributes:
         name: for people.
         learning_rate, schedule, batch, clip: Adam's, as in `Recipe`.
+        pool: tasks drawn at a time.
         deviation: standard deviation of the entries of Q; None starts at gradient descent, in white coordinates.
         runs: what starts here.
     """
@@ -72,6 +73,7 @@ class Start(Strict):
     learning_rate: float
     schedule: Schedule
     batch: int
+    pool: int
     clip: float | None = None
     deviation: float | None = None
     runs: list[Run]
@@ -83,7 +85,6 @@ class Ablation(Strict):
     law: str
     within: float
     seeds: list[int]
-    pool: int
     scored: int
     floor_tasks: int
     budgets: list[int]

@@ -74,7 +74,7 @@ def histories(settings: Ablation, batch: Batch, floor: Tensor) -> list[Curve]:
     config = batch.variant.config(law.d, law.N, max(batch.depths), batch.preconditioner)
     recipe = Recipe(
         steps=batch.budgets[-1],
-        tasks=settings.pool,
+        tasks=batch.start.pool,
         batch=batch.start.batch,
         validation=settings.scored,
         checkpoints=tuple(batch.budgets),
