@@ -47,7 +47,7 @@ def trained(settings: Ablation, processes: int, progress: Progress) -> list[Curv
 
 
 def _one(settings: Ablation, floor: dict, batch: Batch) -> list[Curve]:
-    return histories(settings, batch, floor[batch.preconditioner])
+    return histories(settings, batch, floor[batch.preconditioner][batch.start.batch])
 
 
 def report(settings: Ablation, curves: list[Curve]) -> Report:

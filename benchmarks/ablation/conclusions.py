@@ -127,10 +127,8 @@ def speed_sentence(own: Sequence[Summary], ladder: Sequence[str]) -> str:
         steps = {s.memory: s.steps for s in own if s.depth == depth and s.memory in ladder}
         plain, others = steps.get(ladder[0], math.inf), {m: n for m, n in steps.items() if m != ladder[0]}
         if not others or min(others.values()) == math.inf:
-            words.append(
-                f"at {_layers([depth])} "
-                + ("nothing gets there" if plain == math.inf else f"only without, {plain:g} steps")
-            )
+            outcome = "nothing gets there" if plain == math.inf else f"only without memory ({plain:g} steps)"
+            words.append(f"at {_layers([depth])} {outcome}")
             continue
         fastest = min(others, key=lambda memory: others[memory])
         best = others[fastest]

@@ -47,19 +47,28 @@ class Curve:
         return {**own, **{f"gap_{step}": gap for step, gap in self.gaps.items()}}
 
 
-def floors(settings: Ablation, law: Law, preconditioner: Preconditioner) -> Tensor:
-    """Log mean loss of the best fixed method on each seed's scored tasks: `(seeds, most_layers + 1)`."""
+def floors(settings: Ablation, law: Law, preconditioner: Preconditioner) -> dict[int, Tensor]:
+    """Log mean loss of the best fixed method on each seed's scored tasks, by size of a batch.
+
+    `train` scores on the first tasks of its source, and takes the mean of the means of batches, whose last may be
+    smaller: the floor is that of the very same tasks with the very same weights.
+
+    Returns:
+        `(seeds, most_layers + 1)` for each size.
+    """
     most = settings.most_layers
     best = best_fixed_method(law, settings.floor_tasks, most, preconditioner == "full")
-    return torch.stack([_log_losses(best, law, seed, settings.scored, most) for seed in settings.seeds])
+    losses = torch.stack([_losses(best, law, seed, settings.scored, most) for seed in settings.seeds])
+    sizes = {start.batch for start in settings.starts}
+    return {size: torch.stack([part.mean(-1) for part in losses.split(size, dim=-1)]).mean(0).log() for size in sizes}
 
 
-def _log_losses(best: LfomOptimal, law: Law, seed: int, scored: int, most: int) -> Tensor:
-    # `train` validates on the first tasks of its source: these very ones.
+def _losses(best: LfomOptimal, law: Law, seed: int, scored: int, most: int) -> Tensor:
+    """Of each task after each number of steps, `(most + 1, scored)`."""
     problem = law.stream(seed, Purpose.TRAIN).sample(scored)
     weights = best.solve(problem.blinded(), most).weights
     assert weights is not None
-    return excess_loss(problem, weights).mean(-1).log()
+    return excess_loss(problem, weights)
 
 
 def histories(settings: Ablation, batch: Batch, floor: Tensor) -> list[Curve]:
@@ -68,7 +77,7 @@ def histories(settings: Ablation, batch: Batch, floor: Tensor) -> list[Curve]:
     Args:
         settings: of the ablation.
         batch: which models.
-        floor: `(seeds, most_layers + 1)`, from `floors`, of the batch's preconditioner.
+        floor: `(seeds, most_layers + 1)`, from `floors`, of the batch's preconditioner and size.
     """
     law = LAWS.create(settings.law)
     config = batch.variant.config(law.d, law.N, max(batch.depths), batch.preconditioner)
