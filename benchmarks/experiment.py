@@ -113,11 +113,11 @@ class Report:
 
 
 def compact_svg(drawn: Figure) -> str:
-    """A figure as SVG at half its size: places to a hundredth of a point, no indentation."""
+    """A figure as SVG at half its size: places to a tenth of a point, no indentation, no comments."""
     buffer = io.StringIO()
     drawn.savefig(buffer, format="svg", metadata={"Date": None})
-    rounded = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", buffer.getvalue())
-    return re.sub(r"\n +", "\n", rounded)
+    rounded = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.1f}", buffer.getvalue())
+    return re.sub(r"\n\s*", "\n", re.sub(r"<!-- .* -->|font-family: '[^']*'", "", rounded))
 
 
 def make_folder(results: Path, name: str, quick: bool) -> Path:

@@ -54,7 +54,7 @@ def report(settings: Ablation, curves: list[Curve]) -> Report:
     """Tables, figures and conclusions."""
     found = summaries(curves, settings.within)
     return Report(
-        tables={"gaps": [curve.row() for curve in curves], "summary": [vars(summary) for summary in found]},
+        tables={"gaps": [curve.row() for curve in curves]},
         figures={"gaps": gap_figure(settings, curves), "steps": steps_figure(settings, found)},
         text={"MEMORY.md": conclusions(settings, found)},
     )

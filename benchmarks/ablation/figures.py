@@ -26,7 +26,7 @@ _AT_THE_START = 5.0
 def gap_figure(settings: Ablation, curves: Sequence[Curve]) -> Figure:
     """Gap by training step from the first start: a row a kind of Q, a column a depth, a line a rung of the ladder."""
     start, ladder = settings.starts[0].name, settings.ladder()
-    shown = [curve for curve in curves if curve.start == start and curve.memory in ladder]
+    shown = [c for c in curves if c.start == start and c.memory in ladder and c.depth in settings.drawn]
     depths = sorted({curve.depth for curve in shown})
     panels = [(kind, depth) for kind in settings.preconditioners for depth in depths]
     rows = len(settings.preconditioners)

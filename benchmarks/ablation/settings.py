@@ -90,6 +90,7 @@ class Ablation(Strict):
     budgets: list[int]
     most_steps: int
     most_layers: int
+    drawn: list[int]
     patience: int
     gain: float
     preconditioners: list[Preconditioner]

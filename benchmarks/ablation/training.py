@@ -44,7 +44,7 @@ class Curve:
     def row(self) -> dict[str, Any]:
         """For the table."""
         own = {name: value for name, value in vars(self).items() if name != "gaps"}
-        return {**own, **{f"gap_{step}": gap for step, gap in self.gaps.items()}}
+        return {**own, **{f"gap_{step}": round(gap, 3) for step, gap in self.gaps.items()}}
 
 
 def floors(settings: Ablation, law: Law, preconditioner: Preconditioner) -> dict[int, Tensor]:

@@ -16,12 +16,13 @@ from benchmarks.learnability.settings import Learnability
 
 RULE = """A model is fitted to m training tasks, one labelled query each, by minimising the squared error on those \
 queries, and scored by its expected loss on {scored:,} fresh tasks, the same for all. *Excess* is that loss less the \
-floor of its class on the same tasks: of LFOM scalar and full Q the closed form, of the others ("trained") the class \
-itself fitted to far more by exact expected loss, which is no bound. Intervals are 95 % of the mean of logs over \
-training sets (Student's t). A *rate* is the slope of log excess against log m, over training sets with \
-m at least {least} and at least {times} times the number of parameters, and positive excess; its interval \
-is that of the regression. A class *begins to beat* a baseline at the least m from which on, at every m tried, the \
-whole interval of its log loss lies below the baseline's."""
+floor of its class on the same tasks: of LFOM scalar and full Q the closed form; of LFOM diagonal and token-shaped \
+weights the class itself fitted by exact expected loss, which is no bound; of GD++ beyond one layer that of Bayes, 0, \
+which no training reaches. Intervals are 95 % of the mean of logs over training sets (Student's t). A *rate* is the \
+slope of log excess against log m, over training sets with positive excess and m at least {least}, at least {times} \
+times the number of parameters, and at most half the number of fresh tasks (beyond, excess is smaller than these can \
+tell); its interval is that of the regression. A class *begins to beat* a baseline at the least m from which on, at \
+every m tried, the whole interval of its log loss lies below the baseline's."""
 
 
 class Summary(NamedTuple):
@@ -48,7 +49,9 @@ class Rate(NamedTuple):
     """How excess falls with m.
 
     Attributes:
-        kind, depth, parameters: which class, and how many numbers it fits.
+        kind, depth: which class.
+        floor: what its excess is measured from; `"bayes"` is not the best that the class can do.
+        parameters: how many numbers it fits.
         slope, low, high: of log excess against log m; nan where too few m qualify.
         least, most: smallest and largest m in the fit.
         verdict: which power of m the interval holds.
@@ -56,6 +59,7 @@ class Rate(NamedTuple):
 
     kind: str
     depth: int
+    floor: str
     parameters: int
     slope: float
     low: float
@@ -112,20 +116,23 @@ def summaries(risks: Sequence[Risk]) -> list[Summary]:
 def fit_rates(risks: Sequence[Risk], settings: Learnability) -> list[Rate]:
     """One for each class and depth, in the order of the settings."""
     found = []
-    for kind in [k.name for k in settings.classes]:
+    for kind, origin in [(k.name, k.floor) for k in settings.classes]:
         for depth in settings.depths:
             own = [risk for risk in risks if (risk.kind, risk.depth) == (kind, depth)]
+            floor = "preconditioned" if (origin, depth) == ("bayes", 1) else origin
             count = own[0].parameters
             least = max(settings.least_tasks, settings.times_parameters * count)
-            used = [risk for risk in own if risk.tasks >= least and 0 < risk.excess < math.inf]
+            used = [r for r in own if least <= r.tasks <= settings.scored / 2 and 0 < r.excess < math.inf]
             sizes = sorted({risk.tasks for risk in used})
             if len(sizes) < 3:
-                found.append(Rate(kind, depth, count, math.nan, math.nan, math.nan, 0, 0, "too few m"))
+                found.append(Rate(kind, depth, floor, count, math.nan, math.nan, math.nan, 0, 0, "too few m"))
                 continue
             line: Any = linregress([math.log(risk.tasks) for risk in used], [math.log(risk.excess) for risk in used])
             half = float(student.ppf(0.975, len(used) - 2)) * line.stderr
             low, high = line.slope - half, line.slope + half
-            found.append(Rate(kind, depth, count, line.slope, low, high, sizes[0], sizes[-1], verdict(low, high)))
+            found.append(
+                Rate(kind, depth, floor, count, line.slope, low, high, sizes[0], sizes[-1], verdict(low, high))
+            )
     return found
 
 
@@ -177,14 +184,15 @@ def conclusions(
 
 def rate_sentence(rates: Sequence[Rate]) -> str:
     """How many of the fitted rates are of which kind, and whether any is slower than the bound's."""
-    fitted = [rate for rate in rates if math.isfinite(rate.slope)]
+    fitted = [rate for rate in rates if math.isfinite(rate.slope) and rate.floor != "bayes"]
     if not fitted:
         return "No rate could be fitted."
     counts = {name: sum(rate.verdict == name for rate in fitted) for name in dict.fromkeys(r.verdict for r in fitted)}
     listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
     slower = [f"{rate.kind} at {rate.depth}" for rate in fitted if rate.verdict == "slower than m^-1/2"]
     bound = f"Slower than m^-1/2: {', '.join(slower)}." if slower else "None is slower than m^-1/2."
-    return f"Of {len(fitted)} fitted rates: {listed}. {bound}"
+    rest = "Slopes measured from Bayes tell how the loss falls, not the excess over the best of the class."
+    return f"Of {len(fitted)} rates of excess over a class's own floor: {listed}. {bound} {rest}"
 
 
 def beat_sentence(overtaken: Sequence[Overtaking]) -> str:
@@ -206,8 +214,8 @@ def _rate_table(rates: Sequence[Rate]) -> str:
         known = math.isfinite(rate.slope)
         slope = f"{rate.slope:.2f} [{rate.low:.2f}, {rate.high:.2f}]" if known else ""
         span = f"{rate.least:,} – {rate.most:,}" if known else ""
-        rows.append([rate.kind, rate.depth, rate.parameters, slope, span, rate.verdict])
-    names = ["class", "layers", "parameters", "slope", "m", "holds"]
+        rows.append([rate.kind, rate.depth, rate.floor, rate.parameters, slope, span, rate.verdict])
+    names = ["class", "layers", "floor", "parameters", "slope", "m", "holds"]
     return tabulate(rows, names, tablefmt="github", disable_numparse=True)
 
 

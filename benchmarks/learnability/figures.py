@@ -20,7 +20,7 @@ _HIGHEST = 3.0
 
 def excess_figure(settings: Learnability, over: Sequence[Summary]) -> Figure:
     """Excess against m, a panel a depth, beside lines of slope -1/2 and -1."""
-    drawn, panels = figure(1.0 + 2.3 * len(settings.depths), 3.4, columns=len(settings.depths), sharey=True)
+    drawn, panels = figure(2.2 + 2.2 * len(settings.depths), 3.4, columns=len(settings.depths), sharey=True)
     for ax, depth in zip(panels, settings.depths, strict=True):
         shown = []
         for index, kind in enumerate(settings.classes):
@@ -35,35 +35,40 @@ def excess_figure(settings: Learnability, over: Sequence[Summary]) -> Figure:
         ax.set_ylim(math.exp(min(shown, default=-5.0) - 0.7), math.exp(_HIGHEST))
         ax.set_title(f"{depth} layer{'s' * (depth > 1)}")
     panels[0].set_ylabel("excess over the floor")
-    panels[-1].legend(fontsize=6.5, loc="lower left")
+    drawn.legend(*panels[-1].get_legend_handles_labels(), fontsize=7.5, loc="outside right upper")
     caption(drawn, "geometric means over training sets and 95 % intervals; the highest are cut off")
     return drawn
 
 
 def loss_figure(settings: Learnability, over: Sequence[Summary], baselines: Mapping[str, Sequence[float]]) -> Figure:
     """Loss against m, a panel a depth, beside the baselines' on the same fresh tasks."""
-    drawn, panels = figure(1.0 + 2.3 * len(settings.depths), 3.4, columns=len(settings.depths))
+    drawn, panels = figure(2.2 + 2.2 * len(settings.depths), 3.4, columns=len(settings.depths))
     for ax, depth in zip(panels, settings.depths, strict=True):
         lowest = [math.log(losses[depth]) for losses in baselines.values()]
         for index, kind in enumerate(settings.classes):
             own = [s for s in over if (s.kind, s.depth) == (kind.name, depth) and math.isfinite(s.loss)]
-            _line(ax, own, [(s.loss, s.loss_low, s.loss_high) for s in own], index, kind.name)
+            _line(ax, own, [(s.loss,) for s in own], index, kind.name)
             lowest += [s.loss for s in own]
         for dash, (name, losses) in zip(("-", "--", ":", "-."), baselines.items(), strict=False):
             ax.axhline(losses[depth], ls=dash, color="black", lw=0.9, label=name)
         ax.set_ylim(math.exp(min(lowest) - 0.3), math.exp(_HIGHEST))
         ax.set_title(f"{depth} layer{'s' * (depth > 1)}")
     panels[0].set_ylabel("mean loss on fresh tasks")
-    panels[0].legend(fontsize=6.5, loc="upper right")
-    caption(drawn, "geometric means over training sets and 95 % intervals; the highest are cut off")
+    drawn.legend(*panels[-1].get_legend_handles_labels(), fontsize=7.5, loc="outside right upper")
+    caption(drawn, "geometric means over training sets; the highest are cut off; horizontal lines are the baselines")
     return drawn
 
 
 def _line(ax: Axes, own: Sequence[Summary], values: Sequence[tuple[float, ...]], index: int, name: str) -> None:
+    """A curve through the first of `values`, with a band between the second and third where there are such."""
+    if not own:
+        return
     sizes = [s.tasks for s in own]
-    middle, low, high = ([math.exp(min(v[i], 50.0)) for v in values] for i in range(3))
-    ax.plot(sizes, middle, color=CYCLE[index], marker=".", ms=4, lw=1.2, label=name)
-    ax.fill_between(sizes, low, high, color=CYCLE[index], alpha=0.15, lw=0)
+    middle, *ends = ([math.exp(min(value, 50.0)) for value in column] for column in zip(*values, strict=True))
+    ax.plot(sizes, middle, color=CYCLE[index], lw=1.4, label=name)
+    if ends:
+        low, high = ends
+        ax.fill_between(sizes, low, high, color=CYCLE[index], alpha=0.15, lw=0)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.minorticks_off()

@@ -31,7 +31,7 @@ class Class(Strict):
 
     name: str
     kind: Literal["closed_form", "diagonal", "memformer"]
-    floor: Literal["scalar", "preconditioned", "trained"]
+    floor: Literal["scalar", "preconditioned", "trained", "bayes"]
     config: dict[str, Any] = {}
     most_tasks: int | None = None
 

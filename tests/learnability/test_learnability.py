@@ -9,7 +9,7 @@ import torch
 
 import benchmarks.laws
 import benchmarks.solvers  # noqa: F401 - registers laws and solvers
-from benchmarks.learnability.command import measured, report
+from benchmarks.learnability.command import known_floor, measured, report
 from benchmarks.learnability.conclusions import (
     Overtaking,
     Rate,
@@ -45,11 +45,17 @@ class Silent:
         pass
 
 
-def small(**changes) -> Learnability:
+def small() -> Learnability:
     settings = learnability(quick=True)
-    sizes = {"sizes": [(10, 2), (100, 2), (200, 2), (400, 2)], "scored": 1000, "evaluations": 8, "floor_tasks": 2000}
+    sizes = {"sizes": [(10, 2), (100, 2), (200, 2)], "scored": 1000, "evaluations": 4, "floor_tasks": 2000}
     return settings.model_copy(
-        update={**sizes, "reference_tasks": 1000, "reference_steps": 3, "depths": [1, 2], **changes}
+        update={
+            **sizes,
+            "reference_tasks": 1000,
+            "reference_steps": 2,
+            "depths": [1],
+            "baselines": ["cg", "pcg"],
+        }
     )
 
 
@@ -60,12 +66,13 @@ def risk(tasks: int, seed: int, excess: float, kind: str = "full Q") -> Risk:
 def test_the_rate_of_a_power_law_is_its_exponent():
     settings = learnability().model_copy(update={"depths": [2], "classes": [learnability().classes[2]]})
     rows = [risk(m, s, 30 * m**-0.75 * math.exp(0.1 * (-1) ** s)) for m in (10, 1000, 3000, 10000) for s in range(4)]
-    rows += [risk(30000, 9, -0.01)]  # below the floor: no logarithm, not in the fit
+    rows += [risk(3000, 9, -0.01)]  # below the floor: no logarithm, not in the fit
+    rows += [risk(100_000, s, 1.0) for s in range(3)]  # more than the fresh tasks can tell apart
     (rate,) = fit_rates(rows, settings)
     assert rate.slope == pytest.approx(-0.75, abs=1e-12)
     assert rate.low < -0.75 < rate.high
     assert (rate.least, rate.most, rate.verdict) == (1000, 10000, "between")
-    (none,) = fit_rates([row for row in rows if row.tasks < 10000], settings)
+    (none,) = fit_rates([row for row in rows if row.tasks != 10000], settings)
     assert math.isnan(none.slope)
     assert none.verdict == "too few m"
 
@@ -73,9 +80,12 @@ def test_the_rate_of_a_power_law_is_its_exponent():
 def test_verdicts_name_what_the_interval_holds():
     assert verdict(-0.4, -0.3) == "slower than m^-1/2"
     assert verdict(-1.4, -1.3) == "faster than m^-1"
-    slow = Rate("GD++", 3, 9, -0.35, -0.4, -0.3, 100, 1000, "slower than m^-1/2")
+    slow = Rate("GD++", 3, "trained", 9, -0.35, -0.4, -0.3, 100, 1000, "slower than m^-1/2")
     assert "Slower than m^-1/2: GD++ at 3" in rate_sentence([slow])
     assert "None is slower" in rate_sentence([slow._replace(verdict="between")])
+    own = slow._replace(verdict="m^-1")
+    assert "Of 1 rates" in rate_sentence([slow._replace(floor="bayes"), own])
+    assert "None is slower" in rate_sentence([slow._replace(floor="bayes"), own])
 
 
 def test_a_class_begins_to_beat_a_baseline_where_it_stays_below():
@@ -128,6 +138,11 @@ def test_parameters_are_those_that_are_read():
     assert counts == {"LFOM scalar": 2, "LFOM diagonal": 15, "full Q": 53, "token Γ": 302, "GD++": 103}
 
 
+def test_the_floor_of_gdpp_is_that_of_full_q_where_p_is_not_read():
+    gdpp, closed = learnability().classes[-1], {"preconditioned": [5.0, 1.1, 0.3]}
+    assert [known_floor(gdpp, depth, closed) for depth in (1, 2)] == [1.1, 0.0]
+
+
 def test_training_sets_are_independent_and_never_scored():
     streams = {(fit.tasks, seed) for fit in fits(learnability()) for seed in fit.seeds}
     assert len({seed for _, seed in streams}) == len(streams)
@@ -143,6 +158,6 @@ def test_everything_at_a_small_size_is_written_and_the_same_twice(tmp_path):
     paths = report(settings, found[0]).write(tmp_path)
     names = {"risks.csv", "rates.csv", "baselines.csv", "excess.svg", "loss.svg", "LEARNABILITY.md"}
     assert {path.name for path in paths} == names
-    scalar = [r for r in found[0].risks if r.kind == "LFOM scalar" and r.tasks == 400]
+    scalar = [r for r in found[0].risks if r.kind == "LFOM scalar" and r.tasks == 200]
     assert all(r.loss == pytest.approx(r.floor, rel=0.3) for r in scalar)
     assert "GD++" in (tmp_path / "LEARNABILITY.md").read_text()
