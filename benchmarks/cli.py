@@ -1,4 +1,4 @@
-"""The command line: `memformer-bench run | list | show | leaderboard | fit | paper | check | env | views | results`.
+"""The command line: `memformer-bench run | list | show | leaderboard | fit | paper | memory | learnability | check | env | views | results`.
 
 Nothing heavy is imported until a command needs it, so that `--help` answers at once.
 """

@@ -11,8 +11,9 @@ import benchmarks.laws
 import benchmarks.solvers  # noqa: F401 - registers laws and solvers
 from benchmarks.experiment import Report, carry_out, make_folder
 from benchmarks.harness.passes import Progress
-from benchmarks.learnability.conclusions import conclusions, fit_rates, overtakings, summaries
+from benchmarks.learnability.conclusions import conclusions, overtakings, summaries
 from benchmarks.learnability.figures import excess_figure, loss_figure
+from benchmarks.learnability.rates import fit_rates
 from benchmarks.learnability.scoring import Risk, baseline_losses, closed_floors, reference, risks
 from benchmarks.learnability.settings import Class, Learnability, fits, learnability
 

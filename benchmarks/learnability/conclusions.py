@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from scipy.stats import linregress
 from scipy.stats import t as student
 from tabulate import tabulate
 
+from benchmarks.learnability.rates import Rate
 from benchmarks.learnability.scoring import Risk
 from benchmarks.learnability.settings import Learnability
 
@@ -43,30 +44,6 @@ class Summary(NamedTuple):
     excess: float
     excess_low: float
     excess_high: float
-
-
-class Rate(NamedTuple):
-    """How excess falls with m.
-
-    Attributes:
-        kind, depth: which class.
-        floor: what its excess is measured from; `"bayes"` is not the best that the class can do.
-        parameters: how many numbers it fits.
-        slope, low, high: of log excess against log m; nan where too few m qualify.
-        least, most: smallest and largest m in the fit.
-        verdict: which power of m the interval holds.
-    """
-
-    kind: str
-    depth: int
-    floor: str
-    parameters: int
-    slope: float
-    low: float
-    high: float
-    least: int
-    most: int
-    verdict: str
 
 
 class Overtaking(NamedTuple):
@@ -113,44 +90,6 @@ def summaries(risks: Sequence[Risk]) -> list[Summary]:
     ]
 
 
-def fit_rates(risks: Sequence[Risk], settings: Learnability) -> list[Rate]:
-    """One for each class and depth, in the order of the settings."""
-    found = []
-    for kind, origin in [(k.name, k.floor) for k in settings.classes]:
-        for depth in settings.depths:
-            own = [risk for risk in risks if (risk.kind, risk.depth) == (kind, depth)]
-            floor = "preconditioned" if (origin, depth) == ("bayes", 1) else origin
-            count = own[0].parameters
-            least = max(settings.least_tasks, settings.times_parameters * count)
-            used = [r for r in own if least <= r.tasks <= settings.scored / 2 and 0 < r.excess < math.inf]
-            sizes = sorted({risk.tasks for risk in used})
-            if len(sizes) < 3:
-                found.append(Rate(kind, depth, floor, count, math.nan, math.nan, math.nan, 0, 0, "too few m"))
-                continue
-            line: Any = linregress([math.log(risk.tasks) for risk in used], [math.log(risk.excess) for risk in used])
-            half = float(student.ppf(0.975, len(used) - 2)) * line.stderr
-            low, high = line.slope - half, line.slope + half
-            found.append(
-                Rate(kind, depth, floor, count, line.slope, low, high, sizes[0], sizes[-1], verdict(low, high))
-            )
-    return found
-
-
-def verdict(low: float, high: float) -> str:
-    """Which powers of m an interval of the slope holds.
-
-    Example:
-        >>> verdict(-1.1, -0.9), verdict(-0.6, -0.4), verdict(-0.8, -0.7), verdict(-2.0, -1.5), verdict(-1.2, -0.3)
-        ('m^-1', 'm^-1/2', 'between', 'faster than m^-1', 'm^-1 or m^-1/2')
-    """
-    one, half = low <= -1 <= high, low <= -0.5 <= high
-    if one or half:
-        return " or ".join(name for name, held in (("m^-1", one), ("m^-1/2", half)) if held)
-    if high < -1:
-        return "faster than m^-1"
-    return "slower than m^-1/2" if low > -0.5 else "between"
-
-
 def overtakings(over: Sequence[Summary], baselines: Mapping[str, Sequence[float]]) -> list[Overtaking]:
     """For each class, depth and baseline from which m on the class beats it."""
     found = []
@@ -187,10 +126,10 @@ def rate_sentence(rates: Sequence[Rate]) -> str:
     fitted = [rate for rate in rates if math.isfinite(rate.slope) and rate.floor != "bayes"]
     if not fitted:
         return "No rate could be fitted."
-    counts = {name: sum(rate.verdict == name for rate in fitted) for name in dict.fromkeys(r.verdict for r in fitted)}
+    counts = Counter(rate.verdict for rate in fitted)
     listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
-    slower = [f"{rate.kind} at {rate.depth}" for rate in fitted if rate.verdict == "slower than m^-1/2"]
-    bound = f"Slower than m^-1/2: {', '.join(slower)}." if slower else "None is slower than m^-1/2."
+    slow = ", ".join(f"{rate.kind} at {rate.depth}" for rate in fitted if rate.verdict == "slower than m^-1/2")
+    bound = f"Slower than m^-1/2: {slow}." if slow else "None is slower than m^-1/2."
     rest = "Slopes measured from Bayes tell how the loss falls, not the excess over the best of the class."
     return f"Of {len(fitted)} rates of excess over a class's own floor: {listed}. {bound} {rest}"
 
@@ -215,8 +154,7 @@ def _rate_table(rates: Sequence[Rate]) -> str:
         slope = f"{rate.slope:.2f} [{rate.low:.2f}, {rate.high:.2f}]" if known else ""
         span = f"{rate.least:,} – {rate.most:,}" if known else ""
         rows.append([rate.kind, rate.depth, rate.floor, rate.parameters, slope, span, rate.verdict])
-    names = ["class", "layers", "floor", "parameters", "slope", "m", "holds"]
-    return tabulate(rows, names, tablefmt="github", disable_numparse=True)
+    return _table(rows, ["class", "layers", "floor", "parameters", "slope", "m", "holds"])
 
 
 def _beat_table(overtaken: Sequence[Overtaking], settings: Learnability) -> str:
@@ -230,8 +168,7 @@ def _beat_table(overtaken: Sequence[Overtaking], settings: Learnability) -> str:
                 if (o.kind, o.baseline) == (kind, baseline)
             ]
             rows.append([kind, baseline, *cells])
-    names = ["class", "baseline", *(f"L = {depth}" for depth in settings.depths)]
-    return tabulate(rows, names, tablefmt="github", disable_numparse=True)
+    return _table(rows, ["class", "baseline", *(f"L = {depth}" for depth in settings.depths)])
 
 
 def _excess_table(over: Sequence[Summary], depth: int) -> str:
@@ -240,7 +177,11 @@ def _excess_table(over: Sequence[Summary], depth: int) -> str:
     for kind in dict.fromkeys(s.kind for s in over):
         cells = {s.tasks: s for s in over if (s.kind, s.depth) == (kind, depth)}
         rows.append([kind, *(_cell(cells.get(m)) for m in sizes)])
-    return tabulate(rows, [f"L = {depth}", *(f"m = {m:,}" for m in sizes)], tablefmt="github", disable_numparse=True)
+    return _table(rows, [f"L = {depth}", *(f"m = {m:,}" for m in sizes)])
+
+
+def _table(rows: Sequence[Sequence[object]], names: Sequence[str]) -> str:
+    return tabulate(rows, names, tablefmt="github", disable_numparse=True)
 
 
 def _cell(s: Summary | None) -> str:

@@ -12,16 +12,14 @@ import benchmarks.solvers  # noqa: F401 - registers laws and solvers
 from benchmarks.learnability.command import known_floor, measured, report
 from benchmarks.learnability.conclusions import (
     Overtaking,
-    Rate,
     Summary,
     beat_sentence,
-    fit_rates,
     overtakings,
     rate_sentence,
     summaries,
-    verdict,
 )
 from benchmarks.learnability.erm import minimise, minimise_exactly
+from benchmarks.learnability.rates import Rate, fit_rates, verdict
 from benchmarks.learnability.scoring import Risk, model_losses, solver_losses
 from benchmarks.learnability.settings import Class, Learnability, fits, learnability
 from benchmarks.registry import LAWS
