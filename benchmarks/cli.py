@@ -1,4 +1,4 @@
-"""The command line: `memformer-bench run | list | show | leaderboard | fit | paper | memory | learnability | check | env | views | results`.
+"""The command line of memformer-bench: `run`, `list`, `show`, `leaderboard`, `fit`, `env`, and those of the rooms.
 
 Nothing heavy is imported until a command needs it, so that `--help` answers at once.
 """
