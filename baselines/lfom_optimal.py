@@ -77,7 +77,13 @@ class LfomOptimal(IterativeSolver):
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> LfomOptimal:
         count = max(1, min(self.num_tasks, MAX_COVARIATES // (tasks.N * tasks.d)))
         preconditioner = law_preconditioner(tasks) if self.preconditioned else None
-        found = fit_shared(*draw_moments(tasks, count), max(1, *steps), preconditioner)
+        return self.fitted(*draw_moments(tasks, count), max(1, *steps), preconditioner)
+
+    def fitted(
+        self, moments: Moments, loss: Quadratic, num_steps: int, preconditioner: Tensor | None = None
+    ) -> LfomOptimal:
+        """With the best coefficients for given training tasks, however many, for up to `num_steps` steps."""
+        found = fit_shared(moments, loss, num_steps, preconditioner)
         parameters = {
             "coefficients": found.coefficients[:, 0].cpu(),
             "inverse_norm": found.inverse_norm[:, 0].cpu(),

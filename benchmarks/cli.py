@@ -1,4 +1,4 @@
-"""The command line: `memformer-bench run | list | show | leaderboard | fit | paper | check | env | views | results`.
+"""The command line of memformer-bench: `run`, `list`, `show`, `leaderboard`, `fit`, `env`, and those of the rooms.
 
 Nothing heavy is imported until a command needs it, so that `--help` answers at once.
 """
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from benchmarks.ablation.cli import memory
 from benchmarks.errors import UserError
 from benchmarks.gate.cli import check
+from benchmarks.learnability.cli import learnability
 from benchmarks.paper.cli import judge
 from benchmarks.records.cli import results_app
 from benchmarks.views.cli import views_app
@@ -135,6 +137,8 @@ def run(
 
 
 app.command(epilog="Example:  memformer-bench judge --only a --only f")(judge)
+app.command(epilog="Examples:  memformer-bench memory  ·  memformer-bench memory --quick")(memory)
+app.command(epilog="Examples:  memformer-bench learnability  ·  memformer-bench learnability --quick")(learnability)
 
 
 @app.command("list", epilog="Example:  memformer-bench list solvers")

@@ -44,6 +44,7 @@ class Recipe:
         validation: fresh tasks that choose among the models training has seen; None is half of `tasks`. (Losses of
             deep models have heavy tails: the mean over 10,000 tasks is no judge between good ones.)
         interval: steps between validations; None is 50 and 10.
+        checkpoints: the very steps of the validations, in place of every `interval`; the last step always is one.
         patience: stop once so many validations in a row gain no model more than `tolerance` in log loss; 0 never stops,
             None is 10 (Adam, whose cosine schedule has most of its gain near the end) and 3 (L-BFGS).
         tolerance: see `patience`.
@@ -74,6 +75,7 @@ class Recipe:
     batch: int = 1_000
     validation: int | None = None
     interval: int | None = None
+    checkpoints: tuple[int, ...] | None = None
     patience: int | None = None
     tolerance: float = 1e-3
     whiten: bool = True
@@ -97,6 +99,8 @@ class Recipe:
             optional = name in ("steps", "validation", "interval", "patience")
             if not (optional and value is None) and (not isinstance(value, int) or value < least):
                 raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more")
+        if self.checkpoints is not None and not all(isinstance(step, int) and step > 0 for step in self.checkpoints):
+            raise ValueError(f"checkpoints are {self.checkpoints!r}; they must be whole numbers, 1 or more")
         for name in ("learning_rate", "clip", "noise", "tolerance", "warmup"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
@@ -114,6 +118,12 @@ class Recipe:
     def validation_interval(self) -> int:
         """Steps between validations, the default resolved."""
         return self.interval or {"adam": 50, "lbfgs": 10}[self.method]
+
+    def validates(self, step: int, total: int) -> bool:
+        """Whether there is a validation after step `step` of `total`."""
+        if step == total:
+            return True
+        return step % self.validation_interval == 0 if self.checkpoints is None else step in self.checkpoints
 
     def impatient(self, idle: int) -> bool:
         """Whether to stop after `idle` validations without gain."""

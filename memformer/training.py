@@ -142,10 +142,9 @@ class _Run:
 
     def lbfgs(self) -> None:
         """A fixed set of tasks. A tenth of it leads most of the way; the rest is used once the tenth tells no more."""
-        recipe, interval = self.recipe, self.recipe.validation_interval
+        recipe, step = self.recipe, 0
         tasks = draw(self.config, self.sources, recipe.tasks, recipe.batch, recipe.loss)
         stages = [tasks[: max(1, len(tasks) // 10)], tasks] if len(tasks) > 4 else [tasks]
-        step = 0
         for batches in stages:
             search = BatchedLbfgs(self.best, lambda theta, batches=batches: self._log_loss(theta, batches))
             self.idle = 0
@@ -153,23 +152,23 @@ class _Run:
                 search.step()
                 step += 1
                 stalled = bool(search.stalled.all())
-                if stalled or step % interval == 0 or step == self.total:
+                if stalled or recipe.validates(step, self.total):
                     self._record(step, search.value.exp(), self._mean_loss(search.theta), search.theta)
                     if stalled or recipe.impatient(self.idle):
                         break
 
     def adam(self) -> None:
         """Fresh tasks at every step."""
-        recipe, interval = self.recipe, self.recipe.validation_interval
+        recipe, restarts = self.recipe, torch.zeros_like(self.best_loss)
         search = BatchedAdam(self.best, recipe.betas, recipe.clip)
         running: Tensor | None = None
-        restarts = torch.zeros_like(self.best_loss)
         for step, batch in enumerate(self._stream(), 1):
             loss, gradient = self._gradient(search.theta, batch)
             lost = ~(loss.isfinite() & gradient.isfinite().all(1))
             running = loss if running is None else running.lerp(loss, 0.1)
             search.step(gradient / running[:, None], self._learning_rate(step))
-            if step % interval == 0 or step == self.total:
+            validated = recipe.validates(step, self.total)
+            if validated:
                 validation = self._mean_loss(search.theta)
                 lost = lost | ~validation.isfinite()
                 self._record(step, running, validation, search.theta)
@@ -180,7 +179,7 @@ class _Run:
                 self.history.events.append(f"{self._names(lost)} became nonfinite at step {step} and went back")
                 search.restart(lost, self.best)
                 running = torch.where(lost, self.best_loss, running)
-            if step == self.total or (step % interval == 0 and recipe.impatient(self.idle)):
+            if step == self.total or (validated and recipe.impatient(self.idle)):
                 return
 
     def _stream(self) -> Iterator[Batch]:

@@ -47,8 +47,10 @@ _SETTINGS = {
 }
 
 
-def figure(width: float, height: float, columns: int = 1, **options: object) -> tuple[Figure, list[Axes]]:
-    """An empty figure of so many inches, drawn without a display.
+def figure(
+    width: float, height: float, columns: int = 1, rows: int = 1, **options: object
+) -> tuple[Figure, list[Axes]]:
+    """An empty figure of so many inches, drawn without a display; its panels row by row.
 
     Raises:
         UserError: if matplotlib is not installed.
@@ -62,8 +64,8 @@ def figure(width: float, height: float, columns: int = 1, **options: object) -> 
     matplotlib.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
     drawn = EmptyFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(drawn)
-    axes = drawn.subplots(1, columns, squeeze=False, **options)  # type: ignore[arg-type]
-    return drawn, list(axes[0])
+    axes = drawn.subplots(rows, columns, squeeze=False, **options)  # type: ignore[arg-type]
+    return drawn, list(axes.flat)
 
 
 def save(drawn: Figure, folder: Path, name: str, png: bool = True) -> list[Path]:

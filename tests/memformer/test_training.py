@@ -261,3 +261,12 @@ def test_lbfgs_never_goes_up_and_steps_over_nonfinite_values():
         values.append(search.value.item())
     assert values == sorted(values, reverse=True)
     assert_close(search.theta, torch.ones(1, 2).double(), atol=1e-5)
+
+
+def test_checkpoints_are_the_steps_of_the_validations():
+    config = MemformerConfig(d=5, depth=1)
+    recipe = Recipe(steps=20, checkpoints=(3, 7), tasks=100, batch=50, validation=100, passes=1)
+    trained = train(config, [GaussianSource()], [1], [0], recipe)
+    assert [record.step for record in trained.history.records] == [0, 3, 7, 20]
+    with pytest.raises(ValueError, match="checkpoints"):
+        Recipe(checkpoints=(0, 3))

@@ -1,0 +1,60 @@
+"""`memformer-bench memory`: train, tabulate, draw, conclude."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import benchmarks.laws  # noqa: F401 - registers the laws
+from benchmarks.ablation.conclusions import conclusions, summaries
+from benchmarks.ablation.figures import gap_figure, steps_figure
+from benchmarks.ablation.settings import Ablation, Batch, ablation, batches
+from benchmarks.ablation.training import Curve, floors, histories
+from benchmarks.experiment import Report, carry_out, make_folder
+from benchmarks.harness.passes import Progress
+from benchmarks.registry import LAWS
+
+
+def ablate(quick: bool, results: Path, processes: int, progress: Progress) -> list[Path]:
+    """Do all of it.
+
+    Args:
+        quick: a minute's worth.
+        results: folder that the report's folder lies in.
+        processes: that share the training.
+        progress: told what happens.
+
+    Returns:
+        Files written.
+
+    Raises:
+        UserError: if the folder cannot be written, or matplotlib is not installed.
+    """
+    folder = make_folder(results, "memory", quick)
+    settings = ablation(quick)
+    return report(settings, trained(settings, processes, progress)).write(folder)
+
+
+def trained(settings: Ablation, processes: int, progress: Progress) -> list[Curve]:
+    """All histories."""
+    law = LAWS.create(settings.law)
+    floor = {kind: floors(settings, law, kind) for kind in settings.preconditioners}
+    work = list(batches(settings))
+    found = carry_out(
+        "memory: training", partial(_one, settings, floor), work, [batch.name for batch in work], processes, progress
+    )
+    return [curve for curves in found for curve in curves]
+
+
+def _one(settings: Ablation, floor: dict, batch: Batch) -> list[Curve]:
+    return histories(settings, batch, floor[batch.preconditioner][batch.start.batch])
+
+
+def report(settings: Ablation, curves: list[Curve]) -> Report:
+    """Tables, figures and conclusions."""
+    found = summaries(curves, settings.within)
+    return Report(
+        tables={"gaps": [curve.row() for curve in curves]},
+        figures={"gaps": gap_figure(settings, curves), "steps": steps_figure(settings, found)},
+        text={"MEMORY.md": conclusions(settings, found)},
+    )

@@ -1,0 +1,106 @@
+"""`memformer-bench learnability`: fit, score, tabulate, draw, conclude."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import benchmarks.laws
+import benchmarks.solvers  # noqa: F401 - registers laws and solvers
+from benchmarks.experiment import Report, carry_out, make_folder
+from benchmarks.harness.passes import Progress
+from benchmarks.learnability.conclusions import conclusions, overtakings, summaries
+from benchmarks.learnability.figures import excess_figure, loss_figure
+from benchmarks.learnability.rates import fit_rates
+from benchmarks.learnability.scoring import Risk, baseline_losses, closed_floors, reference, risks
+from benchmarks.learnability.settings import Class, Learnability, fits, learnability
+
+
+class Found(NamedTuple):
+    """Everything that was measured.
+
+    Attributes:
+        risks: of all fits.
+        baselines: mean loss of each baseline after 0, 1, ... steps.
+    """
+
+    risks: list[Risk]
+    baselines: dict[str, list[float]]
+
+
+def learn(quick: bool, results: Path, processes: int, progress: Progress) -> list[Path]:
+    """Do all of it.
+
+    Args:
+        quick: a minute's worth.
+        results: folder that the report's folder lies in.
+        processes: that share the fitting.
+        progress: told what happens.
+
+    Returns:
+        Files written.
+
+    Raises:
+        UserError: if the folder cannot be written, or matplotlib is not installed.
+    """
+    folder = make_folder(results, "learnability", quick)
+    settings = learnability(quick)
+    return report(settings, measured(settings, processes, progress)).write(folder)
+
+
+def measured(settings: Learnability, processes: int, progress: Progress) -> Found:
+    """Fit and score everything."""
+    floors = _floors(settings, processes, progress)
+    work = fits(settings)
+    names = [fit.name for fit in work]
+    found = carry_out("learnability: fitting", partial(risks, settings, floors), work, names, processes, progress)
+    return Found([risk for some in found for risk in some], baseline_losses(settings))
+
+
+def _floors(settings: Learnability, processes: int, progress: Progress) -> dict[tuple[str, int], float]:
+    """The floor of each class at each depth."""
+    closed = closed_floors(settings)
+    floors = {
+        (kind.name, depth): known_floor(kind, depth, closed)
+        for kind in settings.classes
+        if kind.floor != "trained"
+        for depth in settings.depths
+    }
+    work = [(kind, depth) for kind in settings.classes if kind.floor == "trained" for depth in settings.depths]
+    names = [f"{kind.name}, depth {depth}" for kind, depth in work]
+    found = carry_out("learnability: references", partial(_reference, settings), work, names, processes, progress)
+    return floors | {(kind.name, depth): loss for (kind, depth), loss in zip(work, found, strict=True)}
+
+
+def known_floor(kind: Class, depth: int, closed: Mapping[str, Sequence[float]]) -> float:
+    """The floor of a class that has one without training; `closed` is from `closed_floors`."""
+    if kind.floor == "bayes":
+        # Nobody reads what a single layer's P does to covariates; without noise, and with N >= d, Bayes is exact.
+        return closed["preconditioned"][1] if depth == 1 else 0.0
+    return closed[kind.floor][depth]
+
+
+def _reference(settings: Learnability, work: tuple[Class, int]) -> float:
+    return reference(settings, *work)
+
+
+def report(settings: Learnability, found: Found) -> Report:
+    """Tables, figures and conclusions."""
+    over = summaries(found.risks)
+    rates = fit_rates(found.risks, settings)
+    overtaken = overtakings(over, found.baselines)
+    return Report(
+        tables={
+            "risks": [risk.row() for risk in found.risks],
+            "rates": [rate._asdict() for rate in rates],
+            "baselines": [
+                {"baseline": name, "steps": k, "loss": losses[k]}
+                for name, losses in found.baselines.items()
+                for k in settings.depths
+            ],
+        },
+        figures={"excess": excess_figure(settings, over), "loss": loss_figure(settings, over, found.baselines)},
+        text={"LEARNABILITY.md": conclusions(settings, over, rates, overtaken)},
+    )
