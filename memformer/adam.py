@@ -39,7 +39,7 @@ class BatchedAdam:
     def __post_init__(self) -> None:
         self.mean, self.square = torch.zeros_like(self.theta), torch.zeros_like(self.theta)
         self.damping = torch.ones_like(self.theta[:, :1])
-        self.taken = torch.zeros_like(self.damping)
+        self.weight_of_mean, self.weight_of_square = torch.zeros_like(self.damping), torch.zeros_like(self.damping)
 
     def step(self, gradient: Tensor, learning_rate: float) -> None:
         """One step with gradients `(S, n)`."""
@@ -47,11 +47,13 @@ class BatchedAdam:
             norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
             gradient = gradient * (self.clip / norm.clamp(min=self.clip))
         first, second = self.betas
-        self.taken = self.taken + 1
+        # What a running mean of ones would be: `1 - beta^t` after t steps.
+        self.weight_of_mean = first * self.weight_of_mean + (1 - first)
+        self.weight_of_square = second * self.weight_of_square + (1 - second)
         self.mean = self.mean.lerp(gradient, 1 - first)
         self.square = self.square.lerp(gradient * gradient, 1 - second)
-        scale = learning_rate * self.damping / (1 - first**self.taken)
-        size = (self.square / (1 - second**self.taken)).sqrt_().add_(_EPSILON)
+        scale = learning_rate * self.damping / self.weight_of_mean
+        size = (self.square / self.weight_of_square).sqrt_().add_(_EPSILON)
         self.theta = torch.addcdiv(self.theta, scale * self.mean, size, value=-1)
 
     def restart(self, lost: Tensor, theta: Tensor) -> None:
@@ -59,5 +61,6 @@ class BatchedAdam:
         lost = lost[:, None]
         self.theta = torch.where(lost, theta, self.theta)
         self.mean, self.square = torch.where(lost, 0, self.mean), torch.where(lost, 0, self.square)
-        self.taken = torch.where(lost, 0, self.taken)
+        self.weight_of_mean = torch.where(lost, 0, self.weight_of_mean)
+        self.weight_of_square = torch.where(lost, 0, self.weight_of_square)
         self.damping = torch.where(lost, self.damping / 2, self.damping)

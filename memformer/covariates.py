@@ -56,7 +56,7 @@ class _Layer(NamedTuple):
         N: `(S, d + 1, d, n)` `[H M | r]`, transposed.
         A: `(S, d + 1, d, n)` `M^T [H M | r]`, transposed.
         V: `(S, heads, d + 1, d, n)` `Q M^T [H M | r]`, transposed.
-        B: `(S, p, d + 1, d, n)` the same with P; the register is `M` times that.
+        B: `(S, p, d + 1, d, n)` the same times `[[P^T, 0], [0, 1]]`; the register is `M` times that.
     """
 
     Z: Tensor
@@ -87,6 +87,7 @@ class _CovariateMethod(torch.autograd.Function):
         (S, L, heads, d, _), size = Q.shape, len(_Layer._fields)
         memory = _Memory(K, ctx.window, registers)
         slope = _Memory(K.new_zeros(K.shape), ctx.window, torch.zeros_like(registers))
+        P = _with_labels(P)
         grad_Q, grad_P = torch.zeros_like(Q), torch.zeros_like(P)
         grad_Z = slope.registers.new_zeros(S, d + 1, d, b.shape[-1])
         for layer in reversed(range(L)):
@@ -100,9 +101,9 @@ class _CovariateMethod(torch.autograd.Function):
             grad_B = multiply(grad_R.flatten(1, 2), M.transpose(1, 2)).view_as(B) if layer else grad_R
             grad_V = grad_B = grad_B.expand(-1, heads, -1, -1, -1)
             if layer < L - 1:
-                covariates = grad_B[:, :, :d].flatten(3)
-                grad_P[:, layer] = covariates @ V[:, :, :d].flatten(3).mT
-                grad_V = torch.cat([(P[:, layer].mT @ covariates).view_as(V[:, :, :d]), grad_B[:, :, d:]], 2)
+                flat = grad_B.flatten(3)
+                grad_P[:, layer] = flat @ V.flatten(3).mT
+                grad_V = (P[:, layer].mT @ flat).view_as(V)
             grad_Q[:, layer] = (grad_V @ A[:, None].mT).sum(2)
             if layer == 0:
                 break
@@ -110,7 +111,7 @@ class _CovariateMethod(torch.autograd.Function):
             grad_Z[:, rows] += multiply(multiply(grad_A, M), H)
             grad_Z[:, :d] += multiply(B.flatten(1, 2).transpose(1, 2), grad_R.flatten(1, 2))
             grad_Z[:, :d] += multiply(grad_A.transpose(1, 2), N)
-        return slope.K, grad_Q, grad_P, None, None, None
+        return slope.K, grad_Q, grad_P[..., :d, :d], None, None, None
 
 
 def _run(
@@ -121,18 +122,17 @@ def _run(
     unit = torch.eye(d, dtype=H.dtype, device=H.device)[..., None]
     Z = torch.cat([unit, unit.new_zeros(1, d, 1)]).expand(S, -1, -1, b.shape[-1]).contiguous()
     iterates, layers = [], []
+    P = _with_labels(P)
     for layer in range(L):
         rows = _rows(layer, L, d)
         if layer:
             N = multiply(Z[:, rows], H)
-            N = torch.cat([N[:, :-1], N[:, -1:] + b[:, None]], 1)
+            N[:, -1] += b
             A = multiply(N, Z[:, :d].transpose(1, 2))
         else:
             N = A = torch.cat([H, b[:, None]], 1)[:, rows]
         V = Q[:, layer, :, None] @ A[:, None]
-        B = V
-        if layer < L - 1:
-            B = torch.cat([(P[:, layer] @ V[:, :, :d].flatten(3)).view_as(V[:, :, :d]), V[:, :, d:]], 2)
+        B = V if layer == L - 1 else (P[:, layer] @ V.flatten(3)).view_as(V)
         if heads > memory.p:
             B = B.sum(1, keepdim=True)
         R = multiply(B.flatten(1, 2), Z[:, :d]).view_as(B) if layer else B
@@ -140,6 +140,14 @@ def _run(
         Z = memory.step(layer, Z, R)
         iterates.append(-Z[:, -1])
     return tuple(iterates), layers
+
+
+def _with_labels(P: Tensor) -> Tensor:
+    """`[[P, 0], [0, 1]]`: labels pass unchanged. `(S, L, heads, d + 1, d + 1)`."""
+    d = P.shape[-1]
+    whole = torch.nn.functional.pad(P, (0, 1, 0, 1))
+    whole[..., d, d] = 1.0
+    return whole
 
 
 def _rows(layer: int, layers: int, d: int) -> slice:

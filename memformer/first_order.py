@@ -46,6 +46,7 @@ class _FirstOrderMethod(torch.autograd.Function):
     def forward(ctx: Any, C: Tensor, H: Tensor, b: Tensor, window: int | None) -> tuple[Tensor, ...]:
         S, K = C.shape[:2]
         G, d, B = b.shape
+        C = C.contiguous()
         residuals, product = C.new_empty(S, K, d, B), _Product(H, S)
         rows, past = _Rows(C, window), _Past(residuals, C)
         flat: list[Tensor] = []
@@ -99,26 +100,30 @@ class _Rows:
     """Coefficients of each step, from the first source it reads on: `(S, p, (k + 1 - start) * p)`, views."""
 
     def __init__(self, C: Tensor, window: int | None) -> None:
-        self.steps = (C.unsqueeze(2) if C.ndim == 3 else C).unbind(1)
-        self.p, self.window = _block(C), window
+        self.C, self.p, self.window = C, _block(C), window
+        self.K = C.shape[1]
 
     def start(self, k: int) -> int:
         return 0 if self.window is None else max(0, k + 1 - self.window)
 
     def at(self, k: int) -> Tensor:
-        start = self.start(k)
-        return self.steps[k].narrow(2, start * self.p, (k + 1 - start) * self.p)
+        start, p, width = self.start(k), self.p, self.K * self.p
+        # One operation where `C[:, k, :, start * p : (k + 1) * p]` would be four; at this size that is what costs.
+        size, stride = (len(self.C), p, (k + 1 - start) * p), (self.K * p * width, width, 1)
+        return self.C.as_strided(size, stride, k * p * width + start * p)
 
 
 class _Past:
     """Residuals `start, ..., k` one above the other: `(S, (k + 1 - start) * p, ...)`, views."""
 
     def __init__(self, residuals: Tensor, C: Tensor) -> None:
-        self.p = _block(C)
-        self.stack = residuals.view(len(residuals), residuals.shape[1] * self.p, -1)
+        self.residuals, self.p = residuals, _block(C)
+        self.whole = residuals[0].numel()
+        self.row = self.whole // (residuals.shape[1] * self.p)
 
     def upto(self, k: int, start: int) -> Tensor:
-        return self.stack.narrow(1, start * self.p, (k + 1 - start) * self.p)
+        size, stride = (len(self.residuals), (k + 1 - start) * self.p, self.row), (self.whole, self.row, 1)
+        return self.residuals.as_strided(size, stride, start * self.p * self.row)
 
 
 class _Product:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from memformer.config import MemformerConfig
 
@@ -118,8 +120,7 @@ def memory_matrix(config: MemformerConfig, parameters: Mapping[str, Tensor], cha
     gamma = _layers_last(config, parameters["gamma"], channels)
     if config.memory == "conjugate":
         alpha = _layers_last(config, parameters["alpha"], channels)
-        system = identity - torch.diag_embed(gamma[..., 1:], -1)
-        return alpha[..., None] * torch.linalg.solve_triangular(system, identity, upper=False, unitriangular=True)
+        return alpha[..., None] * _Recurrence.apply(gamma, identity)  # pyright: ignore[reportOperatorIssue]
     if config.gamma_sharing == "none":
         matrix = gamma.tril()
     elif config.gamma_sharing == "all":
@@ -127,6 +128,26 @@ def memory_matrix(config: MemformerConfig, parameters: Mapping[str, Tensor], cha
     else:
         matrix = gamma[..., None, :].expand(*gamma.shape, config.depth).tril(-1) + identity
     return matrix if config.window is None else matrix.triu(1 - config.window)
+
+
+class _Recurrence(torch.autograd.Function):
+    """`T = (I - N)^{-1}`, with gamma_1, gamma_2, ... below the diagonal of N; `dT = T dN T`."""
+
+    @staticmethod
+    def forward(ctx: Any, gamma: Tensor, identity: Tensor) -> Tensor:
+        system = identity - torch.diag_embed(gamma[..., 1:], -1)
+        T = torch.linalg.solve_triangular(system, identity, upper=False, unitriangular=True)
+        ctx.save_for_backward(T)
+        return T
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, grad_T: Tensor
+    ) -> tuple[Tensor, None]:
+        (T,) = ctx.saved_tensors
+        below = (T.mT @ grad_T @ T.mT).diagonal(-1, -2, -1)
+        return torch.nn.functional.pad(below, (1, 0)), None
 
 
 def _layers_last(config: MemformerConfig, weights: Tensor, channels: bool) -> Tensor:

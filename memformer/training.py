@@ -212,7 +212,7 @@ class _Run:
     def _gradient(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         theta = theta.detach().requires_grad_()
         loss = self._losses(theta, batch)
-        (gradient,) = torch.autograd.grad(loss.sum(), theta)
+        (gradient,) = torch.autograd.grad(loss, theta, torch.ones_like(loss))
         return loss.detach(), gradient
 
     def _log_loss(self, theta: Tensor, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:

@@ -160,7 +160,7 @@ def library_step(
     def step() -> Tensor:
         theta = adam.theta.detach().requires_grad_()
         loss = evaluate(theta, prepare() if moments else fixed)
-        adam.step(torch.autograd.grad(loss.sum(), theta)[0], LEARNING_RATE)
+        adam.step(torch.autograd.grad(loss, theta, torch.ones_like(loss))[0], LEARNING_RATE)
         return loss.detach()
 
     return step
