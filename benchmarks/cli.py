@@ -6,6 +6,7 @@ Nothing heavy is imported until a command needs it, so that `--help` answers at 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -13,10 +14,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from benchmarks.ablation.cli import memory
 from benchmarks.errors import UserError
 from benchmarks.gate.cli import check
-from benchmarks.learnability.cli import learnability
 from benchmarks.paper.cli import judge
 from benchmarks.records.cli import results_app
 from benchmarks.views.cli import views_app
@@ -80,7 +79,7 @@ def main() -> NoReturn:
     epilog="Examples:  memformer-bench run smoke  ·  memformer-bench run my_suite.toml --plugin my_solver.py",
 )
 def run(
-    suite: Annotated[str, typer.Argument(help="Id of a suite, or a TOML file.")] = "core",
+    suite: Annotated[str, typer.Argument(help="Id of a suite or an experiment, or a TOML file.")] = "core",
     plugin: Plugins = None,
     results: Results = RESULTS,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default suite, time and hash.")] = None,
@@ -92,24 +91,34 @@ def run(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run of this suite.")] = False,
     refit: Annotated[bool, typer.Option("--refit", help="Fit learned solvers anew instead of finding them.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The short form, about a minute, of what has one.")] = False,
     only: Annotated[
         list[str] | None, typer.Option(help="Suite `paper`: only this experiment (a, b, ...); repeatable.")
     ] = None,
 ) -> None:
     """Run a suite: fit, score and time every solver on every law, and write the tables.
 
-    The suite `paper` redoes the published experiments as well, and judges the paper's claims in results/paper.
+    The suite `paper` redoes the published experiments as well, and judges the paper's claims in results/paper. The
+    experiments `memory` and `learnability` train models of their own, and write tables, figures and conclusions.
 
     Exit status: 0, or 1 if a row failed (diverged, nonfinite, error, time limit); it is in the table with its reason.
     """
     _load_plugins(plugin)
+    from benchmarks.experiment import EXPERIMENTS, load_experiment
     from benchmarks.harness.run import run_suite
     from benchmarks.progress import make_progress
-    from benchmarks.suite import load_suite
+    from benchmarks.suite import load_suite, quick_form
 
     if only and suite != "paper":
         raise UserError(f"--only chooses experiments of the suite paper; the suite {suite} has none")
-    loaded = load_suite(suite)
+    if suite in EXPERIMENTS:
+        if plugin or name or scheduler or resume or refit:
+            raise UserError(f"the experiment {suite} takes no options but --quick, --results and --jobs")
+        with make_progress() as progress:
+            written = load_experiment(suite)(quick, results, jobs or os.cpu_count() or 1, progress)
+        typer.echo(f"written to {written[0].parent}")
+        return
+    loaded = load_suite(quick_form(suite) if quick else suite)
     command = ["memformer-bench", *sys.argv[1:]]
     with make_progress() as progress:
         parameters = None if refit else results / "parameters"
@@ -136,9 +145,7 @@ def run(
         raise typer.Exit(1)
 
 
-app.command(epilog="Example:  memformer-bench judge --only a --only f")(judge)
-app.command(epilog="Examples:  memformer-bench memory  ·  memformer-bench memory --quick")(memory)
-app.command(epilog="Examples:  memformer-bench learnability  ·  memformer-bench learnability --quick")(learnability)
+app.command(epilog="Example:  memformer-bench judge paper-1 --only a --only f")(judge)
 
 
 @app.command("list", epilog="Example:  memformer-bench list solvers")
@@ -208,8 +215,8 @@ def fit(
 ) -> None:
     """Fit one solver on one law, keep its parameters, and say what it reaches on fresh tasks."""
     _load_plugins(plugin)
+    from benchmarks.entries import SolverEntry, TaskEntry
     from benchmarks.harness.fit_command import fit_and_score
-    from benchmarks.suite import SolverEntry, TaskEntry
 
     try:
         settings = json.loads(params)

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,14 +26,34 @@ from benchmarks.views.style import figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Experiment = Callable[[bool, Path, int, Progress], list[Path]]
+"""Takes whether to be quick, the folder of results, processes, and whom to tell; returns the files it wrote."""
+
+EXPERIMENTS = {
+    "memory": ("benchmarks.ablation.command:ablate", "which memory reaches its floor, and after how many steps"),
+    "learnability": ("benchmarks.learnability.command:learn", "excess risk against the number of training tasks"),
+}
+"""What `run` knows beside suites: id, where it is, and what it finds out."""
+
 Settings = TypeVar("Settings", bound=BaseModel)
 Job = TypeVar("Job")
 Found = TypeVar("Found")
 
 
+def load_experiment(name: str) -> Experiment:
+    """One of `EXPERIMENTS`."""
+    module, _, function = EXPERIMENTS[name][0].partition(":")
+    return getattr(import_module(module), function)
+
+
+def settings_text(room: str) -> str:
+    """`settings.toml` of a room, as written."""
+    return resources.files(room).joinpath("settings.toml").read_text(encoding="utf-8")
+
+
 def read_settings(model: type[Settings], room: str, quick: bool) -> Settings:
     """The settings of a room: its `settings.toml`, with what its table `quick` says in place where `quick`."""
-    content = tomllib.loads(resources.files(room).joinpath("settings.toml").read_text(encoding="utf-8"))
+    content = tomllib.loads(settings_text(room))
     shorter = content.pop("quick")
     return model.model_validate({**content, **(shorter if quick else {})})
 

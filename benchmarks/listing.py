@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import laws, metrics, solvers  # noqa: F401  # they fill the registries
 from benchmarks.errors import UserError
+from benchmarks.experiment import EXPERIMENTS, settings_text
 from benchmarks.registry import LAWS, METRICS, SOLVERS, Registry
 from benchmarks.store import list_runs, read_meta, read_run
 from benchmarks.suite import built_in_suites, load_suite
@@ -29,6 +30,8 @@ def lines(kind: str, runs: Path) -> Iterator[tuple[str, str]]:
     elif kind == "suites":
         for name in built_in_suites():
             yield name, load_suite(name).description
+        for name, (_, summary) in EXPERIMENTS.items():
+            yield name, summary
     else:
         for name in REGISTRIES[kind]:
             entry = REGISTRIES[kind][name]
@@ -44,6 +47,9 @@ def describe(name: str, runs: Path) -> str:
     found = [_describe_entry(registry, name) for registry in REGISTRIES.values() if name in registry]
     if name in built_in_suites():
         found.append(built_in_suites()[name].read_text(encoding="utf-8").rstrip())
+    if name in EXPERIMENTS:
+        room = EXPERIMENTS[name][0].partition(":")[0].rpartition(".")[0]
+        found.append(settings_text(room).rstrip())
     if found:  # a law and a suite may share a name
         return "\n\n".join(found)
     path = next((path for path in (runs / name, Path(name)) if path.is_dir()), None)

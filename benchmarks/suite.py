@@ -9,134 +9,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from benchmarks.entries import Count, Only, Scores, SolverEntry, Strict, TaskEntry, Timings, TrainedOn, spelt_out
 from benchmarks.errors import UserError
-from benchmarks.schema import Protocol
 
 SUITE_SCHEMA = 1
 """Version of the suite format; a suite file states the version it was written for."""
 
-Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Scores(_Strict):
-    """The scores pass.
-
-    Attributes:
-        tasks: fresh tasks scored for each seed.
-        time_limit: seconds one cell (fitting and solving, all seeds) may take.
-        memory_limit: GB that a worker process may hold while it computes a cell; by default no limit.
-    """
-
-    tasks: Count = 4000
-    time_limit: float = Field(default=120.0, gt=0)
-    memory_limit: float | None = Field(default=None, gt=0)
-
-
-class Timings(_Strict):
-    """The timings pass.
-
-    Attributes:
-        batch: tasks in the batch that is timed.
-        repeats: warm repetitions of each solve, interleaved over the solvers.
-        budget: seconds after which a slow solve is not repeated more than three times.
-    """
-
-    batch: Count = 200
-    repeats: Count = 11
-    budget: float = Field(default=0.25, gt=0)
-
-
-class TaskEntry(_Strict):
-    """One law with its parameters.
-
-    Attributes:
-        law: id of the law.
-        d: covariate dimension.
-        N: context length.
-        noise_std: standard deviation of the label noise.
-        params: further parameters of the law.
-        tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
-        batch: sizes of the batches that are timed, one after another, if not that of the suite.
-    """
-
-    law: str
-    d: int = 5
-    N: int = 20
-    noise_std: float = 0.0
-    params: dict[str, JsonValue] = {}
-    tasks: Count | None = None
-    batch: list[Count] | None = Field(default=None, min_length=1)
-
-
-class Only(_Strict):
-    """A condition on tasks: every key that is given must equal the task's; d may have bounds instead, inclusive."""
-
-    law: str | None = None
-    d: int | None = None
-    N: int | None = None
-    d_min: int | None = None
-    d_max: int | None = None
-
-    def holds(self, task: TaskEntry) -> bool:
-        """Whether a task meets the condition."""
-        within = (self.d_min or 0) <= task.d and (self.d_max is None or task.d <= self.d_max)
-        equal = self.model_dump(exclude_none=True, include={"law", "d", "N"})
-        return within and all(getattr(task, key) == value for key, value in equal.items())
-
-
-def _spelt_out(key: str) -> BeforeValidator:
-    """A bare string stands for a table with that one key."""
-    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
-
-
-class TrainedOn(_Strict):
-    """Another law that a solver is fitted on, at the d and N of the task it is scored on; keys as in `TaskEntry`."""
-
-    law: str
-    noise_std: float = 0.0
-    params: dict[str, JsonValue] = {}
-
-    @property
-    def label(self) -> str:
-        """For the tables: the law, with what differs from its defaults."""
-        noise = {"noise_std": self.noise_std} if self.noise_std else {}
-        return " ".join([self.law, *(f"{name}={value}" for name, value in {**noise, **self.params}.items())])
-
-    def at(self, task: TaskEntry) -> TaskEntry:
-        """The law in the size of a task."""
-        return TaskEntry(law=self.law, d=task.d, N=task.N, noise_std=self.noise_std, params=self.params)
-
-
-class SolverEntry(_Strict):
-    """One solver with its parameters; in the file, a bare string is an entry without any.
-
-    Attributes:
-        name: id of the solver.
-        params: hyper-parameters that differ from the defaults.
-        steps: numbers of steps, if not those of the suite.
-        tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
-        protocol: what the test loss means (see `benchmarks.schema.Protocol`).
-        only: the tasks this entry is for, `{ d = 5 }` say; by default all of them.
-        trained_on: the law it is fitted on, by name or as a `TrainedOn`; by default the law it is scored on.
-    """
-
-    name: str
-    params: dict[str, JsonValue] = {}
-    steps: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
-    tasks: Count | None = None
-    protocol: Protocol = "held_out"
-    only: Only = Only()
-    trained_on: Annotated[TrainedOn | None, _spelt_out("law")] = None
-
-
-class Suite(_Strict):
+class Suite(Strict):
     """A whole suite: every task is met by every solver, under every seed.
 
     Attributes:
@@ -165,7 +49,7 @@ class Suite(_Strict):
     scores: Scores = Scores()
     timings: Timings | None = Timings()
     tasks: list[TaskEntry] = Field(min_length=1)
-    solvers: list[Annotated[SolverEntry, _spelt_out("name")]] = Field(min_length=1)
+    solvers: list[Annotated[SolverEntry, spelt_out("name")]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _no_repetition(self) -> Suite:
@@ -204,6 +88,18 @@ def built_in_suites() -> dict[str, Path]:
         for item in sorted(folder.iterdir(), key=str)
         if str(item).endswith(".toml")
     }
+
+
+def quick_form(name: str) -> str:
+    """Id of the short form of a suite.
+
+    Raises:
+        UserError: if it has none.
+    """
+    known = [suite.removesuffix("-quick") for suite in built_in_suites() if suite.endswith("-quick")]
+    if name not in known:
+        raise UserError(f"the suite {name!r} has no quick form; {', '.join(known)} have one")
+    return f"{name}-quick"
 
 
 def load_suite(name_or_path: str) -> Suite:
@@ -246,9 +142,9 @@ def _first_problem(error: ValidationError) -> str:
     return f"{key}: {what} (given: {given})" if key else what
 
 
-def _model_at(location: tuple[int | str, ...]) -> type[_Strict]:
+def _model_at(location: tuple[int | str, ...]) -> type[Strict]:
     """The model whose keys belong at a location in a suite file."""
-    models: dict[int | str, type[_Strict]] = {
+    models: dict[int | str, type[Strict]] = {
         "scores": Scores,
         "timings": Timings,
         "tasks": TaskEntry,

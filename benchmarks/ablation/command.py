@@ -1,4 +1,4 @@
-"""`memformer-bench memory`: train, tabulate, draw, conclude."""
+"""`memformer-bench run memory`: train, tabulate, draw, conclude."""
 
 from __future__ import annotations
 

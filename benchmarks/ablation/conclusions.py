@@ -100,7 +100,7 @@ def conclusions(settings: Ablation, found: Sequence[Summary]) -> str:
             plain = [s for s in found if (s.start, s.preconditioner, s.memory) == (start.name, kind, ladder[0])]
             if plain:
                 parts.append(f"**Start: {start.name}; {kind} Q.** {depth_sentence(plain)}")
-    parts.append("Figures: `gaps.svg`, `steps.svg`; every model: `gaps.csv`. Written by `memformer-bench memory`.")
+    parts.append("Figures: `gaps.svg`, `steps.svg`; every model: `gaps.csv`. Written by `memformer-bench run memory`.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -14,10 +14,11 @@ import cloudpickle
 import torch
 
 from benchmarks import laws, metrics, solvers  # noqa: F401  # they fill the registries
+from benchmarks.entries import SolverEntry, TaskEntry
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell
 from benchmarks.registry import LAWS, SOLVERS, Registry
-from benchmarks.suite import SolverEntry, Suite, TaskEntry
+from benchmarks.suite import Suite
 from benchmarks.tasks.law import Law
 from memformer.solver import Solver
 

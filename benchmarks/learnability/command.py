@@ -1,4 +1,4 @@
-"""`memformer-bench learnability`: fit, score, tabulate, draw, conclude."""
+"""`memformer-bench run learnability`: fit, score, tabulate, draw, conclude."""
 
 from __future__ import annotations
 

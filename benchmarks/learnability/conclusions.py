@@ -116,7 +116,7 @@ def conclusions(
     parts += [_excess_table(over, depth) for depth in settings.depths]
     parts.append(
         "Figures: `excess.svg`, `loss.svg`; every fit: `risks.csv`, `rates.csv`, `baselines.csv`. "
-        "Written by `memformer-bench learnability`."
+        "Written by `memformer-bench run learnability`."
     )
     return "\n\n".join(parts) + "\n"
 

@@ -10,8 +10,8 @@ import typer
 
 
 def judge(
+    run: Annotated[str, typer.Argument(help="A run of the suite `paper`.")],
     only: Annotated[list[str] | None, typer.Option(help="Only this experiment (a, b, ...); repeatable.")] = None,
-    run: Annotated[str | None, typer.Option(help="A run of the suite `paper`; by default the latest.")] = None,
     redone: Annotated[Path, typer.Option(help="The redone curves.")] = Path("results/paper/published_protocol.csv"),
     output: Annotated[Path, typer.Option(help="Folder that is written to.")] = Path("results/paper"),
     results: Annotated[Path, typer.Option(help="Folder of results; runs are kept in its subfolder runs.")] = Path(
@@ -28,7 +28,7 @@ def judge(
     from benchmarks.paper.command import paper
     from benchmarks.progress import make_progress
 
-    given = find_runs([run or "paper"], results / "runs")[0]
+    given = find_runs([run], results / "runs")[0]
     with make_progress() as progress:
         paper(only or [], output, lambda _: Finished(given, [], []), redone, jobs or os.cpu_count() or 1, progress)
     typer.echo(f"written to {output}")

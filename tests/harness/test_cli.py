@@ -30,7 +30,7 @@ def test_a_newcomer_runs_lists_shows_and_ranks(command: Command, small_suite: Pa
     assert (tmp_path / "board.md").read_text().startswith("# Leaderboard")
 
 
-@pytest.mark.parametrize("name", ["cg", "anisotropic", "expected_test_loss", "smoke", "real"])
+@pytest.mark.parametrize("name", ["cg", "anisotropic", "expected_test_loss", "smoke", "real", "memory"])
 def test_show_explains(command: Command, name: str) -> None:
     done = command("show", name)
     assert done.returncode == 0, done.stderr
@@ -39,8 +39,21 @@ def test_show_explains(command: Command, name: str) -> None:
 
 def test_list_shows_everything(command: Command) -> None:
     shown = command("list").stdout
-    for name in ("smoke", "core", "isotropic", "gmm", "cg", "bayes", "scipy_lsqr", "test_loss"):
+    for name in ("smoke", "core", "learnability", "isotropic", "gmm", "cg", "bayes", "scipy_lsqr", "test_loss"):
         assert re.search(rf"^  {name}\b", shown, re.MULTILINE), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("core", "--quick"), "the suite 'core' has no quick form; real, scaling have one"),
+        (("memory", "--resume"), "the experiment memory takes no options but --quick, --results and --jobs"),
+        (("smoke", "--only", "a"), "--only chooses experiments of the suite paper; the suite smoke has none"),
+    ],
+)
+def test_options_that_a_suite_does_not_have_are_refused(command: Command, arguments, sentence: str) -> None:
+    done = command("run", *arguments)
+    assert (done.returncode, done.stderr) == (2, f"error: {sentence}\n")
 
 
 def test_env_is_json_with_versions(command: Command) -> None:

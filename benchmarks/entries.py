@@ -1,0 +1,128 @@
+"""Entries of a suite: its passes, laws and solvers, and the condition that says which belong together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from benchmarks.schema import Protocol
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Strict(BaseModel):
+    """Knows its keys and their types, and takes no others."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Scores(Strict):
+    """The scores pass.
+
+    Attributes:
+        tasks: fresh tasks scored for each seed.
+        time_limit: seconds one cell (fitting and solving, all seeds) may take.
+        memory_limit: GB that a worker process may hold while it computes a cell; by default no limit.
+    """
+
+    tasks: Count = 4000
+    time_limit: float = Field(default=120.0, gt=0)
+    memory_limit: float | None = Field(default=None, gt=0)
+
+
+class Timings(Strict):
+    """The timings pass.
+
+    Attributes:
+        batch: tasks in the batch that is timed.
+        repeats: warm repetitions of each solve, interleaved over the solvers.
+        budget: seconds after which a slow solve is not repeated more than three times.
+    """
+
+    batch: Count = 200
+    repeats: Count = 11
+    budget: float = Field(default=0.25, gt=0)
+
+
+class TaskEntry(Strict):
+    """One law with its parameters.
+
+    Attributes:
+        law: id of the law.
+        d: covariate dimension.
+        N: context length.
+        noise_std: standard deviation of the label noise.
+        params: further parameters of the law.
+        tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
+        batch: sizes of the batches that are timed, one after another, if not that of the suite.
+    """
+
+    law: str
+    d: int = 5
+    N: int = 20
+    noise_std: float = 0.0
+    params: dict[str, JsonValue] = {}
+    tasks: Count | None = None
+    batch: list[Count] | None = Field(default=None, min_length=1)
+
+
+class Only(Strict):
+    """A condition on tasks: every key that is given must equal the task's; d may have bounds instead, inclusive."""
+
+    law: str | None = None
+    d: int | None = None
+    N: int | None = None
+    d_min: int | None = None
+    d_max: int | None = None
+
+    def holds(self, task: TaskEntry) -> bool:
+        """Whether a task meets the condition."""
+        within = (self.d_min or 0) <= task.d and (self.d_max is None or task.d <= self.d_max)
+        equal = self.model_dump(exclude_none=True, include={"law", "d", "N"})
+        return within and all(getattr(task, key) == value for key, value in equal.items())
+
+
+def spelt_out(key: str) -> BeforeValidator:
+    """A bare string stands for a table with that one key."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+class TrainedOn(Strict):
+    """Another law that a solver is fitted on, at the d and N of the task it is scored on; keys as in `TaskEntry`."""
+
+    law: str
+    noise_std: float = 0.0
+    params: dict[str, JsonValue] = {}
+
+    @property
+    def label(self) -> str:
+        """For the tables: the law, with what differs from its defaults."""
+        noise = {"noise_std": self.noise_std} if self.noise_std else {}
+        return " ".join([self.law, *(f"{name}={value}" for name, value in {**noise, **self.params}.items())])
+
+    def at(self, task: TaskEntry) -> TaskEntry:
+        """The law in the size of a task."""
+        return TaskEntry(law=self.law, d=task.d, N=task.N, noise_std=self.noise_std, params=self.params)
+
+
+class SolverEntry(Strict):
+    """One solver with its parameters; in the file, a bare string is an entry without any.
+
+    Attributes:
+        name: id of the solver.
+        params: hyper-parameters that differ from the defaults.
+        steps: numbers of steps, if not those of the suite.
+        tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
+        protocol: what the test loss means (see `benchmarks.schema.Protocol`).
+        only: the tasks this entry is for, `{ d = 5 }` say; by default all of them.
+        trained_on: the law it is fitted on, by name or as a `TrainedOn`; by default the law it is scored on.
+    """
+
+    name: str
+    params: dict[str, JsonValue] = {}
+    steps: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    tasks: Count | None = None
+    protocol: Protocol = "held_out"
+    only: Only = Only()
+    trained_on: Annotated[TrainedOn | None, spelt_out("law")] = None
