@@ -45,9 +45,11 @@ class Ridge(Solver):
 
     Attributes:
         parameters: `penalty`, a scalar lambda on `X^T X` (not on H); found by `fit`.
+        method: `"qr"`, or `"cholesky"` of `X^T X + lambda I`: cheaper, less accurate, QR for the tasks whose matrix is
+            singular to rounding.
 
     Needs: the law (noise and prior variance).
-    Cost: one QR factorisation of `[X; sqrt(lambda) I]`, `O((N+d) d^2)`.
+    Cost: one QR factorisation of `[X; sqrt(lambda) I]`, `O((N+d) d^2)`. Cholesky: `O(d^3)` once the moments exist.
     Guarantee: the posterior mean if `w_star ~ N(0, prior_var I)`; OLS without noise.
     Source: Hoerl & Kennard 1970; Bishop, Pattern Recognition and Machine Learning, equation 3.55.
 
@@ -58,9 +60,14 @@ class Ridge(Solver):
     """
 
     parameters: Mapping[str, Tensor] | None = None
+    method: str = "qr"
 
     needs: ClassVar[Needs] = Needs.LAW
     trains: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.method not in ("qr", "cholesky"):
+            raise ValueError(f"method is {self.method!r}; it must be 'qr' or 'cholesky'")
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Ridge:
         first = tasks.sample(1)
@@ -82,11 +89,8 @@ class Ridge(Solver):
         check_num_steps(num_steps)
         if self.parameters is None:
             raise ValueError("ridge has no penalty yet; call fit first")
-        root = self.parameters["penalty"].to(problem.X).sqrt()
-        rows = root * torch.eye(problem.d, dtype=problem.dtype, device=problem.device)
-        X = torch.cat([problem.X, rows.expand(problem.B, -1, -1)], 1)
-        y = torch.cat([problem.y, problem.y.new_zeros(problem.B, problem.d)], 1)
-        return Trace.direct(least_squares(X, y), num_steps)
+        solve = _penalised if self.method == "qr" else _normal_equations
+        return Trace.direct(solve(problem, self.parameters["penalty"].to(problem.X)), num_steps)
 
 
 def _mean_square(prior: Prior) -> Tensor:
@@ -188,6 +192,30 @@ def least_squares(X: Tensor, y: Tensor) -> Tensor:
     if bool(deficient.any()):
         w = w.clone()
         w[deficient] = matvec(torch.linalg.pinv(X[deficient]), y[deficient])
+    return torch.where(finite[:, None], w, torch.nan)
+
+
+def _penalised(problem: Problem, penalty: Tensor) -> Tensor:
+    """Minimisers of `||X w - y||^2 + penalty ||w||^2` by QR of X with further rows, `(B, d)`."""
+    rows = penalty.sqrt() * torch.eye(problem.d, dtype=problem.dtype, device=problem.device)
+    X = torch.cat([problem.X, rows.expand(problem.B, -1, -1)], 1)
+    y = torch.cat([problem.y, problem.y.new_zeros(problem.B, problem.d)], 1)
+    return least_squares(X, y)
+
+
+def _normal_equations(problem: Problem, penalty: Tensor) -> Tensor:
+    """The same by Cholesky of `X^T X + penalty I`; by QR for the tasks whose matrix is singular to rounding."""
+    H, b = problem.moments
+    finite = finite_tasks(H, b)
+    identity = torch.eye(problem.d, dtype=problem.dtype, device=problem.device)
+    factor, failed = torch.linalg.cholesky_ex(_blank(finite, H) + (penalty / problem.N) * identity)
+    w = torch.cholesky_solve(_blank(finite, b)[..., None], factor)[..., 0]
+    pivots = factor.diagonal(dim1=-2, dim2=-1).square()
+    singular = pivots.amin(-1) <= problem.d * torch.finfo(H.dtype).eps * pivots.amax(-1)
+    indefinite = finite & ((failed > 0) | singular)
+    if bool(indefinite.any()):
+        w = w.clone()
+        w[indefinite] = _penalised(problem.select(indefinite), penalty)
     return torch.where(finite[:, None], w, torch.nan)
 
 

@@ -46,6 +46,7 @@ SOLVERS.add(
 )
 SOLVERS.add("ols", "baselines.direct:OLS", "ordinary least squares of least norm")
 SOLVERS.add("ridge", "baselines.direct:Ridge", "ridge regression, penalty from the law")
+SOLVERS.add("ridge_cholesky", "baselines.direct:Ridge", "ridge regression by Cholesky", method="cholesky")
 SOLVERS.add("ridge_loo", "baselines.ridge_loo:RidgeLoo", "ridge regression, penalty by leaving one out of the context")
 SOLVERS.add("bayes", "baselines.direct:Bayes", "posterior mean under the law's prior")
 SOLVERS.add("scipy_cg", "baselines.scipy_solvers:ScipyKrylov", "scipy.sparse.linalg.cg on H", method="cg")

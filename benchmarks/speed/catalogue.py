@@ -53,6 +53,7 @@ SOLVERS = [
     "memformer_gated",
     "memformer_adaptive",
     "ridge_loo",
+    "ridge_cholesky",
 ]
 
 LAWS = ["isotropic", "anisotropic", "ood_variance", "gmm", "sphere", "gamma", "real"]

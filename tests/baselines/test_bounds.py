@@ -15,6 +15,7 @@ from baselines.krylov import CGLS, ConjugateGradient, PreconditionedCG
 from baselines.newton import NewtonSchulz
 from baselines.scipy_solvers import ScipyKrylov, ScipyMinimize, ScipyRestarted
 from benchmarks.tasks.gaussian import Isotropic
+from benchmarks.tasks.law import Purpose
 from memformer.problem import Prior, Problem
 from memformer.solver import Outcome
 from tests.baselines.helpers import quadratic, scored, training, true_weights, weights_of
@@ -240,6 +241,19 @@ def test_least_squares_has_least_norm_also_for_deficient_tasks(shape):
     y = torch.randn(5, shape[0], generator=generator, dtype=torch.float64)
     expected = (torch.linalg.pinv(X) @ y[..., None])[..., 0]
     torch.testing.assert_close(least_squares(X, y), expected, rtol=1e-8, atol=1e-10)
+
+
+def test_ridge_by_cholesky_is_ridge_where_the_matrix_is_definite():
+    law = Isotropic(d=4, N=6, noise_std=0.5)
+    stream, problem = law.stream(0, Purpose.TRAIN), law.stream(0, Purpose.SCORE).sample(20)
+    by_qr, by_cholesky = (Ridge(method=method).fit(stream, [1]) for method in ("qr", "cholesky"))
+    torch.testing.assert_close(weights_of(by_cholesky, problem, 1), weights_of(by_qr, problem, 1))
+    few = Problem(problem.X[:, :2], problem.y[:, :2], problem.x_query)
+    unpenalised = (Ridge({"penalty": torch.tensor(0.0)}, method=method) for method in ("qr", "cholesky"))
+    by_qr, by_cholesky = (weights_of(solver, few, 1) for solver in unpenalised)
+    torch.testing.assert_close(by_cholesky, by_qr)  # two rows do not determine four weights
+    with pytest.raises(ValueError, match="method is 'lu'; it must be 'qr' or 'cholesky'"):
+        Ridge(method="lu")
 
 
 def test_ridge_is_the_posterior_mean_of_the_isotropic_law():
