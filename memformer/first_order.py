@@ -9,6 +9,7 @@ operations a layer; recorded by autograd operation by operation it would take tw
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -69,26 +70,36 @@ class _FirstOrderMethod(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         C, H, residuals = ctx.saved_tensors
         S, K, d, B = residuals.shape
-        grad_C, grad_residuals = torch.zeros_like(C), torch.zeros_like(residuals)
-        rows, grad_rows = _Rows(C, ctx.window), _Rows(grad_C, ctx.window)
-        past, grad_past = _Past(residuals, C), _Past(grad_residuals, C)
+        p, window = _block(C), ctx.window
+        grad_residuals, grads = torch.zeros_like(residuals), torch.empty_like(residuals)
+        rows, grad_past = _Rows(C, window), _Past(grad_residuals, C)
         product = _Product(H, S)
         of_step = grad_residuals.view(len(H), -1, K, d, B).unbind(2)
-        last = residuals.new_zeros(S, d, B) if grad_w[-1] is None else grad_w[-1].contiguous()
-        grad = last.view(S, _block(C), -1)
+        steps, flat = grads.view(len(H), -1, K, d, B).unbind(2), grads.view(S, K, p, -1).unbind(1)
+        if grad_w[-1] is None:
+            grads[:, -1].zero_()
+        else:
+            grads[:, -1] = grad_w[-1]
         # Signs: w' = w - C r, so what is gathered here is the negative of both gradients until it is used.
-        for k in reversed(range(K)):
-            start = rows.start(k)
-            grad_rows.at(k).copy_(torch.bmm(grad, past.upto(k, start).mT))
-            if k == 0:
-                break
-            grad_past.upto(k, start).baddbmm_(rows.at(k).mT, grad, alpha=-1)
-            own, grad = grad.view(of_step[k].shape), torch.empty_like(grad)
-            product.subtract(own, of_step[k], out=grad.view(own.shape))
-            above = grad_w[k - 1]
-            if above is not None:  # where only the last iterate is judged, no other has a gradient of its own
-                grad += above.reshape(grad.shape)
-        return grad_C.neg_(), None, None, None
+        for k in range(K - 1, 0, -1):
+            grad_past.upto(k, rows.start(k)).baddbmm_(rows.at(k).mT, flat[k], alpha=-1)
+            product.subtract(steps[k], of_step[k], out=steps[k - 1])
+            own = grad_w[k - 1]
+            if own is not None:  # where only the last iterate is judged, no other has a gradient of its own
+                grads[:, k - 1] += own
+        # The gradients of all coefficients are one product; those that nobody reads have none.
+        grad_C = torch.bmm(grads.view(S, K * p, -1), residuals.view(S, K * p, -1).mT).view(S, K, p, K * p)
+        grad_C *= _read(K, p, window, C.dtype, C.device)
+        return grad_C.view(C.shape), None, None, None
+
+
+@lru_cache(maxsize=64)
+def _read(K: int, p: int, window: int | None, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`(K, 1, K * p)`, -1 for the coefficients that a step reads (the sign of their gradient), 0 for the others."""
+    steps = torch.arange(K, device=device)
+    age = steps[:, None] - steps
+    seen = (age >= 0) & (age < (K if window is None else window))
+    return -seen.to(dtype).repeat_interleave(p, 1)[:, None]
 
 
 def _block(C: Tensor) -> int:
