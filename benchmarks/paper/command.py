@@ -22,7 +22,7 @@ from benchmarks.paper.figures import experiment_figure
 from benchmarks.paper.mixtures import mix
 from benchmarks.paper.points import Point, read_points
 from benchmarks.paper.replicate import replicate
-from benchmarks.paper.report import agreement, page, verdicts_markdown
+from benchmarks.paper.report import agreement, deviations, page, verdicts_markdown
 from benchmarks.paper.verdicts import claims, judge, law_of
 from benchmarks.store import Run, read_run
 from benchmarks.suite import Suite, load_suite
@@ -181,7 +181,7 @@ def report(
     found = {} if run is None else {(s.identity["law"], s.identity["d"]): s for s in settings(run)}
     curves = published()
     honest = {e.id: _honest_rows(e, run, found.get(law_of(e))) for e in chosen}
-    agreements = {e.id: agreement(e, curves[e.published], redone) for e in chosen}
+    agreements = {e.id: agreement(e, _references(e, curves), redone) for e in chosen}
     figures = {e.id: experiment_figure(e, curves[e.published], redone, honest[e.id]) for e in chosen}
     by_id = {e.id: e for e in chosen}
     judged = [
@@ -196,6 +196,7 @@ def report(
     names = {name: name.replace(" ", "-") for name in figures}
     written = [path for name in figures for path in save(figures[name], output / "figures", names[name])]
     remarks = [f"{e.id} ({e.title}): {e.remark}" for e in chosen if e.remark]
+    remarks += [line for rows in agreements.values() for line in deviations(rows)]
     texts = {
         "VERDICTS.md": verdicts_markdown(judged, remarks),
         "report.html": page(list(chosen), figures, agreements, honest, judged),
@@ -208,6 +209,15 @@ def report(
     for name, text in texts.items():
         (output / name).write_text(text, encoding="utf-8")
     return [*written, *(output / name for name in texts)]
+
+
+def _references(experiment: Experiment, curves: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Published curves of an experiment; a borrowed one is compared with the re-runs of its lender."""
+    found, by_id = dict(curves[experiment.published]), {e.id: e for e in experiments()}
+    for curve, (lender, name) in experiment.borrowed.items():
+        shown = {key: found[curve][key] for key in ("figure", "layers")}
+        found[curve] = {**curves[by_id[lender].published][name], **shown}
+    return found
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

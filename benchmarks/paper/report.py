@@ -56,6 +56,16 @@ def agreement(experiment: Experiment, curves: dict[str, Any], redone: Sequence[P
     return rows
 
 
+def deviations(rows: Sequence[Row]) -> list[str]:
+    """Rows of `agreement` that do not agree, a sentence each."""
+    return [
+        f"{row['experiment']}, {row['curve']}, {row['layers']} layers: redone {row['redone']:.2f} "
+        f"(std {row['std']:.2f}), independent re-run {row['re_run']:.2f}, figure {row['figure']:.2f}"
+        for row in rows
+        if row["agrees"] == "no"
+    ]
+
+
 def verdicts_markdown(verdicts: Sequence[Row], remarks: Sequence[str]) -> str:
     """The verdict table as Markdown."""
     names = {"published": "published difference", "fresh": "fresh tasks: log ratio [95 % interval]"}
