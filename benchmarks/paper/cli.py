@@ -21,7 +21,7 @@ def judge(
 ) -> None:
     """Judge the paper's claims again, from curves that `run paper` left and a run of its suite.
 
-    Writes figures, VERDICTS.md, report.html and tables; mixtures of experts are computed anew.
+    Writes figures, VERDICTS.md, report.html and tables. What `experts.csv` beside the curves says is taken as well.
     """
     from benchmarks.harness.run import Finished
     from benchmarks.listing import find_runs

@@ -139,7 +139,7 @@ def paper(
         only: ids of experiments; none is all.
         output: folder that is written to.
         execute: runs the suite of fresh tasks.
-        redone: a `published_protocol.csv` to take instead of redoing it.
+        redone: a `published_protocol.csv` to take instead of redoing it, and the `experts.csv` beside it.
         jobs: processes; None is a core each.
         progress: told what happens.
 
@@ -161,13 +161,20 @@ def paper(
     finished = execute(suite) if suite.tasks else None
     if points is None:
         points = redo(chosen, jobs, progress)
-    mixtures: list[dict[str, Any]] = []
-    for shift in shifts(chosen):
-        progress.start("mixtures of experts", 1)
-        mixtures += table(shift, jobs)
-        progress.advance(shift.id)
+    found = None if redone is None else redone.parent / "experts.csv"
+    if found is not None and found.is_file():
+        mixtures: list[Any] = pd.read_csv(found, dtype={"law": str}).to_dict("records")
+    else:
+        mixtures = [row for shift in shifts(chosen) for row in _mixtures(shift, jobs, progress)]
     report(chosen, points, None if finished is None else read_run(finished.path), output, mixtures)
     return Finished(output, *([], []) if finished is None else (finished.failures, finished.alarms))
+
+
+def _mixtures(shift: Shift, jobs: int, progress: Progress) -> list[dict[str, Any]]:
+    progress.start("mixtures of experts", 1)
+    rows = table(shift, jobs)
+    progress.advance(shift.id)
+    return rows
 
 
 def report(

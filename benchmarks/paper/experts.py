@@ -186,7 +186,7 @@ def experts_figure(shift: Shift, rows: list[dict[str, Any]]) -> Figure:
     layers = sorted({row["layers"] for row in rows})
     drawn, panels = figure(2.6 * len(layers) + 2.2, 3.6, columns=len(layers), sharey=True)
     for axes, depth in zip(panels, layers, strict=True):
-        for index, name in enumerate(dict.fromkeys(row["method"] for row in rows)):
+        for index, name in enumerate(dict.fromkeys(row["method"] for row in rows if row["log_mean"] > EXACT)):
             own = [row for row in rows if (row["layers"], row["method"]) == (depth, name) and row["log_mean"] > EXACT]
             x = [row["law"] for row in own]
             colour, dash = CYCLE[index % len(CYCLE)], ":" if name == "trained there" else "-"
