@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Experiment = Callable[[bool, Path, int, Progress], list[Path]]
-"""Takes whether to be quick, the folder of results, processes, and whom to tell; returns the files it wrote."""
+"""Takes whether to be quick (a minute's worth), the folder that its own folder lies in, how many processes share the
+work, and whom to tell; returns the files it wrote. Raises UserError if they cannot be written."""
 
 EXPERIMENTS = {
     "memory": ("benchmarks.ablation.command:ablate", "which memory reaches its floor, and after how many steps"),

@@ -146,14 +146,13 @@ class _Product:
         self.stored = self.H.new_empty(G, models // G, d, d, B) if models * d * d * B <= _STORED else None
 
     def subtract(self, a: Tensor, v: Tensor, out: Tensor) -> None:
-        """Write `a - H v` into `out`, which may be `a`."""
+        """Write `a - H v` into `out`."""
         if self.stored is not None:
             torch.mul(self.H, v.unsqueeze(2), out=self.stored)
             torch.sub(a, self.stored.sum(3), out=out)
             return
         # A column of H at a time: no (S, d, d, B) products are stored.
-        if out is not a:
-            out.copy_(a.expand_as(out))
+        out.copy_(a.expand_as(out))
         for column, entry in zip(self.H.unbind(3), v.unsqueeze(3).unbind(2), strict=True):
             out.addcmul_(column, entry, value=-1)
 

@@ -16,20 +16,7 @@ from benchmarks.registry import LAWS
 
 
 def ablate(quick: bool, results: Path, processes: int, progress: Progress) -> list[Path]:
-    """Do all of it.
-
-    Args:
-        quick: a minute's worth.
-        results: folder that the report's folder lies in.
-        processes: that share the training.
-        progress: told what happens.
-
-    Returns:
-        Files written.
-
-    Raises:
-        UserError: if the folder cannot be written, or matplotlib is not installed.
-    """
+    """Do all of it; see `benchmarks.experiment.Experiment`."""
     folder = make_folder(results, "memory", quick)
     settings = ablation(quick)
     return report(settings, trained(settings, processes, progress)).write(folder)

@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from benchmarks.entries import Strict
 from benchmarks.experiment import read_settings
 from memformer.config import GammaShape, GammaSharing, MemformerConfig, Memory, Preconditioner
 from memformer.recipe import Schedule
-
-
-class Strict(BaseModel):
-    """A misspelt key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Variant(Strict):
@@ -24,7 +19,6 @@ class Variant(Strict):
     Attributes:
         name: for people.
         memory, window, gamma, gamma_sharing: as in `MemformerConfig`.
-        registers: how many it keeps; None is one a layer.
         ladder: whether it is a rung of "the least memory".
     """
 
@@ -33,7 +27,6 @@ class Variant(Strict):
     window: int | None = None
     gamma: GammaShape = "scalar"
     gamma_sharing: GammaSharing = "none"
-    registers: int | None = None
     ladder: bool = False
 
     def config(self, d: int, N: int, depth: int, preconditioner: Preconditioner) -> MemformerConfig:

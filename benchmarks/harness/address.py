@@ -27,10 +27,10 @@ NUMERICAL = ("torch", "numpy", "scipy")
 def cell_key(cell: Cell, threads: int) -> str:
     """40 hexadecimal digits that change with whatever can change a row of the cell.
 
-    That is: the schema, law and solver with their versions and parameters, the fingerprints of the law's tasks and of
-    the law's that the solver is fitted on,
-    steps, seeds, number of tasks, protocol, dtype, kind of device, limits, threads, the versions of Python and of
-    the numerical packages, the metrics, and the source of this project and of plug-ins.
+    That is: the schema, law and solver with their versions and parameters, the fingerprints of the scored tasks and
+    of the law that the solver is fitted on, steps, seeds, number of tasks, protocol, dtype, kind of device, limits,
+    threads, the versions of Python and of the numerical packages, the metrics, and the source of this project and of
+    plug-ins.
 
     A cell whose plug-in has no source file gets `no_key`.
     """

@@ -31,20 +31,7 @@ class Found(NamedTuple):
 
 
 def learn(quick: bool, results: Path, processes: int, progress: Progress) -> list[Path]:
-    """Do all of it.
-
-    Args:
-        quick: a minute's worth.
-        results: folder that the report's folder lies in.
-        processes: that share the fitting.
-        progress: told what happens.
-
-    Returns:
-        Files written.
-
-    Raises:
-        UserError: if the folder cannot be written, or matplotlib is not installed.
-    """
+    """Do all of it; see `benchmarks.experiment.Experiment`."""
     folder = make_folder(results, "learnability", quick)
     settings = learnability(quick)
     return report(settings, measured(settings, processes, progress)).write(folder)

@@ -7,14 +7,10 @@ import tomllib
 from importlib import resources
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from benchmarks.entries import Strict
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Stage(_Strict):
+class Stage(Strict):
     """One stage of training, with AdamW.
 
     Attributes:
@@ -44,7 +40,7 @@ class Pretraining(Stage):
     redrawn: int | None = 100
 
 
-class ModelEntry(_Strict):
+class ModelEntry(Strict):
     """A trained curve.
 
     Attributes:
@@ -52,7 +48,6 @@ class ModelEntry(_Strict):
         parts: how it differs from a linear Transformer with full Q and P = 0 (see `MemformerConfig`).
         start: where memory weights and gates start, and Q or P where they do not start at random.
         deviation: standard deviation of Q and P at the start.
-        frozen: parameters that are not trained.
         scalar_q: Q is brought to a multiple of the identity: before every step, or at the start.
         pretraining: without memory, on batches that change; None leaves it out.
         tuning: on the one fitted batch.
@@ -65,7 +60,6 @@ class ModelEntry(_Strict):
     parts: dict[str, Any] = {}
     start: dict[str, float] = {}
     deviation: float = 1e-4
-    frozen: list[str] = []
     scalar_q: Literal["never", "start", "always"] = "never"
     pretraining: Pretraining | None = None
     tuning: Stage = Stage(steps=1000)
@@ -74,7 +68,7 @@ class ModelEntry(_Strict):
     scored: Literal["test", "fit"] = "test"
 
 
-class Component(_Strict):
+class Component(Strict):
     """Whitened covariates and weights are normal with this mean and variance; `share` is that of its tasks."""
 
     variance: float
@@ -82,7 +76,7 @@ class Component(_Strict):
     share: float = 1.0
 
 
-class MixtureEntry(_Strict):
+class MixtureEntry(Strict):
     """A curve of a mixture of experts, whose gates are fitted to the batch that is scored.
 
     Attributes:
@@ -103,7 +97,7 @@ class MixtureEntry(_Strict):
     deviation: float = 1e-4
 
 
-class ExtractedEntry(_Strict):
+class ExtractedEntry(Strict):
     """A learned first-order method without a Transformer: coefficients shared by all later steps.
 
     Attributes:
@@ -117,7 +111,7 @@ class ExtractedEntry(_Strict):
     epochs: int
 
 
-class BaselineEntry(_Strict):
+class BaselineEntry(Strict):
     """A classical curve.
 
     Attributes:
@@ -138,7 +132,7 @@ class BaselineEntry(_Strict):
     count: int = 1000
 
 
-class Experiment(_Strict):
+class Experiment(Strict):
     """One figure of the paper.
 
     Attributes:

@@ -40,8 +40,7 @@ def _curve(experiment: Experiment, entry: ModelEntry, depth: int, pretrained: di
             pretrained[key] = _pretrain(experiment, entry, plain, parameters, turns)
         parameters |= pretrained[key]
     batch = stack(config, parts)
-    free = set(parameters) - set(entry.frozen)
-    parameters = descend(config, parameters, entry.tuning, lambda _: batch, free, _projection(entry))
+    parameters = descend(config, parameters, entry.tuning, lambda _: batch, project=_projection(entry))
     for seed, U in enumerate(turns):
         own = slice(seed * entry.split, (seed + 1) * entry.split)
         models = {name: tensor[own] for name, tensor in parameters.items()}

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from importlib import resources
 from statistics import fmean
 
-from pydantic import BaseModel, ConfigDict
-
+from benchmarks.entries import Strict
 from benchmarks.paper.entries import Experiment
 from benchmarks.paper.points import Point, by_layers
 from benchmarks.statistics import compare
@@ -23,7 +22,7 @@ RULE = (
 )
 
 
-class Claim(BaseModel):
+class Claim(Strict):
     """A claim as a comparison of two curves, the first of which is said to have the lower loss.
 
     Attributes:
@@ -33,8 +32,6 @@ class Claim(BaseModel):
         honest: two solvers of the suite `paper`.
         layers: that are judged.
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     text: str
     experiment: str

@@ -7,7 +7,7 @@ from benchmarks.statistics.paired import Comparison, compare, log_ratio_interval
 from benchmarks.statistics.ranks import Ranking, rank_solvers
 from benchmarks.statistics.resampling import RESAMPLES, bootstrap_means, two_level_means
 from benchmarks.statistics.significance import equal_means_test, holm, sign_flip_test, wilcoxon_log_test
-from benchmarks.statistics.summary import TRIM, Summary, summarise, upper_quantile
+from benchmarks.statistics.summary import TRIM, Summary, summarise
 
 __all__ = [
     "LEVEL",
@@ -34,6 +34,5 @@ __all__ = [
     "two_level",
     "two_level_interval",
     "two_level_means",
-    "upper_quantile",
     "wilcoxon_log_test",
 ]

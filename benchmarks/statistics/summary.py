@@ -81,17 +81,6 @@ def summarise(strata: Sequence[Array], levels: Levels = "tasks") -> Summary:
     return Summary(mean, _log(mean), _log(mean) + low, _log(mean) + high, **location)
 
 
-def upper_quantile(strata: Sequence[Array], probability: float) -> float:
-    """Quantile over the tasks of all strata; a task without a finite answer counts as an infinite loss.
-
-    Example:
-        >>> upper_quantile([np.arange(101.0)], 0.9)
-        90.0
-    """
-    losses = np.concatenate(list(strata))
-    return _finite(np.sort(np.where(np.isfinite(losses), losses, np.inf))[_place(len(losses), probability)])
-
-
 def _place(count: int, probability: float) -> int:
     """Where a quantile stands among so many ascending values: no interpolation, the higher one (NumPy's `higher`)."""
     return math.ceil((count - 1) * probability)

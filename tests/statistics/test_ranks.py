@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.statistics import letters, rank_solvers, tie_groups, upper_quantile
+from benchmarks.statistics import letters, rank_solvers, summarise, tie_groups
 
 
 def test_ranks_and_friedman_are_those_of_scipy() -> None:
@@ -50,7 +50,9 @@ def test_groups_cover_every_tie_and_nothing_else() -> None:
 
 def test_quantiles_count_missing_answers_as_infinite() -> None:
     losses = np.arange(100.0)
-    assert upper_quantile([losses], 0.9) == 90
-    losses[0] = np.nan
-    assert upper_quantile([losses[:50], losses[50:]], 0.9) == 91
-    assert np.isnan(upper_quantile([losses], 1.0))
+    whole = summarise([losses])
+    assert (whole.q90, whole.q99) == (90, 99)
+    losses[:2] = np.nan
+    parted = summarise([losses[:50], losses[50:]])
+    assert parted.q90 == 92
+    assert np.isnan(parted.q99)
