@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 PACKAGES = ("memformer-bench", "torch", "numpy", "scipy", "pandas", "pydantic", "safetensors")
 """Packages whose version is kept with every run."""
@@ -30,6 +33,39 @@ def describe() -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "git": git_state(),
     }
+
+
+def conditions() -> dict[str, Any]:
+    """What the machine is doing at this moment, which times depend on; None for what cannot be read here.
+
+    Returns:
+        `load`: processes that want to run, mean of the last minute; `cpu_mhz`: clock, mean over cores; `cpu_celsius`:
+        the hottest sensor; `gpus`: `mhz` and `celsius` of each CUDA device (read with `nvidia-ml-py`, if installed).
+    """
+    import torch
+
+    clock = _read(psutil.cpu_freq)
+    sensors = _read(lambda: [one.current for group in psutil.sensors_temperatures().values() for one in group])
+    return {
+        "load": _read(lambda: round(psutil.getloadavg()[0], 2)),
+        "cpu_mhz": clock and round(clock.current),
+        "cpu_celsius": max(sensors) if sensors else None,
+        "gpus": [
+            {
+                "mhz": _read(lambda i=index: torch.cuda.clock_rate(i)),
+                "celsius": _read(lambda i=index: torch.cuda.temperature(i)),
+            }
+            for index in range(torch.cuda.device_count())
+        ],
+    }
+
+
+def _read(sensor: Callable[[], Any]) -> Any:
+    """What a sensor says; None where the system, the machine or a library has no such sensor."""
+    try:
+        return sensor()
+    except (AttributeError, ImportError, NotImplementedError, OSError, RuntimeError):
+        return None
 
 
 def git_state() -> dict[str, Any]:

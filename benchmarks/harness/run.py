@@ -77,6 +77,7 @@ def run_suite(
         keys = _keys(cells, suite.threads)
         store = ParameterStore(parameters and parameters.absolute(), writer.scratch.absolute())
         results = score_pass(cells, keys, kept, compute_with(store, jobs, suite.threads, scheduler), progress)
+        conditions = environment.conditions()
         timings = time_pass(results, keys, kept, suite, progress)
         meta = {
             "suite": suite.model_dump(mode="json", by_alias=True),
@@ -86,6 +87,7 @@ def run_suite(
             "seconds": round(time.perf_counter() - start, 1),
             **({"resumed_from": before["started_at"]} if "started_at" in before else {}),
             **environment.describe(),
+            "conditions": {"before_timings": conditions, "after_timings": environment.conditions()},
         }
         rows: list[ScoreRow] = []
         path = writer.write(_parts(keys, kept, rows), timings, meta)

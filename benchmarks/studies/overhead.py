@@ -11,7 +11,7 @@ The whole scores pass is timed, from the suite to the written tables, and taken 
   they take the first time is stated beside the table.
 
 Two shapes of cell: the least one, one number of steps under one seed; and one as in the suite `core`, which has 40
-rows.
+rows for 15 points. A point is one number of steps under one seed: what a benchmark without intervals would measure.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def main() -> None:
         f"{describe()['cpu']}. Milliseconds a cell, median of {arguments.repeats} runs (least to most); a run has "
         f"{arguments.cells} cells of the first kind, a fifth of that of the second.",
         "",
-        "| cell | solver | statistics | harness | all but the solver |",
-        "|---|---|---|---|---|",
+        "| cell | solver | statistics | harness | all but the solver | points | all but the solver, a point |",
+        "|---|---|---|---|---|---|---|",
     ]
     first: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -97,7 +97,9 @@ def main() -> None:
             first.append(f"{warm.truth / 1000:.1f} s")
             runs = [measure(Path(folder), f"{number}-{k}", shape, cells) for k in range(arguments.repeats)]
             columns = list(zip(*runs, strict=True))[:4]
-            lines.append(" | ".join([f"| {title}", *map(_spread, columns)]) + " |")
+            points = len(shape["steps"]) * len(shape["seeds"])
+            a_point = tuple(run.beyond_solver / points for run in runs)
+            lines.append(" | ".join([f"| {title}", *map(_spread, columns), f"{points}", _spread(a_point)]) + " |")
     lines += ["", f"Truth lines and floors, once for the law: {first[0]} and {first[1]}.", ""]
     if arguments.output is None:
         print("\n".join(lines))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,16 @@ def test_the_default_environment_is_the_one_that_borrows() -> None:
     given = json.loads(FILES[0].read_text())
     assert given["plugins"] == [f".{benchmarks.asv_environment.__name__}"]
     assert get_environment_class_by_name(given["environment_type"]) is benchmarks.asv_environment.Borrowed
+
+
+def test_the_isolated_environment_has_everything_the_project_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needed = {re.split(r"[<>=]", words)[0] for words in project["project"]["dependencies"]}
+    required = json.loads(FILES[1].read_text())["matrix"]["req"]
+    assert set(required) == needed | set(project["build-system"]["requires"])
+    pinned = re.search(r"^torch==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert required["torch"] == [pinned[1]]
 
 
 def test_asv_finds_these_benchmarks_and_no_others() -> None:

@@ -1,0 +1,79 @@
+"""Warm-up of accelerators, and what the machine is doing while solvers are timed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import psutil
+import pytest
+
+from benchmarks.environment import conditions
+from benchmarks.harness import clock
+from benchmarks.harness.cell import Cell, CellResult
+from benchmarks.harness.run import run_suite
+from benchmarks.progress import _Lines
+from benchmarks.suite import Suite
+
+
+def contender(times: Iterator[float], monkeypatch: pytest.MonkeyPatch) -> clock._Contender:
+    """One whose solves take these times, the first of which was its cold one."""
+    monkeypatch.setattr(clock, "time_once", lambda *_: next(times))
+    result = CellResult(cast(Cell, SimpleNamespace(time_limit=60.0)))
+    return clock._Contender(result, cold=next(times))
+
+
+def test_an_accelerator_is_warm_once_two_solves_take_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([9.0, 3.0, 2.0, 1.5, 1.48, 7.0])
+    clock._warm_up(contender(times, monkeypatch), cast(Any, None), 1)
+    assert next(times) == 7.0
+
+
+def test_warm_up_ends_although_times_never_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter(2.0**-power for power in range(100))
+    clock._warm_up(contender(times, monkeypatch), cast(Any, None), 1)
+    assert next(times) == 2.0 ** -(1 + clock.MOST_WARM_UPS)
+
+
+def test_a_solve_that_fails_while_warming_up_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = contender(iter([1.0]), monkeypatch)  # the second call raises
+
+    def fail(*_: object) -> float:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(clock, "time_once", fail)
+    clock._warm_up(failing, cast(Any, None), 1)
+    assert (failing.status, failing.reason) == ("error", "RuntimeError: out of memory")
+
+
+def test_a_run_says_what_the_machine_was_doing(tmp_path: Path) -> None:
+    suite = Suite.model_validate(
+        {
+            "schema": 1,
+            "name": "conditions",
+            "steps": [1],
+            "seeds": [0],
+            "scores": {"tasks": 10},
+            "timings": {"batch": 2, "repeats": 1},
+            "tasks": [{"law": "isotropic", "d": 2, "N": 4}],
+            "solvers": ["cg"],
+        }
+    )
+    path = run_suite(suite, tmp_path, None, ["test"], _Lines()).path
+    found = json.loads((path / "meta.json").read_text())["conditions"]
+    assert set(found) == {"before_timings", "after_timings"}
+    assert set(found["after_timings"]) == {"load", "cpu_mhz", "cpu_celsius", "gpus"}
+
+
+def test_a_sensor_that_is_not_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise NotImplementedError("can't find current frequency file")
+
+    monkeypatch.setattr(psutil, "cpu_freq", fail)
+    monkeypatch.delattr(psutil, "sensors_temperatures", raising=False)
+    found = conditions()
+    assert found["cpu_mhz"] is None
+    assert found["cpu_celsius"] is None
