@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -50,7 +49,7 @@ def _floors(settings: Learnability, processes: int, progress: Progress) -> dict[
     """The floor of each class at each depth."""
     closed = closed_floors(settings)
     floors = {
-        (kind.name, depth): known_floor(kind, depth, closed)
+        (kind.name, depth): closed[kind.floor][depth]
         for kind in settings.classes
         if kind.floor != "trained"
         for depth in settings.depths
@@ -59,14 +58,6 @@ def _floors(settings: Learnability, processes: int, progress: Progress) -> dict[
     names = [f"{kind.name}, depth {depth}" for kind, depth in work]
     found = carry_out("learnability: references", partial(_reference, settings), work, names, processes, progress)
     return floors | {(kind.name, depth): loss for (kind, depth), loss in zip(work, found, strict=True)}
-
-
-def known_floor(kind: Class, depth: int, closed: Mapping[str, Sequence[float]]) -> float:
-    """The floor of a class that has one without training; `closed` is from `closed_floors`."""
-    if kind.floor == "bayes":
-        # Nobody reads what a single layer's P does to covariates; without noise, and with N >= d, Bayes is exact.
-        return closed["preconditioned"][1] if depth == 1 else 0.0
-    return closed[kind.floor][depth]
 
 
 def _reference(settings: Learnability, work: tuple[Class, int]) -> float:

@@ -17,13 +17,13 @@ from benchmarks.learnability.settings import Learnability
 
 RULE = """A model is fitted to m training tasks, one labelled query each, by minimising the squared error on those \
 queries, and scored by its expected loss on {scored:,} fresh tasks, the same for all. *Excess* is that loss less the \
-floor of its class on the same tasks: of LFOM scalar and full Q the closed form; of LFOM diagonal and token-shaped \
-weights the class itself fitted by exact expected loss, which is no bound; of GD++ beyond one layer that of Bayes, 0, \
-which no training reaches. Intervals are 95 % of the mean of logs over training sets (Student's t). A *rate* is the \
-slope of log excess against log m, over training sets with positive excess and m at least {least}, at least {times} \
-times the number of parameters, and at most half the number of fresh tasks (beyond, excess is smaller than these can \
-tell); its interval is that of the regression. A class *begins to beat* a baseline at the least m from which on, at \
-every m tried, the whole interval of its log loss lies below the baseline's."""
+floor of its class on the same tasks: of LFOM scalar and full Q the closed form; of LFOM diagonal, token-shaped \
+weights and GD++ the class itself fitted by exact expected loss, which is no bound. Intervals are 95 % of the mean of \
+logs over training sets (Student's t). A *rate* is the slope of log excess against log m, over training sets with \
+positive excess and m at least {least}, at least {times} times the number of parameters, and at most half the number \
+of fresh tasks (beyond, excess is smaller than these can tell); its interval is that of the regression. A class \
+*begins to beat* a baseline at the least m from which on, at every m tried, the whole interval of its log loss lies \
+below the baseline's."""
 
 
 class Summary(NamedTuple):
@@ -123,15 +123,14 @@ def conclusions(
 
 def rate_sentence(rates: Sequence[Rate]) -> str:
     """How many of the fitted rates are of which kind, and whether any is slower than the bound's."""
-    fitted = [rate for rate in rates if math.isfinite(rate.slope) and rate.floor != "bayes"]
+    fitted = [rate for rate in rates if math.isfinite(rate.slope)]
     if not fitted:
         return "No rate could be fitted."
     counts = Counter(rate.verdict for rate in fitted)
     listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
     slow = ", ".join(f"{rate.kind} at {rate.depth}" for rate in fitted if rate.verdict == "slower than m^-1/2")
     bound = f"Slower than m^-1/2: {slow}." if slow else "None is slower than m^-1/2."
-    rest = "Slopes measured from Bayes tell how the loss falls, not the excess over the best of the class."
-    return f"Of {len(fitted)} rates of excess over a class's own floor: {listed}. {bound} {rest}"
+    return f"Of {len(fitted)} rates of excess over a class's own floor: {listed}. {bound}"
 
 
 def beat_sentence(overtaken: Sequence[Overtaking]) -> str:
@@ -158,12 +157,12 @@ def _rate_table(rates: Sequence[Rate]) -> str:
 
 
 def _beat_table(overtaken: Sequence[Overtaking], settings: Learnability) -> str:
-    most = {k.name: min(k.most_tasks or math.inf, max(m for m, _ in settings.sizes)) for k in settings.classes}
+    most = max(m for m, _ in settings.sizes)
     rows = []
     for kind in dict.fromkeys(o.kind for o in overtaken):
         for baseline in settings.baselines:
             cells = [
-                f"{o.tasks:,}" if o.tasks else f"not by {most[kind]:,}"
+                f"{o.tasks:,}" if o.tasks else f"not by {most:,}"
                 for o in sorted(overtaken, key=lambda o: o.depth)
                 if (o.kind, o.baseline) == (kind, baseline)
             ]

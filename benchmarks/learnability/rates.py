@@ -18,7 +18,7 @@ class Rate(NamedTuple):
 
     Attributes:
         kind, depth: which class.
-        floor: what its excess is measured from; `"bayes"` is not the best that the class can do.
+        floor: what its excess is measured from.
         parameters: how many numbers it fits.
         slope, low, high: of log excess against log m; nan where too few m qualify.
         least, most: smallest and largest m in the fit.
@@ -40,10 +40,9 @@ class Rate(NamedTuple):
 def fit_rates(risks: Sequence[Risk], settings: Learnability) -> list[Rate]:
     """One for each class and depth, in the order of the settings."""
     found = []
-    for kind, origin in [(k.name, k.floor) for k in settings.classes]:
+    for kind, floor in [(k.name, k.floor) for k in settings.classes]:
         for depth in settings.depths:
             own = [risk for risk in risks if (risk.kind, risk.depth) == (kind, depth)]
-            floor = "preconditioned" if (origin, depth) == ("bayes", 1) else origin
             count = own[0].parameters
             least = max(settings.least_tasks, settings.times_parameters * count)
             used = [r for r in own if least <= r.tasks <= settings.scored / 2 and 0 < r.excess < math.inf]

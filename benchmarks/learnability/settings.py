@@ -21,14 +21,12 @@ class Class(Strict):
             risk has its minimiser in closed form.
         floor: what its excess is measured from; see `settings.toml`.
         config: of a Memformer.
-        most_tasks: largest training set; None is all.
     """
 
     name: str
     kind: Literal["closed_form", "diagonal", "memformer"]
-    floor: Literal["scalar", "preconditioned", "trained", "bayes"]
+    floor: Literal["scalar", "preconditioned", "trained"]
     config: dict[str, Any] = {}
-    most_tasks: int | None = None
 
     def made_of(self, d: int, N: int, depth: int) -> MemformerConfig:
         """The Memformer this is; scalar coefficients are those of first-order memory with scalar Q."""
@@ -70,7 +68,7 @@ class Learnability(Strict):
     scored: int
     floor_tasks: int
     reference_tasks: int
-    reference_steps: int
+    reference_steps: int | None = None
     least_tasks: int
     times_parameters: int
     baselines: list[str]
@@ -103,5 +101,4 @@ def fits(settings: Learnability) -> list[Fit]:
         for kind in settings.classes
         for depths in ([settings.depths] if kind.kind == "closed_form" else [[depth] for depth in settings.depths])
         for index, (tasks, sets) in enumerate(settings.sizes)
-        if kind.most_tasks is None or tasks <= kind.most_tasks
     ]

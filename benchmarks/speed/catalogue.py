@@ -58,6 +58,12 @@ SOLVERS = [
 
 LAWS = ["isotropic", "anisotropic", "ood_variance", "gmm", "sphere", "gamma", "real"]
 
+NO_PRIOR = ["real"]
+"""Laws that do not state the prior of their weights."""
+
+NEED_PRIOR = ["ridge", "bayes", "ridge_cholesky"]
+"""Solvers that cannot be fitted without it."""
+
 DEVICES = ["cpu", "cuda"]
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from .catalogue import NEED_PRIOR, NO_PRIOR
+
 
 @contextmanager
 def lacking() -> Iterator[None]:
@@ -53,6 +55,12 @@ def make_solver(name: str, **parameters: Any) -> Any:
         from benchmarks.registry import SOLVERS
 
         return SOLVERS.create(name, **parameters)
+
+
+def check_applies(solver: str, law: str) -> None:
+    """Skip a solver that needs more than a law tells."""
+    if solver in NEED_PRIOR and law in NO_PRIOR:
+        raise NotImplementedError(f"{solver} needs the prior of the weights, which {law} does not state")
 
 
 def fitted(solver: Any, law: Any, steps: tuple[int, ...], seed: int = 0) -> Any:

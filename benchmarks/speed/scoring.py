@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .catalogue import LAWS, SCORED_BUDGET, SLOW, SOLVERS
-from .making import fitted, lacking, make_law, make_solver
+from .making import check_applies, fitted, lacking, make_law, make_solver
 
 NOISE = 0.1
 """Label noise: it keeps the losses of direct methods away from 0, where a ratio of two of them says nothing."""
@@ -75,15 +75,19 @@ def score(solver_name: str, law_name: str) -> tuple[float, float]:
     """Log loss in units of the noise variance, and gap."""
     with lacking():
         from benchmarks.harness.floors import FloorKey, floor_losses
-        from benchmarks.metrics import expected_test_loss
+        from benchmarks.metrics import expected_test_loss, test_loss
         from benchmarks.tasks.law import Purpose
+    check_applies(solver_name, law_name)
     law = make_law(law_name, d=5, N=20, noise_std=NOISE)
     tasks = SLOW_TASKS if solver_name in SLOW else TASKS
     problem = law.stream(SEED, Purpose.SCORE).sample(tasks)
     solver = fitted(make_solver(solver_name, **SCORED_BUDGET.get(solver_name, {})), law, (STEPS,), SEED)
-    losses: Any = expected_test_loss(problem, solver.solve(problem.blinded(), STEPS))
+    trace = solver.solve(problem.blinded(), STEPS)
+    losses: Any = expected_test_loss(problem, trace)
+    metric = "expected_test_loss" if losses is not None else "test_loss"  # a law of data has no true weights
+    losses = test_loss(problem, trace) if losses is None else losses
     mean = float(losses[STEPS].mean())
     key = FloorKey(law, SEED, tasks, STEPS, torch.float64, torch.device("cpu"))
-    floor = floor_losses(key, solver.reach, "expected_test_loss")
+    floor = floor_losses(key, solver.reach, metric)
     gap = math.nan if floor is None else math.log(mean / float(floor[STEPS].mean()))
     return math.log(mean / NOISE**2), gap

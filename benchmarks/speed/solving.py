@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from .catalogue import DEVICES, LAWS, SLOW, SOLVERS, TIMED_BUDGET
-from .making import fitted, make_device, make_law, make_solver, synchronise, timed_problem
+from .making import check_applies, fitted, make_device, make_law, make_solver, synchronise, timed_problem
 
 BATCH, SLOW_BATCH = 200, 20
 
@@ -24,6 +24,7 @@ class _Solve:
         if getattr(self, "ready", None) == (solver, law, d, steps, device):
             return
         self.device = make_device(device)
+        check_applies(solver, law)
         torch.set_num_threads(1)
         drawn = make_law(law, d=d, N=4 * d)
         self.solver = fitted(make_solver(solver, **TIMED_BUDGET.get(solver, {})), drawn, (steps,))

@@ -9,7 +9,7 @@ import torch
 
 import benchmarks.laws
 import benchmarks.solvers  # noqa: F401 - registers laws and solvers
-from benchmarks.learnability.command import known_floor, measured, report
+from benchmarks.learnability.command import measured, report
 from benchmarks.learnability.conclusions import (
     Overtaking,
     Summary,
@@ -82,8 +82,8 @@ def test_verdicts_name_what_the_interval_holds():
     assert "Slower than m^-1/2: GD++ at 3" in rate_sentence([slow])
     assert "None is slower" in rate_sentence([slow._replace(verdict="between")])
     own = slow._replace(verdict="m^-1")
-    assert "Of 1 rates" in rate_sentence([slow._replace(floor="bayes"), own])
-    assert "None is slower" in rate_sentence([slow._replace(floor="bayes"), own])
+    assert "Of 2 rates" in rate_sentence([slow, own])
+    assert rate_sentence([slow._replace(slope=math.nan)]) == "No rate could be fitted."
 
 
 def test_a_class_begins_to_beat_a_baseline_where_it_stays_below():
@@ -134,11 +134,6 @@ def test_parameters_are_those_that_are_read():
     counts = {kind.name: kind.parameters(5, 20, 2) for kind in learnability().classes}
     # Q: 2 x 25; gamma of pairs: 3; of tokens: 2 x 21 x 6; diagonal: 3 x 5; P: 2 x 25.
     assert counts == {"LFOM scalar": 2, "LFOM diagonal": 15, "full Q": 53, "token Γ": 302, "GD++": 103}
-
-
-def test_the_floor_of_gdpp_is_that_of_full_q_where_p_is_not_read():
-    gdpp, closed = learnability().classes[-1], {"preconditioned": [5.0, 1.1, 0.3]}
-    assert [known_floor(gdpp, depth, closed) for depth in (1, 2)] == [1.1, 0.0]
 
 
 def test_training_sets_are_independent_and_never_scored():

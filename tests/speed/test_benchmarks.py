@@ -30,6 +30,27 @@ def test_what_has_to_be_fitted_has_a_budget_that_its_solver_knows() -> None:
             making.make_solver(name, **budget.get(name, {}))
 
 
+@pytest.mark.parametrize("law", catalogue.LAWS)
+def test_every_solver_applies_to_every_law_but_for_the_pairs_that_are_skipped(law: str) -> None:
+    drawn = making.make_law(law, d=3, N=8, noise_std=0.1)
+    refused = []
+    for name in catalogue.SOLVERS:
+        try:
+            making.fitted(making.make_solver(name, **catalogue.TIMED_BUDGET.get(name, {})), drawn, (1,))
+        except ValueError:
+            refused.append(name)
+    assert refused == (catalogue.NEED_PRIOR if law in catalogue.NO_PRIOR else [])
+    for name in refused:
+        with pytest.raises(NotImplementedError):
+            making.check_applies(name, law)
+
+
+def test_a_law_without_true_weights_is_scored_on_its_labels() -> None:
+    found, gap = scoring.score("ols", "real")
+    assert 0 < found < 10
+    assert math.isnan(gap)  # no floor is known
+
+
 def test_importing_computes_nothing() -> None:
     code = (
         "import torch\n"
