@@ -23,14 +23,20 @@ def ablate(quick: bool, results: Path, processes: int, progress: Progress) -> li
 
 
 def trained(settings: Ablation, processes: int, progress: Progress) -> list[Curve]:
-    """All histories."""
+    """All histories, memories in the order of the settings."""
     law = LAWS.create(settings.law)
     floor = {kind: floors(settings, law, kind) for kind in settings.preconditioners}
     work = list(batches(settings))
     found = carry_out(
         "memory: training", partial(_one, settings, floor), work, [batch.name for batch in work], processes, progress
     )
-    return [curve for curves in found for curve in curves]
+    starts, memories = ([one.name for one in some] for some in (settings.starts, settings.variants))
+
+    def place(curve: Curve) -> tuple[int, ...]:
+        kind = settings.preconditioners.index(curve.preconditioner)
+        return starts.index(curve.start), kind, memories.index(curve.memory), curve.depth
+
+    return sorted((curve for curves in found for curve in curves), key=place)
 
 
 def _one(settings: Ablation, floor: dict, batch: Batch) -> list[Curve]:
@@ -39,6 +45,7 @@ def _one(settings: Ablation, floor: dict, batch: Batch) -> list[Curve]:
 
 def report(settings: Ablation, curves: list[Curve]) -> Report:
     """Tables, figures and conclusions."""
+    curves = [curve.rounded() for curve in curves]
     found = summaries(curves, settings.within)
     return Report(
         tables={"gaps": [curve.row() for curve in curves]},

@@ -115,7 +115,7 @@ def reach_sentence(least: dict[int, str | None], ladder: Sequence[str]) -> str:
         if depths:
             words.append(f"the least that reaches the floor at {_layers(depths)} is {_named(rung)}")
     if nobody:
-        words.append(f"at {_layers(nobody)} nothing that was trained reaches it")
+        words.append(f"at {_layers(nobody)} none of {', '.join(ladder)} reaches it")
     only = reached and set(reached.values()) == {ladder[0]}
     verdict = " Memory extends no model's reach here." if only and not nobody else ""
     return "; ".join(words) + "." + verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,10 +42,14 @@ class Curve:
     gaps: dict[int, float]
     stopped: int
 
+    def rounded(self) -> Curve:
+        """With gaps as the table has them, so that what is said follows from the table."""
+        return dataclasses.replace(self, gaps={step: round(gap, 3) + 0.0 for step, gap in self.gaps.items()})  # no -0.0
+
     def row(self) -> dict[str, Any]:
         """For the table."""
         own = {name: value for name, value in vars(self).items() if name != "gaps"}
-        return {**own, **{f"gap_{step}": round(gap, 3) for step, gap in self.gaps.items()}}
+        return {**own, **{f"gap_{step}": gap for step, gap in self.gaps.items()}}
 
 
 def floors(settings: Ablation, law: Law, preconditioner: Preconditioner) -> dict[int, Tensor]:

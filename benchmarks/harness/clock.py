@@ -21,7 +21,10 @@ from benchmarks.tasks.law import Purpose
 from memformer.problem import Problem
 
 LEAST_REPEATS = 3
-"""A solve that is slower than its budget is still repeated this often."""
+"""A solve that is slower than its budget is still repeated this often,"""
+
+LONG = 4
+"""unless it takes this many budgets: such a solve is repeated once."""
 
 STABLE = 0.05
 """An accelerator is warm once a solve takes as long as the one before, within this share."""
@@ -82,8 +85,7 @@ def _race(contenders: list[_Contender], problem: Problem, steps: int, settings: 
             _warm_up(contender, problem, steps)
     for repeat in range(settings.repeats):
         for contender in contenders:
-            slow = sum(contender.warm) > settings.budget and repeat >= LEAST_REPEATS
-            if contender.status == "ok" and not slow:
+            if contender.status == "ok" and repeat < _repeats(contender.warm, settings):
                 seconds = _attempt(contender, problem, steps)
                 if seconds is not None:
                     contender.warm.append(seconds)
@@ -91,6 +93,13 @@ def _race(contenders: list[_Contender], problem: Problem, steps: int, settings: 
         if contender.status == "ok" and contender.result.cell.solver.countable:
             solver = contender.result.fitted[0]
             contender.work = count_work(lambda fresh, solver=solver: solver.solve(fresh, steps), problem)
+
+
+def _repeats(warm: list[float], settings: Timings) -> int:
+    """How often a solve is repeated in all, as far as the times so far tell."""
+    if sum(warm) <= settings.budget:
+        return settings.repeats
+    return min(1 if warm[0] > LONG * settings.budget else LEAST_REPEATS, settings.repeats)
 
 
 def _warm_up(contender: _Contender, problem: Problem, steps: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import psutil
 import pytest
 
+from benchmarks.entries import Timings
 from benchmarks.environment import conditions
 from benchmarks.harness import clock
 from benchmarks.harness.cell import Cell, CellResult
@@ -24,6 +25,15 @@ def contender(times: Iterator[float], monkeypatch: pytest.MonkeyPatch) -> clock.
     monkeypatch.setattr(clock, "time_once", lambda *_: next(times))
     result = CellResult(cast(Cell, SimpleNamespace(time_limit=60.0)))
     return clock._Contender(result, cold=next(times))
+
+
+@pytest.mark.parametrize(
+    ("warm", "repeats"),
+    [([], 11), ([0.1], 11), ([0.1, 0.1, 0.1], 3), ([0.9], 3), ([1.1], 1), ([0.2, 1.1], 3)],
+)
+def test_the_longer_a_solve_takes_the_less_often_it_is_repeated(warm: list[float], repeats: int) -> None:
+    assert clock._repeats(warm, Timings(repeats=11, budget=0.25)) == repeats
+    assert clock._repeats(warm, Timings(repeats=2, budget=0.25)) == min(repeats, 2)
 
 
 def test_an_accelerator_is_warm_once_two_solves_take_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
