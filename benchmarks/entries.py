@@ -37,8 +37,8 @@ class Timings(Strict):
     Attributes:
         batch: tasks in the batch that is timed.
         repeats: warm repetitions of each solve, interleaved over the solvers.
-        budget: seconds after which a slow solve is not repeated more than three times; one that takes four times as long
-            is repeated once.
+        budget: seconds after which a slow solve is repeated no more than three times, or once if it takes four times
+            as long.
     """
 
     batch: Count = 200
