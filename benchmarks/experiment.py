@@ -137,7 +137,11 @@ def compact_svg(drawn: Figure) -> str:
     """A figure as SVG at half its size: places to a tenth of a point, no indentation, no comments."""
     buffer = io.StringIO()
     drawn.savefig(buffer, format="svg", metadata={"Date": None})
-    rounded = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.1f}", buffer.getvalue())
+
+    def shorter(tag: re.Match[str]) -> str:
+        return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.1f}", tag[0])
+
+    rounded = re.sub(r"<[^>]*>", shorter, buffer.getvalue())  # in tags alone: what is written stays
     return re.sub(r"\n\s*", "\n", re.sub(r"<!-- .* -->|font-family: '[^']*'", "", rounded))
 
 

@@ -129,6 +129,7 @@ def test_everything_at_a_small_size_is_written_and_the_same_twice(tmp_path):
         report(settings, curves).write(folder)
     names = {"gaps.csv", "gaps.svg", "steps.svg", "MEMORY.md"}
     assert {path.name for path in folders[0].iterdir()} == names
+    assert "gaps below 0.001 are drawn there" in (folders[0] / "gaps.svg").read_text()
     for name in names:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
     table = pd.read_csv(folders[0] / "gaps.csv")
