@@ -3,7 +3,8 @@
     python -m benchmarks.studies.kills --kills 100
 
 Each kill is a SIGKILL, at a moment drawn uniformly over the length of an undisturbed run, to the main process, to one
-worker, or to all of them at once; half of the runs have two workers, the others none. A run that is finished before
+worker, or to all of them at once; half of the runs have two workers, the others none. A main process loses one worker
+at most: a cell that loses two is given up, and its row says so. A run that is finished before
 its moment comes is checked, and the next one begins.
 """
 
@@ -92,7 +93,7 @@ def _disturbed(
     folder: Path, name: str, jobs: int | None, length: float, kills: int, done: Counter[str], random_: random.Random
 ) -> bool:
     """Run or resume, killing when the moment comes; returns whether the run was finished."""
-    process = _start(folder, name, jobs)
+    process, targets = _start(folder, name, jobs), TARGETS
     while True:
         process.join(random_.uniform(0, length) if sum(done.values()) < kills else None)
         if process.exitcode == 0:
@@ -101,9 +102,10 @@ def _disturbed(
         if process.exitcode is not None:
             raise SystemExit(f"{name} ended with status {process.exitcode}:\n{(folder / 'said.txt').read_text()}")
         workers = _children(process.pid)
-        target = random_.choice(TARGETS if workers else ("main",))
+        target = random_.choice(targets if workers else ("main",))
         if target == "worker":
             done[target] += _kill(random_.choice(workers))
+            targets = ("main", "all")
             continue  # the main process goes on, and may be disturbed again
         done[target] += 1
         if target == "all":
