@@ -4,8 +4,8 @@
 
 Each kill is a SIGKILL, at a moment drawn uniformly over the length of an undisturbed run, to the main process, to one
 worker, or to all of them at once; half of the runs have two workers, the others none. A main process loses one worker
-at most: a cell that loses two is given up, and its row says so. A run that is finished before
-its moment comes is checked, and the next one begins.
+at most: a cell that loses two is given up, and its row says so. A run that is finished before its moment comes is
+checked, and the next one begins.
 """
 
 from __future__ import annotations
