@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -137,7 +138,9 @@ def test_a_plugin_that_cannot_be_imported_is_a_sentence(command: Command, tmp_pa
 def test_an_interrupted_run_that_finished_nothing_leaves_nothing(small_suite: Path, tmp_path: Path) -> None:
     small_suite.write_text(small_suite.read_text().replace("tasks = 60", "tasks = 2000000"))
     line = [sys.executable, "-m", "benchmarks.cli", "run", str(small_suite)]
-    process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # A shell in the background has its children ignore the signal; this one must not.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     runs = tmp_path / "results" / "runs"
     for _ in range(600):
         if runs.is_dir() and os.listdir(runs):
