@@ -61,10 +61,10 @@ def conditions() -> dict[str, Any]:
 
 
 def _read(sensor: Callable[[], Any]) -> Any:
-    """What a sensor says; None where the system, the machine or a library has no such sensor."""
+    """What a sensor says; None where the system, the machine or a library has no such sensor, however it says so."""
     try:
         return sensor()
-    except (AttributeError, ImportError, NotImplementedError, OSError, RuntimeError):
+    except Exception:
         return None
 
 
