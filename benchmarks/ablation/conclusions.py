@@ -16,8 +16,8 @@ RULE = """A *gap* is the log of the mean expected loss on fresh tasks less that 
 coefficients (full Q: on whitened covariates) on the very same tasks. A model *needs* so many steps as the first \
 budget at which its gap is at most {within}; a memory *reaches* the floor at a depth where the median over seeds of \
 the gap after the last step is at most {within} from one of the starts. Medians are over {seeds} seeds. Beyond 4 \
-layers few tasks carry the mean loss, and gaps of either sign come with that; at 6 \
-and 10 layers the order of additions alone can decide whether a model gets there."""
+layers few tasks carry the mean loss, and gaps of either sign come with that; at 6 and 10 layers the order of \
+additions alone can decide whether a model gets there."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,17 @@ def test_an_accelerator_is_warm_once_two_solves_take_the_same_time(monkeypatch: 
     assert next(times) == 7.0
 
 
+@pytest.mark.parametrize(("device", "warmed"), [("cuda", 1), ("cpu", 0)])
+def test_only_accelerators_warm_up(device: str, warmed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[clock._Contender] = []
+    monkeypatch.setattr(clock, "_warm_up", lambda contender, *_: seen.append(contender))
+    one = contender(iter([1.0, 2.0, 3.0]), monkeypatch)
+    one.result.cell.solver = cast(Any, SimpleNamespace(countable=False))
+    problem = cast(Any, SimpleNamespace(device=SimpleNamespace(type=device)))
+    clock._race([one], problem, 1, Timings(repeats=1, budget=9.0))
+    assert (len(seen), one.cold, one.warm) == (warmed, 2.0, [3.0])
+
+
 def test_warm_up_ends_although_times_never_settle(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(2.0**-power for power in range(100))
     clock._warm_up(contender(times, monkeypatch), cast(Any, None), 1)
