@@ -14,7 +14,8 @@ from torch import Tensor
 
 from memformer.attention import as_matrix, gated_preconditioners
 from memformer.config import MemformerConfig
-from memformer.memory import Registers
+from memformer.covariates import runs_compiled, token_method
+from memformer.memory import Registers, register_weights, register_window
 from memformer.products import from_left, from_right, task_product
 
 
@@ -34,8 +35,12 @@ def associative_forward(
         `(S, d, n)`, after 1, ..., depth layers.
     """
     models = parameters["Q"].shape[0]
-    X, y = per_model(X, models), per_model(y, models).unsqueeze(2).expand(models, -1, -1, -1)
+    X, y = per_model(X, models), per_model(y, models)
     Q = as_matrix(config, gated_preconditioners(config, parameters))
+    if config.covariate_update and runs_compiled(X, config.d):
+        K = register_weights(config, parameters, live)
+        return token_method(K, Q, parameters["P"], X, y, register_window(config))
+    y = y.unsqueeze(2).expand(models, -1, -1, -1)
     if config.covariate_update:
         return _all_features(config, parameters, Q, X, y, live)
     return _labels_only(config, parameters, Q, X, y, live)

@@ -105,13 +105,13 @@ def memory_matrix(config: MemformerConfig, parameters: Mapping[str, Tensor], cha
     memory solves `R_l - gamma_l R_{l-1} = Attn(Z_l)`, a bidiagonal system: `K = diag(alpha) (I - N)^{-1}`.
 
     Args:
-        config: memory weights must be scalar or feature-shaped.
+        config: any; where weights are token-shaped, only those of unit vectors' labels without `channels`.
         parameters: S models.
-        channels: whether to give the matrices of all d + 1 features; else that of labels alone.
+        channels: whether to give the matrices of all tokens and features; else that of labels alone.
 
     Returns:
-        `(S[, heads][, d + 1], depth, depth)`, target before source; heads with `gamma_per_head`, features with
-        `channels` where weights are feature-shaped.
+        `(S[, heads][, N + 1][, d + 1], depth, depth)`, target before source; heads with `gamma_per_head`, tokens and
+        features with `channels` where weights are shaped so.
     """
     like = parameters["Q"]
     identity = torch.eye(config.depth, dtype=like.dtype, device=like.device)
@@ -151,7 +151,30 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _layers_last(config: MemformerConfig, weights: Tensor, channels: bool) -> Tensor:
-    """Heads, and features if `channels`, brought to the front of layers; else the label feature's weights."""
-    if config.gamma == "feature":
-        weights = weights.movedim(-1, 1) if channels else weights[..., -1]
+    """Heads, and tokens and features if `channels`, brought to the front of layers; else the last ones' weights."""
+    shaped = len(config.gamma_shape)
+    if channels and shaped:
+        weights = weights.movedim(tuple(range(-shaped, 0)), tuple(range(1, shaped + 1)))
+    for _ in range(0 if channels else shaped):
+        weights = weights[..., -1]
     return weights.movedim(-1, 1) if config.gamma_per_head else weights
+
+
+def register_weights(config: MemformerConfig, parameters: Mapping[str, Tensor], live: Tensor | None = None) -> Tensor:
+    """What each layer's registers weigh in every later step, `(S, depth, depth, p, 1 or N + 1, 1 or d + 1)`.
+
+    Target layer before source; p is the number of heads where heads have weights of their own, else 1; tokens and
+    features where weights are shaped so.
+    """
+    K = memory_matrix(config, parameters, channels=True)
+    if config.memory == "none" or not config.gamma_per_head:
+        K = K[:, None]
+    for _ in range(2 - len(config.gamma_shape)):
+        K = K[:, :, None]
+    K = K.movedim((-2, -1), (1, 2))
+    return K if live is None else K * live[..., None, None, None, None]
+
+
+def register_window(config: MemformerConfig) -> int | None:
+    """How many past registers a layer reads: None is all of them."""
+    return 1 if config.memory == "none" else config.window

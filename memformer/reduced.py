@@ -20,7 +20,7 @@ from memformer.attention import as_matrix, gated_preconditioners
 from memformer.config import MemformerConfig
 from memformer.covariates import covariate_method
 from memformer.first_order import first_order_method
-from memformer.memory import memory_matrix
+from memformer.memory import memory_matrix, register_weights, register_window
 
 
 def step_coefficients(config: MemformerConfig, parameters: Mapping[str, Tensor], live: Tensor | None = None) -> Tensor:
@@ -50,11 +50,6 @@ def step_coefficients(config: MemformerConfig, parameters: Mapping[str, Tensor],
     return blocks.flatten(3)
 
 
-def register_window(config: MemformerConfig) -> int | None:
-    """How many past residuals a layer reads: None is all of them."""
-    return 1 if config.memory == "none" else config.window
-
-
 def reduced_forward(
     config: MemformerConfig, parameters: Mapping[str, Tensor], H: Tensor, b: Tensor, live: Tensor | None = None
 ) -> tuple[Tensor, ...]:
@@ -77,15 +72,3 @@ def reduced_forward(
     K = register_weights(config, parameters, live)
     window = register_window(config)
     return covariate_method(K, Q, parameters["P"], per_model(H, models), per_model(b, models), window)
-
-
-def register_weights(config: MemformerConfig, parameters: Mapping[str, Tensor], live: Tensor | None = None) -> Tensor:
-    """What each layer's registers weigh in every later step, `(S, 1 or d + 1, depth, depth, 1 or heads)`.
-
-    Target layer before source; for each feature where weights are feature-shaped, for each head where heads have
-    weights of their own.
-    """
-    K = memory_matrix(config, parameters, channels=True)
-    K = K.movedim(1, -1) if config.memory != "none" and config.gamma_per_head else K[..., None]
-    K = K if config.memory != "none" and config.gamma == "feature" else K[:, None]
-    return K if live is None else K * live[:, None, :, None, None]

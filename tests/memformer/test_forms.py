@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memformer.config import MemformerConfig
-from memformer.covariates import _run, _Unrolled, covariate_method
+from memformer.covariates import _plain, covariate_method, token_method
 from memformer.first_order import _unrolled, first_order_method
 from memformer.memory import memory_matrix
 from memformer.model import Form, cheapest_form, first_layers, forward
@@ -139,20 +139,27 @@ def test_kernel_gradient(scalar, window, groups):
 
 @pytest.mark.parametrize(("channels", "registers", "heads"), [(1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 1, 1), (3, 2, 2)])
 @pytest.mark.parametrize("window", [None, 1, 2])
-def test_kernel_gradient_with_covariates(channels, registers, heads, window):
+@pytest.mark.parametrize("N", [0, 4])
+def test_kernel_gradient_with_covariates(channels, registers, heads, window, N):
+    """From moments (N = 0) and from tokens; against finite differences, and against plain operations."""
     generator = torch.Generator().manual_seed(0)
     S, L, d, n = 2, 3, 2, 3
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    A = normal(1, d, d, n)
-    H, b = A + A.transpose(1, 2), normal(1, d, n)
-    K, Q, P = normal(S, channels, L, L, registers), 0.3 * normal(S, L, heads, d, d), 0.3 * normal(S, L, heads, d, d)
+    Q, P = 0.3 * normal(S, L, heads, d, d), 0.3 * normal(S, L, heads, d, d)
+    A = normal(1, N or d, d, n)
+    b = normal(1, N or d, n)
+    if N:
+        K = normal(S, L, L, registers, N + 1, channels).expand(-1, -1, -1, -1, -1, d + 1).contiguous()
+        inputs = tuple(tensor.requires_grad_() for tensor in (K, Q, P))
+        assert torch.autograd.gradcheck(lambda K, Q, P: token_method(K, Q, P, A, b, window), inputs)
+        return
+    H, K = A + A.transpose(1, 2), normal(S, L, L, registers, 1, channels)
     inputs = tuple(tensor.requires_grad_() for tensor in (K, Q, P))
     assert torch.autograd.gradcheck(lambda K, Q, P: covariate_method(K, Q, P, H, b, window), inputs)
-    plain, _ = _run(_Unrolled(K, window), Q, P, H, b)
-    assert_close(torch.stack(covariate_method(K, Q, P, H, b, window)), torch.stack(plain))
+    assert_close(torch.stack(covariate_method(K, Q, P, H, b, window)), torch.stack(_plain(K, Q, P, H, b, window)))
 
 
 def test_groups_of_models_see_their_own_tasks():
