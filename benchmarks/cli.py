@@ -120,6 +120,8 @@ def run(
         return
     loaded = load_suite(quick_form(suite) if quick else suite)
     command = ["memformer-bench", *sys.argv[1:]]
+    if suite == "paper":
+        jobs = jobs or os.cpu_count()  # few cells, but minutes of training
     with make_progress() as progress:
         parameters = None if refit else results / "parameters"
 

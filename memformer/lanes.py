@@ -1,22 +1,34 @@
 """Vectors of `LANES` numbers inside functions that numba compiles, one task a lane.
 
 Left to itself the compiler does not know that arrays do not overlap, and keeps sums in memory instead of registers.
-These few operations say what is meant: arrays are C-contiguous, their last dimension is `LANES`, and an index counts
-whole vectors.
+The first few operations here say what is meant: arrays are C-contiguous, their last dimension is `LANES`, and an index
+counts whole vectors. From them are made products of matrices whose entries are such vectors, `(rows, columns, LANES)`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import extending, njit, types
 
 LANES = 16
 
 compiled = njit(nogil=True, error_model="numpy")
-kept_on_disk = njit(cache=True, nogil=True, error_model="numpy")
-"""For functions that Python calls. Their file decides whether they are compiled anew, not those that they call."""
+
+
+def kept_on_disk(function: Callable[..., None]) -> Any:
+    """Compiled once a machine, for functions that Python calls: it takes seconds.
+
+    Whoever changes a function that these call, but lies in another file, must delete `__pycache__`: numba only sees
+    changes of a function's own file.
+    """
+    try:
+        return njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # there is no folder to write to
+        return compiled(function)
 
 
 intrinsic: Any = extending.intrinsic  # what it makes is called without the first argument
@@ -112,3 +124,91 @@ def _pointer(context: Any, builder: Any, signature: Any, array: Any, start: Any)
     kind = signature.args[0]
     first = builder.gep(context.make_array(kind)(context, builder, array).data, [start])
     return builder.bitcast(first, context.get_value_type(_Vector(kind.dtype)).as_pointer())
+
+
+@compiled
+def product(out, A, B, rows, inner, first, add):
+    """Rows of `A B`, summed over `inner`, from column `first` on: added to `out`, or in its place."""
+    _multiply(out, A, B, (A.shape[1], 1), (B.shape[1], 1), rows, inner, (first, out.shape[1]), add)
+
+
+@compiled
+def product_tn(out, A, B, inner, first, add):
+    """`A^T B`, likewise."""
+    _multiply(out, A, B, (1, A.shape[1]), (B.shape[1], 1), (0, out.shape[0]), inner, (first, out.shape[1]), add)
+
+
+@compiled
+def product_nt(out, A, B, rows, first, add):
+    """Rows of `A B^T`, summed over the features from `first` on, likewise."""
+    _multiply(out, A, B, (A.shape[1], 1), (1, B.shape[1]), rows, (first, A.shape[1]), (0, B.shape[0]), add)
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def _multiply(out, A, B, of_A, of_B, rows, inner, columns, add):
+    """Two columns at a time, which share what they read of `A`; `of_A` and `of_B` are strides of rows and columns.
+
+    Always inlined, so that each product knows which stride is 1.
+    """
+    for i in range(rows[0], rows[1]):
+        for j in range(columns[0], columns[1] - 1, 2):
+            at = i * out.shape[1] + j
+            one = load(out, at) if add else zeros(out)
+            two = load(out, at + 1) if add else zeros(out)
+            for k in range(inner[0], inner[1]):
+                factor, right = load(A, i * of_A[0] + k * of_A[1]), k * of_B[0] + j * of_B[1]
+                one = fma(factor, load(B, right), one)
+                two = fma(factor, load(B, right + of_B[1]), two)
+            store(out, at, one)
+            store(out, at + 1, two)
+        if (columns[1] - columns[0]) % 2:
+            j = columns[1] - 1
+            at = i * out.shape[1] + j
+            one = load(out, at) if add else zeros(out)
+            for k in range(inner[0], inner[1]):
+                one = fma(load(A, i * of_A[0] + k * of_A[1]), load(B, k * of_B[0] + j * of_B[1]), one)
+            store(out, at, one)
+
+
+@compiled
+def gather(out, source, start):
+    """Tasks from `start` on, of `(..., n)`; lanes beyond the last task become zero."""
+    size, n = source.shape
+    count = min(LANES, n - start)
+    if count == LANES:
+        for i in range(size):
+            store(out, i, read(source, i * n + start))
+        return
+    flat = out.reshape((-1, LANES))
+    for i in range(size):
+        for t in range(count):
+            flat[i, t] = source[i, start + t]
+        for t in range(count, LANES):
+            flat[i, t] = 0
+
+
+@compiled
+def spread(numbers):
+    """The same numbers in all lanes."""
+    out = np.empty((*numbers.shape, LANES), numbers.dtype)
+    for i, number in enumerate(numbers.flat):
+        store(out, i, splat(number))
+    return out
+
+
+@compiled
+def collect(out, lanes):
+    """Sums over lanes."""
+    summed, flat = out.reshape(-1), lanes.reshape((-1, LANES))
+    for i in range(len(summed)):
+        total = flat[i, 0]
+        for t in range(1, LANES):
+            total += flat[i, t]
+        summed[i] = total
+
+
+@compiled
+def clear(array):
+    """Zero everywhere."""
+    for i in range(array.size // LANES):
+        store(array, i, zeros(array))

@@ -114,6 +114,11 @@ class Memformer(Solver):
         return Reach.FIXED if self.preconditioner == "scalar" else Reach.FIXED_PRECONDITIONED
 
     @property
+    def version(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """2 with P free, since these layers are compiled by numba."""
+        return 2 if self.covariate_update else 1
+
+    @property
     def recipe(self) -> Recipe:
         """How models of this solver are trained."""
         return Recipe(

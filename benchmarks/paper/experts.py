@@ -156,7 +156,7 @@ def _head(tensor: Tensor, i: int, name: str, config: MemformerConfig) -> Tensor:
 
 def table(shift: Shift, jobs: int, tasks: int = TASKS, layers: Sequence[int] = LAYERS) -> list[dict[str, Any]]:
     """One row a number of layers, law and method: log loss in units of E[y^2], and its ratio to the one model's."""
-    work = [(depth, seed) for depth in layers for seed in SEEDS]
+    work = [(depth, seed) for depth in sorted(layers, reverse=True) for seed in SEEDS]  # the longest first
     results: Any = Parallel(n_jobs=jobs)(delayed(_answers)(shift, depth, seed, tasks) for depth, seed in work)
     rows = []
     for depth in layers:

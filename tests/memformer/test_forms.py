@@ -162,6 +162,33 @@ def test_kernel_gradient_with_covariates(channels, registers, heads, window, N):
     assert_close(torch.stack(covariate_method(K, Q, P, H, b, window)), torch.stack(_plain(K, Q, P, H, b, window)))
 
 
+def test_the_kernel_adds_up_chunks_of_tasks_alike_on_any_number_of_threads():
+    """1,100 tasks are several chunks, and the last block of 16 is not full."""
+    generator = torch.Generator().manual_seed(0)
+    S, L, d, n = 2, 3, 2, 1100
+    A, b = torch.randn(1, d, d, n, generator=generator), torch.randn(1, d, n, generator=generator)
+    H, Q = (A + A.transpose(1, 2)) / 4, 0.3 * torch.randn(S, L, 1, d, d, generator=generator)
+    K, P = torch.ones(S, L, L, 1, 1, 1), 0.3 * torch.randn(S, L, 1, d, d, generator=generator)
+    inputs = [tensor.requires_grad_() for tensor in (K, Q, P)]
+
+    def gradients(method):
+        w = method(K, Q, P, H, b, None)
+        return torch.autograd.grad(sum(one.square().mean() for one in w), inputs)
+
+    before = torch.get_num_threads()
+    try:
+        found = {}
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found[threads] = gradients(covariate_method)
+    finally:
+        torch.set_num_threads(before)
+    for one, two, three, plain in zip(found[1], found[2], found[3], gradients(_plain), strict=True):
+        assert torch.equal(one, two)
+        assert torch.equal(one, three)
+        torch.testing.assert_close(one, plain, rtol=1e-4, atol=1e-4 * plain.abs().max().item())
+
+
 def test_groups_of_models_see_their_own_tasks():
     config = MemformerConfig(d=3, depth=2, memory="conjugate", covariate_update=True)
     parameters = random_parameters(config, 4)
