@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-PACKAGES = ("memformer-bench", "torch", "numpy", "scipy", "pandas", "pydantic", "safetensors")
+PACKAGES = ("memformer-bench", "torch", "numba", "numpy", "scipy", "pandas", "pydantic", "safetensors")
 """Packages whose version is kept with every run."""
 
 

@@ -20,7 +20,7 @@ from benchmarks.registry import METRICS, SOLVERS
 from benchmarks.schema import SCHEMA_VERSION
 from benchmarks.source import SCORING, foreign_source, source_hash
 
-NUMERICAL = ("torch", "numpy", "scipy")
+NUMERICAL = ("torch", "numba", "numpy", "scipy")
 """Packages whose version can change a number."""
 
 
