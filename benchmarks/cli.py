@@ -120,8 +120,6 @@ def run(
         return
     loaded = load_suite(quick_form(suite) if quick else suite)
     command = ["memformer-bench", *sys.argv[1:]]
-    if suite == "paper":
-        jobs = jobs or os.cpu_count()  # few cells, but minutes of training
     with make_progress() as progress:
         parameters = None if refit else results / "parameters"
 
@@ -132,6 +130,7 @@ def run(
             if suite == "paper":
                 from benchmarks.paper.command import paper as redo_and_judge
 
+                jobs = jobs or os.cpu_count()  # the suite has few cells, but minutes of training
                 finished = redo_and_judge(only or [], results / "paper", execute, None, jobs, progress)
             else:
                 finished = execute(loaded)

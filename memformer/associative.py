@@ -14,9 +14,9 @@ from torch import Tensor
 
 from memformer.attention import as_matrix, gated_preconditioners
 from memformer.config import MemformerConfig
-from memformer.covariates import runs_compiled, token_method
+from memformer.covariates import token_method
 from memformer.memory import Registers, register_weights, register_window
-from memformer.products import from_left, from_right, task_product
+from memformer.products import from_left, task_product
 
 
 def associative_forward(
@@ -37,13 +37,10 @@ def associative_forward(
     models = parameters["Q"].shape[0]
     X, y = per_model(X, models), per_model(y, models)
     Q = as_matrix(config, gated_preconditioners(config, parameters))
-    if config.covariate_update and runs_compiled(X, config.d):
+    if config.covariate_update:
         K = register_weights(config, parameters, live)
         return token_method(K, Q, parameters["P"], X, y, register_window(config))
-    y = y.unsqueeze(2).expand(models, -1, -1, -1)
-    if config.covariate_update:
-        return _all_features(config, parameters, Q, X, y, live)
-    return _labels_only(config, parameters, Q, X, y, live)
+    return _labels_only(config, parameters, Q, X, y.unsqueeze(2).expand(models, -1, -1, -1), live)
 
 
 def per_model(tensor: Tensor, models: int) -> Tensor:
@@ -78,50 +75,6 @@ def _labels_only(
         if live is not None:
             step = tuple(part * live[:, layer].view(-1, 1, 1, 1) for part in step)
         labels, w = labels + step[0], w - step[1]
-        iterates.append(w.squeeze(2))
-    return tuple(iterates)
-
-
-def _all_features(
-    config: MemformerConfig, parameters: Mapping[str, Tensor], Q: Tensor, X: Tensor, y: Tensor, live: Tensor | None
-) -> tuple[Tensor, ...]:
-    """P free. Carries the context's tokens `(S, N, d + 1, n)`, and covariates and labels of the unit vectors."""
-    N, d = X.shape[1:3]
-    registers = Registers(
-        config,
-        parameters,
-        [
-            lambda g: _weights(config, g, slice(N, None), slice(-1, None)),
-            lambda g: _weights(config, g, slice(N, None), slice(-1)),
-            lambda g: _weights(config, g, slice(N), slice(None)),
-        ],
-    )
-    context = torch.cat([X.expand(len(y), -1, -1, -1), y], 2)
-    M = torch.eye(d, dtype=X.dtype, device=X.device)[..., None].expand(len(y), -1, -1, X.shape[-1])
-    w = y.new_zeros(y.shape[0], d, 1, y.shape[-1])
-    iterates = []
-    for layer in range(config.depth):
-        # Of the last layer nobody reads what it does to covariates, or to the context.
-        last = layer == config.depth - 1
-        x = context[:, :, :-1]
-        gram = task_product(x.transpose(1, 2), context[:, :, -1:] if last else context) / N
-        heads = []
-        for head in range(config.heads):
-            G = from_left(Q[:, layer, head], gram)
-            if last:
-                heads.append((task_product(M, G),))
-                continue
-            P = parameters["P"][:, layer, head].mT
-            change = torch.cat([from_right(G[:, :, :-1], P), G[:, :, -1:]], 2)
-            unit = task_product(M, change) if layer else change
-            heads.append((unit[:, :, -1:], unit[:, :, :-1], task_product(x, change)))
-        attention = tuple(join(list(part), config.gamma_per_head) for part in zip(*heads, strict=True))
-        step = registers.step(layer, attention)
-        if live is not None:
-            step = tuple(part * live[:, layer].view(-1, 1, 1, 1) for part in step)
-        w = w - step[0]
-        if not last:
-            M, context = M + step[1], context + step[2]
         iterates.append(w.squeeze(2))
     return tuple(iterates)
 

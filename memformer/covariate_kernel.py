@@ -10,11 +10,15 @@ registers a layer. All arrays within a block end in a dimension of `LANES`.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memformer import lanes
 from memformer.lanes import (
     LANES,
     clear,
@@ -58,14 +62,20 @@ class Block(NamedTuple):
     R: Array
 
 
-@kept_on_disk
-def forward(K, Q, P, features, labels, N, window, w, begin, end):
-    """Write `w` of models `begin, ..., end - 1`; shapes as in `memformer.covariates`, all C-contiguous."""
+def _forward(K, Q, P, features, labels, N, window, w, chunks, begin, end):
+    """Write `w` `(S, L, d, n)` of jobs `begin, ..., end - 1`.
+
+    A job is a chunk of a model's tasks, so that one model can keep many cores busy. All arrays are C-contiguous; shapes
+    are as in `memformer.covariates`, but K has all tokens and features, `(S, L, L, p, N + 1, F)`, P is `(.., F, F)`
+    with the 1 that passes labels on, and with tokens Q has been divided by N.
+    """
     L, d, n = w.shape[1:]
     block = _empty_block(K[0], Q[0], len(labels[0]), N)
-    for model in range(begin, end):
+    for job in range(begin, end):
+        model, chunk = job // chunks, job % chunks
         lanes_Q, lanes_P = spread(Q[model]), spread(P[model])
-        for start in range(0, n, LANES):
+        first, last = _of_chunk(chunk, chunks, n)
+        for start in range(first, last, LANES):
             _begin(block, _of(features, model), _of(labels, model), N, start)
             _run(block, K[model], lanes_Q, lanes_P, N, window)
             for layer in range(L):
@@ -74,11 +84,9 @@ def forward(K, Q, P, features, labels, N, window, w, begin, end):
                         w[model, layer, i, start + t] = -block.Z[layer + 1, N + i, d, t]
 
 
-@kept_on_disk
-def backward(K, Q, P, features, labels, N, window, grad_w, grad_K, grad_Q, grad_P, chunks, begin, end):
-    """Write gradients, `(S, chunks, ...)`: tasks are cut into chunks, so that one model can keep many cores busy."""
+def _backward(K, Q, P, features, labels, N, window, grad_w, grad_K, grad_Q, grad_P, chunks, begin, end):
+    """Write gradients of the same jobs, `(S, chunks, ...)`, given that of `w`."""
     L, d, n = grad_w.shape[1:]
-    size = (n + chunks * LANES - 1) // (chunks * LANES) * LANES
     block = _empty_block(K[0], Q[0], len(labels[0]), N)
     lanes_w = np.empty((L, d, LANES), Q.dtype)
     lanes_grads = _empty_grads(K[0], Q[0], N)
@@ -86,7 +94,8 @@ def backward(K, Q, P, features, labels, N, window, grad_w, grad_K, grad_Q, grad_
         model, chunk = job // chunks, job % chunks
         lanes_Q, lanes_P = spread(Q[model]), spread(P[model])
         own_K, own_Q, own_P = np.zeros((*K[0].shape, LANES), K.dtype), np.zeros_like(lanes_Q), np.zeros_like(lanes_P)
-        for start in range(chunk * size, min(n, (chunk + 1) * size), LANES):
+        first, last = _of_chunk(chunk, chunks, n)
+        for start in range(first, last, LANES):
             _begin(block, _of(features, model), _of(labels, model), N, start)
             for layer in range(L):
                 gather(lanes_w[layer], grad_w[model, layer], start)
@@ -95,6 +104,17 @@ def backward(K, Q, P, features, labels, N, window, grad_w, grad_K, grad_Q, grad_
         collect(grad_K[model, chunk], own_K)
         collect(grad_Q[model, chunk], own_Q)
         collect(grad_P[model, chunk], own_P)
+
+
+def _compiled(function: Callable[..., None]) -> dict[str, Callable[..., None]]:
+    """For each kind of numbers, kept under a name that changes with the text of this file and of the one beneath."""
+    texts = [Path(file).read_bytes() for file in (__file__, lanes.__file__)]
+    digest = hashlib.sha256(b"".join(texts)).hexdigest()[:12]
+    kinds = ("float32", "float64")
+    return {kind: kept_on_disk(function, f"{function.__name__}_{kind}_{digest}") for kind in kinds}
+
+
+FORWARD, BACKWARD = _compiled(_forward), _compiled(_backward)
 
 
 @compiled
@@ -226,6 +246,13 @@ def _begin(block, features, labels, N, start):
         store(begun, i * F + d, load(block.labels, i))
     for i in range(d):
         store(Z, (N + i) * F + i, one)
+
+
+@compiled
+def _of_chunk(chunk, chunks, n):
+    """The first of n tasks that belongs to a chunk of whole blocks, and the end of them."""
+    size = (n + chunks * LANES - 1) // (chunks * LANES) * LANES
+    return min(n, chunk * size), min(n, (chunk + 1) * size)
 
 
 @compiled

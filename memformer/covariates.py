@@ -5,8 +5,8 @@ own and past registers,
 
     Z_{l+1} = Z_l + sum_{j<=l} K[l, j] R_j,        R = M Q M^T [H M | r] [[P^T, 0], [0, 1]],        r = b - H w,
 
-summed over heads. With memory weights for each token no moments do; then the tokens of the context are part of the
-state, and `M^T [H M | r]` is a mean over them. Tasks are last in every array.
+summed over heads. With memory weights for each token moments do not suffice; then the tokens of the context are part
+of the state, and `M^T [H M | r]` is a mean over them. Tasks are last in every array.
 
 On a CPU all of it is one compiled function with a gradient of its own (`memformer.covariate_kernel`); elsewhere, and
 while `torch.compile` is at work, the same in plain operations.
@@ -27,19 +27,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from memformer.products import task_product
+from memformer.products import from_left, from_right, task_product
 
 _KERNEL_D = 64
-"""Beyond so many dimensions a library's products of matrices are as fast; at half of them they take twice as long."""
+"""Beyond so many dimensions the kernel is no faster than a library's products of matrices."""
 
 _CHUNK = 512
-"""Tasks of a chunk: gradients of chunks are added in order, so that no number of threads changes a digit."""
-
-
-def runs_compiled(like: Tensor, d: int) -> bool:
-    """Whether the kernel is the way to run models on such tasks."""
-    known = like.dtype in (torch.float32, torch.float64)
-    return known and like.device.type == "cpu" and d <= _KERNEL_D and not torch.compiler.is_compiling()
+"""At most so many tasks are a chunk. Gradients of chunks are added in order, so threads change no digit."""
 
 
 def covariate_method(
@@ -65,15 +59,13 @@ def covariate_method(
         >>> [w.item() for w in covariate_method(K, Q, torch.zeros_like(Q), one, one[0])]
         [0.5, 0.75]
     """
-    if runs_compiled(H, Q.shape[-1]):
-        return _compiled(K, Q, P, H, b, 0, window)
-    return _plain(K, Q, P, H, b, window)
+    return _method(K, Q, P, H, b, 0, window)
 
 
 def token_method(
     K: Tensor, Q: Tensor, P: Tensor, X: Tensor, y: Tensor, window: int | None = None
 ) -> tuple[Tensor, ...]:
-    """The same from tokens, for weights of each token; only where `runs_compiled`.
+    """The same from tokens, for weights of each token; differentiable in `K`, `Q` and `P`.
 
     Args:
         K: `(S, L, L, p, 1 or N + 1, 1 or d + 1)`; unit vectors are queries, which share the last token's weights.
@@ -87,15 +79,20 @@ def token_method(
         `(S, d, n)` of each layer.
     """
     N = X.shape[1]
-    return _compiled(K, Q / N, P, X, y, N, window)
+    return _method(K, Q / N, P, X, y, N, window)
 
 
-def _compiled(
+def _method(
     K: Tensor, Q: Tensor, P: Tensor, features: Tensor, labels: Tensor, N: int, window: int | None
 ) -> tuple[Tensor, ...]:
+    """From moments (N = 0) or tokens; by the kernel, where it knows the device and the kind of numbers."""
     L, d = Q.shape[1], Q.shape[-1]
     K = K.expand(len(Q), -1, -1, -1, N + 1, d + 1)
-    return _Kernel.apply(K, Q, _with_labels(P), features, labels, N, window or L)  # pyright: ignore[reportReturnType]
+    given = (K, Q, _with_labels(P), features, labels, N, window or L)
+    known = Q.device.type == "cpu" and Q.dtype in (torch.float32, torch.float64) and d <= _KERNEL_D
+    if known and not torch.compiler.is_compiling():
+        return _Kernel.apply(*given)  # pyright: ignore[reportReturnType]
+    return _plain(*given)
 
 
 def _with_labels(P: Tensor) -> Tensor:
@@ -105,54 +102,97 @@ def _with_labels(P: Tensor) -> Tensor:
     return pad(P, (0, 1, 0, 1)) + corner
 
 
+def _layers(K: Tensor, Q: Tensor, P: Tensor, features: Tensor, labels: Tensor, N: int, window: int) -> Tensor:
+    """`w` after every layer, `(S, L, d, n)`."""
+    from memformer.covariate_kernel import FORWARD  # only where it is needed: numba takes a second to import
+
+    w = Q.new_empty(len(Q), Q.shape[1], Q.shape[-1], features.shape[-1])
+    given = [_array(tensor) for tensor in (K, Q, P, features, labels)]
+    _in_threads(FORWARD[given[0].dtype.name], len(Q), features.shape[-1], *given, N, window, w.numpy())
+    return w
+
+
+# As an operation of torch it is seen by whoever counts operations.
+_OPERATION = "memformer::covariate_layers"
+torch.library.define(
+    _OPERATION, "(Tensor K, Tensor Q, Tensor P, Tensor features, Tensor labels, int N, int window) -> Tensor"
+)
+torch.library.impl(_OPERATION, "CPU", _layers)
+
+
+def layer_work(K: Any, Q: Any, P: Any, features: Any, labels: Any, N: int, window: int, **_: Any) -> tuple[int, int]:
+    """Floating-point operations of one model and task, and products of a matrix and one vector among them.
+
+    From shapes of the operation's arguments. Only the last layer, of which nobody reads more than labels, has vectors.
+    """
+    L, heads, d = Q[1], Q[2], Q[-1]
+    p, flops = K[3], 0
+    for layer in range(L):
+        columns, rows = (1, d) if layer == L - 1 else (d + 1, N + d)
+        gram = N * d * columns if N else 2 * d * d * columns * (layer > 0)
+        seen = heads * (d * d * columns + d * columns * columns)
+        memory = min(window, layer + 1) * p * rows * columns
+        flops += 2 * (gram + seen + p * rows * d * columns + memory)
+    grams = 1 if N else 2 * (L > 1)
+    return flops, grams + heads + p * (L > 1)
+
+
 class _Kernel(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, K: Tensor, Q: Tensor, P: Tensor, features: Tensor, labels: Tensor, N: int, window: int
     ) -> tuple[Tensor, ...]:
-        from memformer import covariate_kernel  # compiles, or loads what was compiled before
-
         ctx.save_for_backward(K, Q, P, features, labels)
         ctx.context = N, window
         ctx.set_materialize_grads(False)
-        w = Q.new_empty(len(Q), Q.shape[1], Q.shape[-1], features.shape[-1])
-        given = [_array(tensor) for tensor in (K, Q, P, features, labels)]
-        _in_threads(covariate_kernel.forward, len(Q), *given, N, window, w.numpy())
-        return w.unbind(1)
+        return torch.ops.memformer.covariate_layers(K, Q, P, features, labels, N, window).unbind(1)
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *grad_w: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        from memformer import covariate_kernel
+        from memformer.covariate_kernel import BACKWARD
 
         K, Q, P, features, labels = ctx.saved_tensors
         n = features.shape[-1]
         shape = (len(Q), Q.shape[-1], n)
         whole = torch.stack([Q.new_zeros(shape) if grad is None else grad for grad in grad_w], 1)
-        chunks = -(-n // _CHUNK)
-        grads = [tensor.new_empty(len(Q), chunks, *tensor.shape[1:]) for tensor in (K, Q, P)]
+        grads = [tensor.new_empty(len(Q), _chunks(n), *tensor.shape[1:]) for tensor in (K, Q, P)]
         given = [_array(tensor) for tensor in (K, Q, P, features, labels)]
         outs = [_array(grad) for grad in grads]
-        _in_threads(covariate_kernel.backward, len(Q) * chunks, *given, *ctx.context, _array(whole), *outs, chunks)
+        _in_threads(BACKWARD[given[0].dtype.name], len(Q), n, *given, *ctx.context, _array(whole), *outs)
         return (*(grad.sum(1) for grad in grads), None, None, None, None)
+
+
+def prepare(dtype: torch.dtype, device: torch.device) -> None:
+    """Compile the kernel, or load what this machine compiled before; otherwise the first use does."""
+    one = torch.ones(1, 1, 1, 1, 1, dtype=dtype, device=device)
+    w = covariate_method(one[..., None], one.requires_grad_(), one, one[0], one[0, 0])
+    torch.autograd.grad(w[-1].sum(), one)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _in_threads(function: Callable[..., None], jobs: int, *arguments: Any) -> None:
-    """Share jobs among as many threads as torch has; `function` is given the first and the end of its own."""
+def _in_threads(function: Callable[..., None], models: int, n: int, *arguments: Any) -> None:
+    """Share the chunks of all models among as many threads as torch has."""
+    chunks = _chunks(n)
+    jobs = models * chunks
     threads = min(torch.get_num_threads(), jobs)
-    if threads == 1:
-        function(*arguments, 0, jobs)
+    if threads <= 1:
+        function(*arguments, chunks, 0, jobs)
         return
     cuts = [jobs * i // threads for i in range(threads + 1)]
-    own = [_pool(threads, os.getpid()).submit(function, *arguments, *cut) for cut in pairwise(cuts)]
-    for one in own:
+    pool = _pool(torch.get_num_threads(), os.getpid())
+    for one in [pool.submit(function, *arguments, chunks, *cut) for cut in pairwise(cuts)]:
         one.result()
+
+
+def _chunks(n: int) -> int:
+    """How many of them n tasks are cut into."""
+    return -(-n // _CHUNK)
 
 
 @functools.cache
@@ -160,26 +200,36 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
 
-def _plain(K: Tensor, Q: Tensor, P: Tensor, H: Tensor, b: Tensor, window: int | None) -> tuple[Tensor, ...]:
-    """The state is kept transposed, `(d + 1, d)`."""
+def _plain(
+    K: Tensor, Q: Tensor, P: Tensor, features: Tensor, labels: Tensor, N: int, window: int
+) -> tuple[Tensor, ...]:
+    """What the kernel does, in operations of torch."""
     S, L, heads, d, _ = Q.shape
-    unit = torch.eye(d, dtype=H.dtype, device=H.device)[..., None]
-    Z = torch.cat([unit, unit.new_zeros(1, d, 1)]).expand(S, -1, -1, b.shape[-1])
-    K, P = K.squeeze(4), _with_labels(P)
+    n, p = features.shape[-1], K.shape[3]
+    Z = torch.eye(d, d + 1, dtype=Q.dtype, device=Q.device)[..., None].expand(S, -1, -1, n)
+    if N:
+        context = torch.cat([features, labels.unsqueeze(2)], 2)
+        Z = torch.cat([context.expand(S, -1, -1, -1), Z], 1)
+        # Unit vectors share the last token's weights.
+        K = torch.cat([K[..., :N, :], K[..., N:, :].expand(*K.shape[:-2], d, -1)], 4)
     iterates, registers = [], []
     for layer in range(L):
-        # Of the last layer nobody reads what it does to covariates: it has the row of labels alone.
-        height = 1 if layer == L - 1 else d + 1
-        change = task_product(Z[:, -height:], H) + pad(b[:, None], (0, 0, 0, 0, height - 1, 0))
-        gram = task_product(change, Z[:, :d].transpose(1, 2))
-        seen = Q[:, layer, :, None] @ gram[:, None]
-        B = (P[:, layer, :, -height:, -height:] @ seen.flatten(3)).view_as(seen)
-        if heads > K.shape[3]:
-            B = B.sum(1, keepdim=True)
-        registers.append(task_product(B.flatten(1, 2), Z[:, :d]).view_as(B))
-        Z = Z[:, -height:]
-        for source in range(0 if window is None else max(0, layer + 1 - window), layer + 1):
-            weight = K[:, layer, source, :, -height:, None, None]
-            Z = Z + (weight * registers[source][:, :, -height:]).sum(1)
-        iterates.append(-Z[:, -1])
+        # Of the last layer nobody reads what it does to covariates, or to the context.
+        rows, columns = (slice(N, None), slice(d, None)) if layer == L - 1 else (slice(None), slice(None))
+        if N:
+            gram = task_product(Z[:, :N, :d].transpose(1, 2), Z[:, :N, columns])
+        else:
+            change = task_product(features, Z[:, :, columns])
+            gram = task_product(
+                Z[:, :, :d].transpose(1, 2), change + pad(labels[:, :, None], (0, 0, change.shape[2] - 1, 0))
+            )
+        seen = from_right(from_left(Q[:, layer], gram[:, None]), P[:, layer, :, columns, columns].mT)
+        if heads > p:
+            seen = seen.sum(1, keepdim=True)
+        registers.append(torch.stack([task_product(Z[:, rows, :d], seen[:, q]) for q in range(p)], 1))
+        Z = Z[:, rows, columns]
+        for source in range(max(0, layer + 1 - window), layer + 1):
+            weights = K[:, layer, source, :, rows, columns, None]
+            Z = Z + (weights * registers[source][:, :, -Z.shape[1] :, -Z.shape[2] :]).sum(1)
+        iterates.append(-Z[:, -d:, -1])
     return tuple(iterates)

@@ -1,13 +1,14 @@
 """Vectors of `LANES` numbers inside functions that numba compiles, one task a lane.
 
 Left to itself the compiler does not know that arrays do not overlap, and keeps sums in memory instead of registers.
-The first few operations here say what is meant: arrays are C-contiguous, their last dimension is `LANES`, and an index
-counts whole vectors. From them are made products of matrices whose entries are such vectors, `(rows, columns, LANES)`.
+The first few operations here say what is meant. From them are made products of matrices whose entries are vectors:
+C-contiguous arrays `(rows, columns, LANES)`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,17 @@ LANES = 16
 compiled = njit(nogil=True, error_model="numpy")
 
 
-def kept_on_disk(function: Callable[..., None]) -> Any:
-    """Compiled once a machine, for functions that Python calls: it takes seconds.
+def kept_on_disk(function: Callable[..., None], name: str) -> Any:
+    """Compiled once a machine: it takes seconds. For functions that Python calls.
 
-    Whoever changes a function that these call, but lies in another file, must delete `__pycache__`: numba only sees
-    changes of a function's own file.
+    Args:
+        function: what is compiled.
+        name: under which it is kept, beside its file or in numba's folder. It must change with all that the function
+            calls, since numba sees no further than the function's own file; and functions that are compiled for several
+            kinds of numbers need a name for each, or processes that start together overwrite each other's.
     """
+    function = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
+    function.__qualname__ = name
     try:
         return njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # there is no folder to write to
@@ -48,39 +54,37 @@ class _VectorModel(extending.models.PrimitiveModel):
 
 
 @intrinsic
-def load(typing: Any, array: Any, index: types.Integer):
-    """Vector number `index` of an array."""
-    vector = _Vector(array.dtype)
-
-    def generate(context: Any, builder: Any, signature: Any, given: Any):
-        start = builder.mul(given[1], ir.Constant(given[1].type, LANES))
-        return builder.load(_pointer(context, builder, signature, given[0], start), align=array.dtype.bitwidth // 8)
-
-    return vector(array, types.intp), generate
-
-
-@intrinsic
 def read(typing: Any, array: Any, start: types.Integer):
-    """The `LANES` numbers of any C-contiguous array that begin with number `start`."""
+    """The `LANES` numbers of an array that begin with number `start`."""
     vector = _Vector(array.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, given: Any):
-        return builder.load(_pointer(context, builder, signature, *given), align=array.dtype.bitwidth // 8)
+        return builder.load(_pointer(context, builder, signature, given), align=array.dtype.bitwidth // 8)
 
     return vector(array, types.intp), generate
 
 
 @intrinsic
-def store(typing: Any, array: Any, index: types.Integer, vector: _Vector):
-    """Write vector number `index` of an array."""
+def write(typing: Any, array: Any, start: types.Integer, vector: _Vector):
+    """Put a vector where `read` finds it."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any):
-        start = builder.mul(given[1], ir.Constant(given[1].type, LANES))
-        pointer = _pointer(context, builder, signature, given[0], start)
-        builder.store(given[2], pointer, align=array.dtype.bitwidth // 8)
+        builder.store(given[2], _pointer(context, builder, signature, given), align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), generate
+
+
+@compiled
+def load(array, index):
+    """Vector number `index` of an array whose last dimension is `LANES`."""
+    return read(array, index * LANES)
+
+
+@compiled
+def store(array, index, vector):
+    """Put a vector where `load` finds it."""
+    write(array, index * LANES, vector)
 
 
 @intrinsic
@@ -120,9 +124,11 @@ def zeros(typing: Any, array: Any):
     return vector(array), generate
 
 
-def _pointer(context: Any, builder: Any, signature: Any, array: Any, start: Any) -> Any:
+def _pointer(context: Any, builder: Any, signature: Any, given: Any) -> Any:
     kind = signature.args[0]
-    first = builder.gep(context.make_array(kind)(context, builder, array).data, [start])
+    if kind.layout != "C":
+        raise TypeError(f"vectors are read from C-contiguous arrays, and this one has layout {kind.layout}")
+    first = builder.gep(context.make_array(kind)(context, builder, given[0]).data, [given[1]])
     return builder.bitcast(first, context.get_value_type(_Vector(kind.dtype)).as_pointer())
 
 

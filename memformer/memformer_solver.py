@@ -18,6 +18,7 @@ from memformer.config import (
     Memory,
     Preconditioner,
 )
+from memformer.covariates import prepare
 from memformer.model import check_fits, first_layers, forward, reduced_weights
 from memformer.problem import Problem, TaskSource
 from memformer.recipe import Method, ProgressCallback, Recipe
@@ -128,6 +129,10 @@ class Memformer(Solver):
             batch=self.batch,
             learning_rate=self.learning_rate,
         )
+
+    def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
+        if self.covariate_update and self.attention == "linear":
+            prepare(dtype, device)
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Memformer:
         return self.fit_together([tasks], steps, [seed])[0]

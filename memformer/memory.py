@@ -18,9 +18,8 @@ Part = Callable[[Tensor], Tensor]
 class Registers:
     """The memory of one forward pass.
 
-    A register is a tuple of tensors, of `(S, ...)` each (`(S, heads, ...)` with `gamma_per_head`): the token array
-    in the token forms, label and covariate part in the reduced form. The last layer may leave off trailing parts
-    that nobody will read.
+    A register is a tuple of tensors, of `(S, ...)` each (`(S, heads, ...)` with `gamma_per_head`): the token array, or
+    the labels of the context and those of the unit vectors.
 
     Args:
         config: which memory.

@@ -44,7 +44,7 @@ class _TaskProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, A: Tensor, B: Tensor) -> Tensor:
         ctx.save_for_backward(A, B)
-        return multiply(A, B)
+        return _multiply(A, B)
 
     @staticmethod
     @once_differentiable
@@ -53,12 +53,12 @@ class _TaskProduct(torch.autograd.Function):
     ) -> tuple[Tensor | None, Tensor | None]:
         A, B = ctx.saved_tensors
         return (
-            multiply(grad, B.transpose(1, 2)) if ctx.needs_input_grad[0] else None,
-            multiply(A.transpose(1, 2), grad) if ctx.needs_input_grad[1] else None,
+            _multiply(grad, B.transpose(1, 2)) if ctx.needs_input_grad[0] else None,
+            _multiply(A.transpose(1, 2), grad) if ctx.needs_input_grad[1] else None,
         )
 
 
-def multiply(A: Tensor, B: Tensor) -> Tensor:
+def _multiply(A: Tensor, B: Tensor) -> Tensor:
     """`task_product` without a gradient."""
     S, i, k, n = A.shape
     j = B.shape[2]

@@ -165,6 +165,9 @@ class Solver(ABC):
     trains: ClassVar[bool] = False
     countable: ClassVar[bool] = True
 
+    def prepare(self, dtype: torch.dtype, device: torch.device) -> None:  # noqa: B027 - most have nothing to prepare
+        """What the first use of this solver on a machine takes once, such as compiling, done before a clock starts."""
+
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Solver:
         """An ordinary solver, fitted to a task law.
 

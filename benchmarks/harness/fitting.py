@@ -71,6 +71,7 @@ class ParameterStore:
         if all(entry is not None for entry in found):
             entries = [entry for entry in found if entry is not None]
             return Fit([entry[0] for entry in entries], sum(entry[1] for entry in entries), reused=True)
+        solver.prepare(dtype, device)
         start = time.perf_counter()
         streams = [law.stream(seed, Purpose.TRAIN, dtype, device) for seed in seeds]
         solvers = solver.fit_many(streams, steps, seeds)
@@ -104,6 +105,7 @@ class ParameterStore:
             "dtype": str(dtype).removeprefix("torch."),
             "device": device.type,
             "torch": version("torch"),
+            "numba": version("numba"),
             "source": source_hash(),
         }
 

@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from memformer.covariates import layer_work
 from memformer.problem import Problem
 
 aten = torch.ops.aten
@@ -47,7 +48,7 @@ def count_work(call: Callable[[Problem], object], problem: Problem) -> Work:
         torch.cuda.reset_peak_memory_stats(problem.device)
         before = torch.cuda.memory_allocated(problem.device)
     ledger = _Ledger(problem)
-    with FlopCounterMode(display=False, custom_mapping=_FACTORISATIONS) as counter, ledger:
+    with FlopCounterMode(display=False, custom_mapping=_COUNTED) as counter, ledger:
         result = call(fresh)
     flops = (counter.get_total_flops() + ledger.pointwise) / problem.B
     peak = torch.cuda.max_memory_allocated(problem.device) - before if cuda else ledger.peak
@@ -75,6 +76,9 @@ class _Ledger(TorchDispatchMode):
             tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
             self.pointwise += _POINTWISE[kind] * max(tensor.numel() for tensor in (*tensors, out))
             self.products += self._pointwise_product(kind, tensors, out)
+        elif kind is _LAYERS:
+            shapes: list[Any] = [tuple(arg.shape) if isinstance(arg, torch.Tensor) else arg for arg in args]
+            self.products += layer_work(*shapes)[1]
         for value in out if isinstance(out, tuple | list) else (out,):
             if isinstance(value, torch.Tensor):
                 self._hold(value.untyped_storage())
@@ -138,13 +142,21 @@ def _triangular(a: Any, b: Any, *_: Any, out_shape: Any = None, **__: Any) -> in
     return math.prod(batch) * n**2 * columns
 
 
-_FACTORISATIONS = {
+def _layers(*shapes: Any, out_shape: Any = None, **_: Any) -> int:
+    """Of all models and tasks."""
+    return shapes[1][0] * shapes[3][-1] * layer_work(*shapes)[0]
+
+
+_LAYERS = torch.ops.memformer.covariate_layers
+
+_COUNTED = {
+    _LAYERS: _layers,
     aten.linalg_qr: _qr,
     aten._linalg_eigh: _eigh,
     aten._linalg_svd: _svd,
     aten.linalg_solve_triangular: _triangular,
 }
-"""Textbook counts of what torch's own counter leaves out."""
+"""What torch's own counter leaves out: layers that change covariates, and textbook counts of factorisations."""
 
 _CONTRACTIONS = {aten.bmm: 0, aten.mm: 0, aten.mv: 0, aten.baddbmm: 1, aten.baddbmm_: 1, aten.addmm: 1, aten.addmv: 1}
 """Products, and which argument their left factor is."""

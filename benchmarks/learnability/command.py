@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import benchmarks.laws
-import benchmarks.solvers  # noqa: F401 - registers laws and solvers
 from benchmarks.experiment import Report, carry_out, make_folder
 from benchmarks.harness.passes import Progress
 from benchmarks.learnability.conclusions import conclusions, overtakings, summaries

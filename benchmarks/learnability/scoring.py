@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import benchmarks.laws
+import benchmarks.solvers  # noqa: F401 - registers laws and solvers
 from baselines.objective import excess_loss
 from benchmarks.experiment import best_fixed_method
 from benchmarks.learnability.erm import CHUNK, Fitted, minimise, minimise_exactly

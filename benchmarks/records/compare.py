@@ -109,15 +109,23 @@ def _heading(first: Run, second: Run) -> Iterator[str]:
             yield from (f"  {name} {part}: {before.get(part)} -> {after.get(part)}" for part in sorted(parts))
         elif before != after:
             yield f"  {name}: {before} -> {after}"
-    versions = [dict(run.scores[["solver", "solver_version"]].itertuples(index=False)) for run in (first, second)]
-    for solver in versions[0]:
-        if versions[1].get(solver, versions[0][solver]) != versions[0][solver]:
-            yield f"  version of {solver}: {versions[0][solver]} -> {versions[1][solver]}"
+    columns = ["solver", "solver_params", "solver_version"]
+    before, after = (
+        {(name, params): number for name, params, number in run.scores[columns].itertuples(index=False)}
+        for run in (first, second)
+    )
+    for solver, number in before.items():
+        if after.get(solver, number) != number:
+            yield f"  version of {_solver(*solver)}: {number} -> {after[solver]}"
 
 
 def _name(row: Row) -> str:
-    params = "" if row["solver_params"] == "{}" else f" {row['solver_params']}"
-    return f"{row['law']} d={row['d']} N={row['N']} {row['solver']}{params} ({row['protocol']}) at {row['steps']} steps"
+    solver = _solver(row["solver"], row["solver_params"])
+    return f"{row['law']} d={row['d']} N={row['N']} {solver} ({row['protocol']}) at {row['steps']} steps"
+
+
+def _solver(name: str, params: str) -> str:
+    return name if params == "{}" else f"{name} {params}"
 
 
 def _compare_statuses(pairs: list[tuple[Row, Row]], changes: Changes) -> None:

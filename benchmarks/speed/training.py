@@ -70,14 +70,14 @@ class Variant:
 class LongContext:
     """Memory of a training step whose contexts are long: it reads moments, so only the contexts themselves may show."""
 
-    version = "1"
+    version = "2"
     params = (20, 2_000, 20_000)
     param_names = ("N",)
 
     def peakmem_training_step(self, length: int) -> None:
-        """GD++, 4 layers, 100 tasks (contexts of 40 MB at N = 20,000)."""
+        """P = 0, first-order memory, 4 layers, 100 tasks (contexts of 40 MB at N = 20,000)."""
         torch.set_num_threads(1)
-        config = make_config(4, **VARIANTS["gdpp"])
+        config = make_config(4, **VARIANTS["first_order"])
         with lacking():
             from memformer.objective import Batch, losses, read
         part = read(config, isotropic(100, length, torch.device("cpu")), "query")

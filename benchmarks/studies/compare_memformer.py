@@ -215,7 +215,7 @@ def compare(case: Case, device: str, compiled: bool) -> None:
 
 def allocated(N: int, tasks: int = 100) -> int:
     """Bytes that one training step allocates in the reduced form, once the moments of contexts of length N exist."""
-    config = MemformerConfig(d=D, depth=4, memory="first_order", covariate_update=True)
+    config = MemformerConfig(d=D, depth=4, memory="first_order")
     step = library_step(config, [draw(tasks, "cpu", length=N)])
     step()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
@@ -242,7 +242,7 @@ def main() -> None:
     )
     if options.device == "cpu":
         sizes = ", ".join(f"{allocated(length):,} at N = {length:,}" for length in (20, 2_000, 20_000))
-        print(f"bytes allocated by a step on 100 tasks, GD++, 4 layers: {sizes}")
+        print(f"bytes allocated by a step on 100 tasks, P = 0, 4 layers: {sizes}")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def fitted(name: str, **parameters: int) -> Solver:
         ("lfom_optimal", {"num_tasks": 50}, K + 1),
         ("memformer_conjugate_scalar", SMALL, K),  # the first layer starts from zero
         ("linear_transformer", SMALL, K + K),
+        ("memformer_gdpp", SMALL, 1 + 4),  # matrices by matrices but in the last layer: H w, M^T r, Q and M
     ],
 )
 def test_products_are_those_that_the_method_takes(
@@ -71,6 +72,17 @@ def test_operations_are_those_of_the_formula_and_of_torchs_counter(
         solver.solve(problem.blinded(), K)
     assert torchs.get_total_flops() / B <= counted <= torchs.get_total_flops() / B + slack
     assert leading <= counted <= leading + slack
+
+
+def test_layers_that_numba_compiled_count_as_their_plain_operations_do(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solver = fitted("memformer_gdpp", **SMALL)
+    compiled = count_work(lambda fresh: solver.solve(fresh, K), problem)
+    monkeypatch.setattr("memformer.covariates._KERNEL_D", 0)
+    plain = count_work(lambda fresh: solver.solve(fresh, K), problem)
+    assert compiled.flops == pytest.approx(plain.flops, rel=0.2)
+    assert compiled.peak_bytes < plain.peak_bytes
 
 
 def test_factorisations_count() -> None:

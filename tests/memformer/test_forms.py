@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memformer.config import MemformerConfig
-from memformer.covariates import _plain, covariate_method, token_method
+from memformer.covariates import _plain, _with_labels, covariate_method, token_method
 from memformer.first_order import _unrolled, first_order_method
 from memformer.memory import memory_matrix
 from memformer.model import Form, cheapest_form, first_layers, forward
@@ -137,6 +137,18 @@ def test_kernel_gradient(scalar, window, groups):
     assert_close(torch.stack(first_order_method(C, H, b, window)), torch.stack(_unrolled(C, H, b, window)))
 
 
+def _plainly(K, Q, P, features, labels, N, window):
+    return _plain(
+        K.expand(-1, -1, -1, -1, N + 1, P.shape[-1] + 1),
+        Q / max(N, 1),
+        _with_labels(P),
+        features,
+        labels,
+        N,
+        window or Q.shape[1],
+    )
+
+
 @pytest.mark.parametrize(("channels", "registers", "heads"), [(1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 1, 1), (3, 2, 2)])
 @pytest.mark.parametrize("window", [None, 1, 2])
 @pytest.mark.parametrize("N", [0, 4])
@@ -149,44 +161,54 @@ def test_kernel_gradient_with_covariates(channels, registers, heads, window, N):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     Q, P = 0.3 * normal(S, L, heads, d, d), 0.3 * normal(S, L, heads, d, d)
-    A = normal(1, N or d, d, n)
-    b = normal(1, N or d, n)
-    if N:
-        K = normal(S, L, L, registers, N + 1, channels).expand(-1, -1, -1, -1, -1, d + 1).contiguous()
-        inputs = tuple(tensor.requires_grad_() for tensor in (K, Q, P))
-        assert torch.autograd.gradcheck(lambda K, Q, P: token_method(K, Q, P, A, b, window), inputs)
-        return
-    H, K = A + A.transpose(1, 2), normal(S, L, L, registers, 1, channels)
+    features, labels = normal(1, N or d, d, n), normal(1, N or d, n)
+    if N == 0:
+        features = features + features.transpose(1, 2)
+    K = normal(S, L, L, registers, N + 1 if channels > 1 else 1, channels)
     inputs = tuple(tensor.requires_grad_() for tensor in (K, Q, P))
-    assert torch.autograd.gradcheck(lambda K, Q, P: covariate_method(K, Q, P, H, b, window), inputs)
-    assert_close(torch.stack(covariate_method(K, Q, P, H, b, window)), torch.stack(_plain(K, Q, P, H, b, window)))
+    method = token_method if N else covariate_method
+    assert torch.autograd.gradcheck(lambda K, Q, P: method(K, Q, P, features, labels, window), inputs)
+    found = method(K, Q, P, features, labels, window)
+    assert_close(torch.stack(found), torch.stack(_plainly(K, Q, P, features, labels, N, window)))
 
 
-def test_the_kernel_adds_up_chunks_of_tasks_alike_on_any_number_of_threads():
-    """1,100 tasks are several chunks, and the last block of 16 is not full."""
+@pytest.mark.parametrize("N", [0, 3])
+def test_the_kernel_adds_up_chunks_of_tasks_alike_on_any_number_of_threads(N):
+    """1,100 tasks are several chunks, and the last block of 16 is not full; each model has tasks of its own."""
     generator = torch.Generator().manual_seed(0)
     S, L, d, n = 2, 3, 2, 1100
-    A, b = torch.randn(1, d, d, n, generator=generator), torch.randn(1, d, n, generator=generator)
-    H, Q = (A + A.transpose(1, 2)) / 4, 0.3 * torch.randn(S, L, 1, d, d, generator=generator)
-    K, P = torch.ones(S, L, L, 1, 1, 1), 0.3 * torch.randn(S, L, 1, d, d, generator=generator)
+    features = torch.randn(S, N or d, d, n, generator=generator) / 2
+    labels, Q = torch.randn(S, N or d, n, generator=generator), 0.3 * torch.randn(S, L, 1, d, d, generator=generator)
+    K, P = torch.ones(S, L, L, 1, N + 1, d + 1), 0.3 * torch.randn(S, L, 1, d, d, generator=generator)
+    if N == 0:
+        features = features + features.transpose(1, 2)
     inputs = [tensor.requires_grad_() for tensor in (K, Q, P)]
+    method = token_method if N else covariate_method
 
-    def gradients(method):
-        w = method(K, Q, P, H, b, None)
-        return torch.autograd.grad(sum(one.square().mean() for one in w), inputs)
+    def gradients(w):
+        return (*w, *torch.autograd.grad(sum(one.square().mean() for one in w), inputs))
 
     before = torch.get_num_threads()
     try:
-        found = {}
+        found = []
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            found[threads] = gradients(covariate_method)
+            found.append(gradients(method(K, Q, P, features, labels)))
     finally:
         torch.set_num_threads(before)
-    for one, two, three, plain in zip(found[1], found[2], found[3], gradients(_plain), strict=True):
+    plain = gradients(_plainly(K, Q, P, features, labels, N, None))
+    for one, two, three, other in zip(*found, plain, strict=True):
         assert torch.equal(one, two)
         assert torch.equal(one, three)
-        torch.testing.assert_close(one, plain, rtol=1e-4, atol=1e-4 * plain.abs().max().item())
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())
+
+
+def test_the_kernel_on_no_tasks_at_all():
+    nothing = torch.zeros(1, 2, 2, 0)
+    Q = torch.ones(3, 1, 1, 2, 2, requires_grad=True)
+    (w,) = covariate_method(torch.ones(3, 1, 1, 1, 1, 1), Q, torch.ones(3, 1, 1, 2, 2), nothing, nothing[0])
+    assert w.shape == (3, 2, 0)
+    assert torch.autograd.grad(w.sum(), Q)[0].abs().sum() == 0
 
 
 def test_groups_of_models_see_their_own_tasks():
