@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import tomllib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module, resources
@@ -71,9 +72,12 @@ def carry_out(
     progress.start(title, len(jobs))
     found: list[Found] = []
     results: Any = Parallel(n_jobs=processes, return_as="generator")(delayed(_pinned)(function, job) for job in jobs)
-    for name, result in zip(names, results, strict=True):
-        found.append(result)
-        progress.advance(name)
+    with warnings.catch_warnings():
+        # joblib starts a worker anew whose memory has grown; here it grows with the number of training tasks.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
+        for name, result in zip(names, results, strict=True):
+            found.append(result)
+            progress.advance(name)
     return found
 
 
