@@ -10,15 +10,11 @@ registers a layer. All arrays within a block end in a dimension of `LANES`.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memformer import lanes
 from memformer.lanes import (
     LANES,
     clear,
@@ -106,15 +102,7 @@ def _backward(K, Q, P, features, labels, N, window, grad_w, grad_K, grad_Q, grad
         collect(grad_P[model, chunk], own_P)
 
 
-def _compiled(function: Callable[..., None]) -> dict[str, Callable[..., None]]:
-    """For each kind of numbers, kept under a name that changes with the text of this file and of the one beneath."""
-    texts = [Path(file).read_bytes() for file in (__file__, lanes.__file__)]
-    digest = hashlib.sha256(b"".join(texts)).hexdigest()[:12]
-    kinds = ("float32", "float64")
-    return {kind: kept_on_disk(function, f"{function.__name__}_{kind}_{digest}") for kind in kinds}
-
-
-FORWARD, BACKWARD = _compiled(_forward), _compiled(_backward)
+FORWARD, BACKWARD = kept_on_disk(_forward), kept_on_disk(_backward)
 
 
 @compiled

@@ -7,7 +7,9 @@ C-contiguous arrays `(rows, columns, LANES)`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -20,21 +22,31 @@ LANES = 16
 compiled = njit(nogil=True, error_model="numpy")
 
 
-def kept_on_disk(function: Callable[..., None], name: str) -> Any:
-    """Compiled once a machine: it takes seconds. For functions that Python calls.
+def kept_on_disk(function: Callable[..., None]) -> dict[str, Callable[..., None]]:
+    """Compiled once a machine, for each kind of numbers: it takes seconds. For functions that Python calls.
+
+    numba sees whether the function's own file has changed. So the name that the result is kept under, beside that file
+    or in numba's own folder, has a hash of it and of this file; and a kind of numbers, lest processes that start
+    together overwrite each other's.
 
     Args:
-        function: what is compiled.
-        name: under which it is kept, beside its file or in numba's folder. It must change with all that the function
-            calls, since numba sees no further than the function's own file; and functions that are compiled for several
-            kinds of numbers need a name for each, or processes that start together overwrite each other's.
+        function: that calls only what is in its file or in this one, with arrays of one kind of numbers.
+
+    Returns:
+        For `"float32"` and `"float64"`.
     """
-    function = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
-    function.__qualname__ = name
+    texts = [Path(file).read_bytes() for file in (function.__code__.co_filename, __file__)]
+    digest = hashlib.sha256(b"".join(texts)).hexdigest()[:12]
+    return {kind: _kept(function, f"{function.__name__}_{kind}_{digest}") for kind in ("float32", "float64")}
+
+
+def _kept(function: Callable[..., None], name: str) -> Any:
+    renamed = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
+    renamed.__qualname__ = name
     try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)
+        return njit(cache=True, nogil=True, error_model="numpy")(renamed)
     except RuntimeError:  # there is no folder to write to
-        return compiled(function)
+        return compiled(renamed)
 
 
 intrinsic: Any = extending.intrinsic  # what it makes is called without the first argument

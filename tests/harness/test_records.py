@@ -160,6 +160,19 @@ def test_losses_are_compared_by_paired_intervals_over_tasks(results: Path) -> No
     assert all("at 2 steps" in line and "[+" in line for line in lines)
 
 
+def test_the_version_of_one_variant_of_a_solver_is_told_from_that_of_another(results: Path) -> None:
+    from benchmarks.records.compare import _heading
+
+    run = read_run(results / "runs/a")
+    plain = run.scores.assign(solver="cg", solver_params="{}")
+    variant = plain.assign(solver_params='{"heads": 2}')
+    before = pd.concat([plain, variant], ignore_index=True)
+    after = pd.concat([plain.assign(solver_version=2), variant], ignore_index=True)
+    first, second = (type(run)(run.path, table, run.timings, run.meta) for table in (before, after))
+    told = [line for line in _heading(first, second) if "version of" in line]
+    assert told == ["  version of cg: 1 -> 2"]
+
+
 def test_slower_times_new_failures_and_missing_rows_are_found(results: Path) -> None:
     def slower(table: pd.DataFrame) -> None:
         for name in ("warm_median", "warm_q25", "warm_q75"):

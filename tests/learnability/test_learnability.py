@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -25,6 +27,15 @@ from benchmarks.learnability.settings import Class, Learnability, fits, learnabi
 from benchmarks.registry import LAWS
 from benchmarks.tasks.law import Purpose
 from memformer.model import forward
+
+
+def test_a_process_that_scores_knows_the_laws() -> None:
+    """joblib may start a worker anew, which then has imported nothing but the function it is given."""
+    known = (
+        "from benchmarks.learnability import scoring; assert 'anisotropic' in scoring.LAWS and 'cg' in scoring.SOLVERS"
+    )
+    subprocess.run([sys.executable, "-c", known], check=True)
+
 
 SCALAR = Class(
     name="scalar by search",
