@@ -77,6 +77,12 @@ def token_method(
 
     Returns:
         `(S, d, n)` of each layer.
+
+    Example:
+        >>> one = torch.ones(1, 1, 1, 1)
+        >>> K, Q = one[..., None, None], torch.full((1, 1, 1, 1, 1), -0.5)
+        >>> [w.item() for w in token_method(K, Q, torch.zeros_like(Q), one, one[0])]
+        [0.5]
     """
     N = X.shape[1]
     return _method(K, Q / N, P, X, y, N, window)
@@ -121,9 +127,11 @@ torch.library.impl(_OPERATION, "CPU", _layers)
 
 
 def layer_work(K: Any, Q: Any, P: Any, features: Any, labels: Any, N: int, window: int, **_: Any) -> tuple[int, int]:
-    """Floating-point operations of one model and task, and products of a matrix and one vector among them.
+    """Work of one model on one task, from the shapes of the operation's arguments.
 
-    From shapes of the operation's arguments. Only the last layer, of which nobody reads more than labels, has vectors.
+    Returns:
+        Floating-point operations, and how many products of a matrix and one vector are among them: only the last layer,
+        of which nobody reads more than labels, has vectors.
     """
     L, heads, d = Q[1], Q[2], Q[-1]
     p, flops = K[3], 0
