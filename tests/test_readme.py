@@ -22,7 +22,17 @@ def test_a_solver_of_ones_own_takes_at_most_15_lines_and_runs(tmp_path: Path) ->
     (tmp_path / "sign_descent.py").write_text(solver)
     suite = block("toml", "schema = 1").replace('["cg"', '["sign_descent", "cg"')
     (tmp_path / "my.toml").write_text(suite + "[scores]\ntasks = 50\n[timings]\nbatch = 2\nrepeats = 3\n")
-    line = [sys.executable, "-m", "benchmarks.cli", "run", "my.toml", "--plugin", "sign_descent.py", "--name", "mine"]
+    line = [
+        sys.executable,
+        "-m",
+        "benchmarks.cli.main",
+        "run",
+        "my.toml",
+        "--plugin",
+        "sign_descent.py",
+        "--name",
+        "mine",
+    ]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "sign_descent" in (tmp_path / "results/runs/mine/scores.csv").read_text()

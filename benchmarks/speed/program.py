@@ -28,7 +28,7 @@ class StartUp:
         """`memformer-bench --help`, which imports nothing heavy."""
         return (
             "import contextlib, io\n"
-            "from benchmarks.cli import app\n"
+            "from benchmarks.cli.main import app\n"
             "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
             "    app(['--help'])"
         )

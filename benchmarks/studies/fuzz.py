@@ -24,11 +24,11 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.cli.listing import find_runs, lines
+from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness.build import build_cells
 from benchmarks.harness.run import run_suite
-from benchmarks.listing import find_runs, lines
-from benchmarks.progress import _Lines
 from benchmarks.records.validate import problems
 from benchmarks.store import read_run
 from benchmarks.suite import load_suite

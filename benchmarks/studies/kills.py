@@ -23,8 +23,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.cli.progress import _Lines
 from benchmarks.harness.run import run_suite
-from benchmarks.progress import _Lines
 from benchmarks.schema import TIMES, Identity
 from benchmarks.store import read_run
 from benchmarks.suite import load_suite

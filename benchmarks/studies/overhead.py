@@ -26,10 +26,10 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from baselines.gradient import GradientDescent
+from benchmarks.cli.progress import _Lines
 from benchmarks.environment import describe
 from benchmarks.harness import executor, gaps, worker
 from benchmarks.harness.run import run_suite
-from benchmarks.progress import _Lines
 from benchmarks.suite import Suite
 
 SHAPES = {

@@ -13,7 +13,7 @@ from tests.gate.conftest import git
 
 
 def run_check(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "benchmarks.cli", "check", *words]
+    line = [sys.executable, "-m", "benchmarks.cli.main", "check", *words]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 

@@ -41,7 +41,7 @@ def command(tmp_path: Path) -> Command:
     """`memformer-bench WORDS` in a process of its own, started in an empty folder."""
 
     def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "benchmarks.cli", *map(str, words)]
+        line = [sys.executable, "-m", "benchmarks.cli.main", *map(str, words)]
         return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
 
     return run

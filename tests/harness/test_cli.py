@@ -64,7 +64,7 @@ def test_env_is_json_with_versions(command: Command) -> None:
 
 def test_help_needs_no_torch_and_shows_an_example() -> None:
     code = (
-        "import sys\nfrom benchmarks.cli import app\n"
+        "import sys\nfrom benchmarks.cli.main import app\n"
         "try:\n app(['run', '--help'])\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'pandas', 'scipy', 'numpy'} & set(sys.modules)\nassert not heavy, heavy"
     )
@@ -137,7 +137,7 @@ def test_a_plugin_that_cannot_be_imported_is_a_sentence(command: Command, tmp_pa
 
 def test_an_interrupted_run_that_finished_nothing_leaves_nothing(small_suite: Path, tmp_path: Path) -> None:
     small_suite.write_text(small_suite.read_text().replace("tasks = 60", "tasks = 2000000"))
-    line = [sys.executable, "-m", "benchmarks.cli", "run", str(small_suite)]
+    line = [sys.executable, "-m", "benchmarks.cli.main", "run", str(small_suite)]
     # A shell in the background has its children ignore the signal; this one must not.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed)

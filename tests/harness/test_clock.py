@@ -11,12 +11,12 @@ from typing import Any, cast
 import psutil
 import pytest
 
+from benchmarks.cli.progress import _Lines
 from benchmarks.entries import Timings
 from benchmarks.environment import conditions
 from benchmarks.harness import clock
 from benchmarks.harness.cell import Cell, CellResult
 from benchmarks.harness.run import run_suite
-from benchmarks.progress import _Lines
 from benchmarks.suite import Suite
 
 

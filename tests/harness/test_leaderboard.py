@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
 from benchmarks.leaderboard import render
-from benchmarks.progress import _Lines
 from benchmarks.ranking import rank
 from benchmarks.store import Run, read_run
 from benchmarks.suite import load_suite

@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from benchmarks import migrations
-from benchmarks.cli import app
+from benchmarks.cli.main import app
+from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
 from benchmarks.migrations import Tables
-from benchmarks.progress import _Lines
 from benchmarks.schema import SCHEMA_VERSION
 from benchmarks.store import read_run
 from benchmarks.suite import Suite, load_suite

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness import passes
 from benchmarks.harness.address import cell_key
@@ -21,7 +22,6 @@ from benchmarks.harness.cell import Cell
 from benchmarks.harness.executor import run_cells
 from benchmarks.harness.kept import KeptCells
 from benchmarks.harness.run import Finished, run_suite
-from benchmarks.progress import _Lines
 from benchmarks.registry import SOLVERS
 from benchmarks.schema import TIMES
 from benchmarks.store import read_run
@@ -253,7 +253,7 @@ def test_only_one_process_writes_a_run(suite: Suite, tmp_path: Path) -> None:
 
 
 def test_two_runs_at_once_into_one_folder_are_both_written(suite: Suite, tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "benchmarks.cli", "run", str(tmp_path / "fitted.toml")]
+    line = [sys.executable, "-m", "benchmarks.cli.main", "run", str(tmp_path / "fitted.toml")]
     both = [subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     for process in both:
         _, errors = process.communicate(timeout=120)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness.build import build_cells
 from benchmarks.harness.run import run_suite
-from benchmarks.progress import _Lines
 from benchmarks.studies.fuzz import fuzz
 from benchmarks.suite import load_suite
 

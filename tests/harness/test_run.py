@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.cli.progress import _Lines
 from benchmarks.harness.clock import time_once
 from benchmarks.harness.limits import TimeLimitExceeded, time_limit
 from benchmarks.harness.run import Finished, run_suite
-from benchmarks.progress import _Lines
 from benchmarks.registry import SOLVERS
 from benchmarks.store import Run, read_run
 from benchmarks.suite import load_suite

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
-from benchmarks.progress import _Lines
 from benchmarks.schema import SCHEMA_VERSION
 from benchmarks.store import list_runs, read_run
 from benchmarks.suite import load_suite
@@ -93,7 +93,7 @@ def test_a_killed_run_leaves_nothing_under_its_name_and_the_next_one_works(small
     code = (
         "import os, signal, sys; from pathlib import Path; from benchmarks import writer\n"
         "writer.csv_of = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "from benchmarks.harness.run import run_suite; from benchmarks.progress import _Lines\n"
+        "from benchmarks.harness.run import run_suite; from benchmarks.cli.progress import _Lines\n"
         "from benchmarks.suite import load_suite\n"
         "run_suite(load_suite(sys.argv[1]), Path(sys.argv[2]), None, ['x'], _Lines(), 'killed')"
     )

@@ -8,9 +8,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import solvers  # noqa: F401  # it fills the registry
+from benchmarks.cli.progress import _Lines
 from benchmarks.harness.run import run_suite
 from benchmarks.harness.work import count_work
-from benchmarks.progress import _Lines
 from benchmarks.registry import SOLVERS
 from benchmarks.store import read_run
 from benchmarks.suite import Suite

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.cli import app
+from benchmarks.cli.main import app
 from benchmarks.errors import UserError
 from benchmarks.paper.command import in_order, narrowed, report, selected, with_lenders
 from benchmarks.paper.entries import experiments

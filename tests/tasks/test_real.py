@@ -264,7 +264,7 @@ def test_bad_parameters(parameters: dict, message: str) -> None:
 def test_without_the_extra_the_suite_says_what_to_install(hidden: str, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.modules[{hidden!r}] = None; sys.argv = ['memformer-bench', 'run', 'real']\n"
-        "from benchmarks.cli import main; main()"
+        "from benchmarks.cli.main import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr

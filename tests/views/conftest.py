@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cli.progress import make_progress
 from benchmarks.harness.run import run_suite
-from benchmarks.progress import make_progress
 from benchmarks.store import LOSSES, Run, read_run
 from benchmarks.suite import load_suite
 

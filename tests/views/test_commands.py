@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.cli.views import views_app
 from benchmarks.errors import UserError
-from benchmarks.views.cli import views_app
 
 
 def call(*words: str | Path) -> str:
@@ -79,7 +79,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(results: Path, tmp_path
 
 def test_help_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from benchmarks.views.cli import views_app\n"
+        "import sys; from benchmarks.cli.views import views_app\n"
         "try: views_app(['pairwise', '--help'])\n"
         "except SystemExit: pass\n"
         "print([name for name in ('torch', 'pandas', 'matplotlib', 'scipy') if name in sys.modules])"

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from benchmarks.cli.progress import make_progress
 from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
-from benchmarks.progress import make_progress
 from benchmarks.store import Run, read_run
 from benchmarks.suite import load_suite
 from benchmarks.views.real import Reading, answers, ratio, readings, sentences, table

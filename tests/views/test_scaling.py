@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.cli.progress import make_progress
+from benchmarks.cli.views import views_app
 from benchmarks.errors import UserError
 from benchmarks.harness.build import build_cells
 from benchmarks.harness.run import run_suite
-from benchmarks.progress import make_progress
 from benchmarks.store import Run, read_run
 from benchmarks.suite import load_suite
-from benchmarks.views.cli import views_app
 from benchmarks.views.scaling import exponent, growth, points, sentence, stopwatch
 
 SUITE = """

@@ -12,11 +12,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from benchmarks.cli.views import views_app
 from benchmarks.errors import UserError
 from benchmarks.studies.transfer import OUT_OF_DISTRIBUTION, transfer
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.shift import OODVariance
-from benchmarks.views.cli import views_app
 from benchmarks.views.transfer import read_transfer, transfer_figure, transfer_matrix
 from memformer.problem import Problem, TaskSource
 from memformer.solver import Needs, Solver, Trace

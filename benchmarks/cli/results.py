@@ -131,7 +131,7 @@ def export(
 
 def _find(runs: list[str] | None, results: Path) -> list[Path]:
     """Folders of the named runs, or of all."""
-    from benchmarks.listing import find_runs
+    from benchmarks.cli.listing import find_runs
     from benchmarks.store import list_runs
 
     return find_runs(runs or [path.name for path in list_runs(results / "runs")], results / "runs")

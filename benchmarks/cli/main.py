@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from benchmarks.cli.check import check
+from benchmarks.cli.paper import judge
+from benchmarks.cli.results import results_app
+from benchmarks.cli.views import views_app
 from benchmarks.errors import UserError
-from benchmarks.gate.cli import check
-from benchmarks.paper.cli import judge
-from benchmarks.records.cli import results_app
-from benchmarks.views.cli import views_app
 
 if TYPE_CHECKING:
     from benchmarks.harness.run import Finished
@@ -104,9 +104,9 @@ def run(
     Exit status: 0, or 1 if a row failed (diverged, nonfinite, error, time limit); it is in the table with its reason.
     """
     _load_plugins(plugin)
+    from benchmarks.cli.progress import make_progress
     from benchmarks.experiment import EXPERIMENTS, load_experiment
     from benchmarks.harness.run import run_suite
-    from benchmarks.progress import make_progress
     from benchmarks.suite import load_suite, quick_form
 
     if only and suite != "paper":
@@ -157,7 +157,7 @@ def list_(
 ) -> None:
     """List suites, laws, solvers, metrics and runs."""
     _load_plugins(plugin)
-    from benchmarks.listing import lines
+    from benchmarks.cli.listing import lines
 
     for one in Kind if kind is None else [kind]:
         typer.echo(typer.style(one, bold=True))
@@ -173,7 +173,7 @@ def show(
 ) -> None:
     """Show what one thing is: the definition of a solver or law, the content of a suite, the circumstances of a run."""
     _load_plugins(plugin)
-    from benchmarks.listing import describe
+    from benchmarks.cli.listing import describe
 
     typer.echo(describe(name, results / "runs"))
 
@@ -186,8 +186,8 @@ def leaderboard(
     results: Results = RESULTS,
 ) -> None:
     """Rank the solvers of one or more runs, per law and dimension, within what they need to know."""
+    from benchmarks.cli.listing import find_runs
     from benchmarks.leaderboard import render
-    from benchmarks.listing import find_runs
     from benchmarks.store import read_run
 
     text = render([read_run(path) for path in find_runs(runs, results / "runs")], form.value)
@@ -216,8 +216,8 @@ def fit(
 ) -> None:
     """Fit one solver on one law, keep its parameters, and say what it reaches on fresh tasks."""
     _load_plugins(plugin)
+    from benchmarks.cli.fit import fit_and_score
     from benchmarks.entries import SolverEntry, TaskEntry
-    from benchmarks.harness.fit_command import fit_and_score
 
     try:
         settings = json.loads(params)

@@ -160,7 +160,7 @@ def scaling(
     results: Results = RESULTS,
 ) -> None:
     """Growth with d, N, batch and steps: exponents beside the expected ones; where a learned method is the fastest."""
-    from benchmarks.listing import find_runs
+    from benchmarks.cli.listing import find_runs
     from benchmarks.store import read_run
     from benchmarks.views.scaling import growth, points, sentence, stopwatch
     from benchmarks.views.scaling_figure import PANELS, scaling_figure
@@ -198,7 +198,7 @@ def real(
     results: Results = RESULTS,
 ) -> None:
     """A run on real data: a page of what it says (real.md), its table (real.csv) and its figure (real.svg)."""
-    from benchmarks.listing import find_runs
+    from benchmarks.cli.listing import find_runs
     from benchmarks.store import read_run
     from benchmarks.views.real import readings, table
     from benchmarks.views.real_report import page, real_figure
@@ -216,7 +216,7 @@ def _settings(
     metric: str | None,
     classic: str | None = None,
 ) -> Iterator[Setting]:
-    from benchmarks.listing import find_runs
+    from benchmarks.cli.listing import find_runs
     from benchmarks.store import read_run
     from benchmarks.views.setting import settings
 

@@ -23,10 +23,10 @@ def judge(
 
     Writes figures, VERDICTS.md, report.html and tables. What `experts.csv` beside the curves says is taken as well.
     """
+    from benchmarks.cli.listing import find_runs
+    from benchmarks.cli.progress import make_progress
     from benchmarks.harness.run import Finished
-    from benchmarks.listing import find_runs
     from benchmarks.paper.command import paper
-    from benchmarks.progress import make_progress
 
     given = find_runs([run], results / "runs")[0]
     with make_progress() as progress:
