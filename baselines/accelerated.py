@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from baselines.operations import column, gradient, require_choice, require_positive, zero_start
-from memformer.iterative import IterativeSolver
-from memformer.problem import Problem
-from memformer.solver import Needs, Reach
+from memformer.core.iterative import IterativeSolver
+from memformer.core.problem import Problem
+from memformer.core.solver import Needs, Reach
 
 
 class MomentumState(NamedTuple):

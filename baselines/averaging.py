@@ -9,9 +9,9 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from baselines.operations import gradient, zero_start
-from memformer.iterative import IterativeSolver
-from memformer.problem import Problem
-from memformer.solver import Needs, Reach
+from memformer.core.iterative import IterativeSolver
+from memformer.core.problem import Problem
+from memformer.core.solver import Needs, Reach
 
 
 class AverageState(NamedTuple):

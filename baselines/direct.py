@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from baselines.operations import finite_tasks
-from memformer.problem import Prior, Problem, TaskSource, matvec
-from memformer.solver import Needs, Solver, Trace, check_num_steps
+from memformer.core.problem import Prior, Problem, TaskSource, matvec
+from memformer.core.solver import Needs, Solver, Trace, check_num_steps
 
 
 @dataclass(frozen=True)

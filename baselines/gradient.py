@@ -17,9 +17,9 @@ from baselines.operations import (
     undefined_where,
     zero_start,
 )
-from memformer.iterative import IterativeSolver, State
-from memformer.problem import Problem, dot, matvec
-from memformer.solver import Needs, Reach
+from memformer.core.iterative import IterativeSolver, State
+from memformer.core.problem import Problem, dot, matvec
+from memformer.core.solver import Needs, Reach
 
 
 class StepState(NamedTuple):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from baselines.operations import safe_divide, undefined_where, zero_start
-from memformer.iterative import IterativeSolver
-from memformer.problem import Problem, TaskSource, dot, matvec
-from memformer.solver import Needs, Reach
+from memformer.core.iterative import IterativeSolver
+from memformer.core.problem import Problem, TaskSource, dot, matvec
+from memformer.core.solver import Needs, Reach
 
 
 class CGState(NamedTuple):

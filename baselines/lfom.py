@@ -12,9 +12,9 @@ from torch import Tensor
 
 from baselines.objective import excess_loss
 from baselines.operations import gradient, require_choice, require_positive, zero_start
-from memformer.iterative import IterativeSolver
-from memformer.problem import Problem, TaskSource
-from memformer.solver import Needs, Reach, Solver, Trace, check_num_steps
+from memformer.core.iterative import IterativeSolver
+from memformer.core.problem import Problem, TaskSource
+from memformer.core.solver import Needs, Reach, Solver, Trace, check_num_steps
 
 VALIDATION_TASKS = 4096
 VALIDATION_INTERVAL = 25

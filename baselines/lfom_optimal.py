@@ -13,9 +13,9 @@ from baselines.arnoldi import Krylov, arnoldi
 from baselines.krylov import law_preconditioner
 from baselines.objective import Quadratic, apply_metric, quadratic_loss
 from baselines.operations import zero_start
-from memformer.iterative import IterativeSolver
-from memformer.problem import Moments, Problem, TaskSource, matvec
-from memformer.solver import Needs, Reach, Trace, check_num_steps
+from memformer.core.iterative import IterativeSolver
+from memformer.core.problem import Moments, Problem, TaskSource, matvec
+from memformer.core.solver import Needs, Reach, Trace, check_num_steps
 
 CHUNK = 8192
 """Training tasks are drawn this many at a time; only their moments are kept."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from baselines.operations import gradient, zero_start
-from memformer.iterative import IterativeSolver
-from memformer.problem import Problem, matvec
-from memformer.solver import Needs
+from memformer.core.iterative import IterativeSolver
+from memformer.core.problem import Problem, matvec
+from memformer.core.solver import Needs
 
 
 class NewtonSchulzState(NamedTuple):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from memformer.problem import Problem, dot, matvec
+from memformer.core.problem import Problem, dot, matvec
 
 
 class Quadratic(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from memformer.problem import Problem, matvec
+from memformer.core.problem import Problem, matvec
 
 
 def gradient(problem: Problem, w: Tensor) -> Tensor:

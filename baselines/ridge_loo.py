@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from baselines.operations import finite_tasks
-from memformer.problem import Problem, matvec
-from memformer.solver import Needs, Solver, Trace, check_num_steps
+from memformer.core.problem import Problem, matvec
+from memformer.core.solver import Needs, Solver, Trace, check_num_steps
 
 PENALTIES = 10.0 ** torch.linspace(-4, 3, 29, dtype=torch.float64)
 """Penalties that are tried, relative to the mean of the squared singular values of a task's X."""

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from baselines.operations import finite_tasks, require_choice
-from memformer.problem import Problem
-from memformer.solver import Needs, Outcome, Reach, Solver, Trace, check_num_steps
+from memformer.core.problem import Problem
+from memformer.core.solver import Needs, Outcome, Reach, Solver, Trace, check_num_steps
 
 Record = Callable[[NDArray[Any]], None]
 

@@ -11,7 +11,7 @@ from baselines.arnoldi import Krylov, arnoldi
 from baselines.krylov import law_preconditioner
 from baselines.lfom_optimal import draw_moments, fit_shared
 from baselines.objective import Quadratic, apply_metric, excess_loss, quadratic_loss
-from memformer.problem import Moments, Problem, TaskSource, matvec
+from memformer.core.problem import Moments, Problem, TaskSource, matvec
 
 
 class Estimate(NamedTuple):

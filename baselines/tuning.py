@@ -15,8 +15,8 @@ from baselines.accelerated import HeavyBall, Nesterov
 from baselines.gradient import GradientDescent
 from baselines.objective import excess_loss
 from baselines.operations import require_choice
-from memformer.problem import Problem, TaskSource
-from memformer.solver import Needs, Reach, Solver, Trace, check_num_steps
+from memformer.core.problem import Problem, TaskSource
+from memformer.core.solver import Needs, Reach, Solver, Trace, check_num_steps
 
 GRID_TASKS = 500
 """The grid is searched on this many tasks, the refinement on all."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from benchmarks.registry import METRICS
-from memformer.problem import Problem, dot, matvec
-from memformer.solver import Trace
+from memformer.core.problem import Problem, dot, matvec
+from memformer.core.solver import Trace
 
 
 def test_loss(problem: Problem, trace: Trace) -> Tensor | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from memformer.core.problem import Problem
+from memformer.core.solver import Reach, Solver, Trace
 from memformer.experts import Adapt, adapt, assemble
 from memformer.memformer_solver import Memformer
 from memformer.model import first_layers
-from memformer.problem import Problem
-from memformer.solver import Reach, Solver, Trace
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from memformer.config import MemformerConfig
-from memformer.problem import Problem, dot, matvec
+from memformer.core.problem import Problem, dot, matvec
 
 
 class Construction(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from memformer.config import MemformerConfig
-from memformer.problem import TaskSource
+from memformer.core.problem import TaskSource
 
 _RELATIVE_RANK = 1e-10
 """Directions whose second moment is below this share of the largest are not stretched further."""

@@ -18,11 +18,11 @@ from memformer.config import (
     Memory,
     Preconditioner,
 )
+from memformer.core.problem import Problem, TaskSource
+from memformer.core.solver import Needs, Reach, Solver, Trace, check_num_steps
 from memformer.covariates import prepare
 from memformer.model import check_fits, first_layers, forward, reduced_weights
-from memformer.problem import Problem, TaskSource
 from memformer.recipe import Method, ProgressCallback, Recipe
-from memformer.solver import Needs, Reach, Solver, Trace, check_num_steps
 from memformer.training import train
 
 

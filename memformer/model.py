@@ -11,7 +11,7 @@ from torch import Tensor
 
 from memformer.associative import associative_forward
 from memformer.config import MemformerConfig
-from memformer.problem import Problem, matvec
+from memformer.core.problem import Problem, matvec
 from memformer.reduced import reduced_forward
 from memformer.token_form import token_forward
 

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from memformer.associative import associative_forward
 from memformer.config import MemformerConfig
-from memformer.problem import Problem, TaskSource
+from memformer.core.problem import Problem, TaskSource
 from memformer.reduced import reduced_forward
 from memformer.token_form import token_forward
 

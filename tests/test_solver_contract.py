@@ -12,8 +12,8 @@ import torch
 import benchmarks.solvers  # noqa: F401 -- fills the registry
 from benchmarks.registry import SOLVERS
 from benchmarks.tasks.gaussian import Isotropic
-from memformer.problem import Problem
-from memformer.solver import Needs, Outcome, Solver
+from memformer.core.problem import Problem
+from memformer.core.solver import Needs, Outcome, Solver
 from tests.baselines.helpers import scored, training, weights_of
 
 STEPS = (1, 2, 3)

@@ -20,7 +20,7 @@ from benchmarks.harness.cell import Cell
 from benchmarks.registry import LAWS, SOLVERS, Registry
 from benchmarks.suite import Suite
 from benchmarks.tasks.law import Law
-from memformer.solver import Solver
+from memformer.core.solver import Solver
 
 
 def build_law(entry: TaskEntry) -> Law:

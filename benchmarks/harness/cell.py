@@ -16,8 +16,8 @@ from benchmarks.harness.protocol import fit_under_protocol, in_blocks, scored_ta
 from benchmarks.registry import METRICS
 from benchmarks.schema import Protocol, Status
 from benchmarks.tasks.law import Law
-from memformer.problem import Problem
-from memformer.solver import Solver, Trace
+from memformer.core.problem import Problem
+from memformer.core.solver import Solver, Trace
 
 
 @dataclass(frozen=True)

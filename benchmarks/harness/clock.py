@@ -18,7 +18,7 @@ from benchmarks.harness.rows import identity
 from benchmarks.harness.work import Work, count_work
 from benchmarks.schema import Status, TimingRow
 from benchmarks.tasks.law import Purpose
-from memformer.problem import Problem
+from memformer.core.problem import Problem
 
 LEAST_REPEATS = 3
 """A solve that is slower than its budget is still repeated this often,"""

@@ -17,8 +17,8 @@ import torch
 from benchmarks.errors import UserError
 from benchmarks.source import source_hash
 from benchmarks.tasks.law import Law, Purpose
-from memformer import checkpoint
-from memformer.solver import Solver
+from memformer.core import checkpoint
+from memformer.core.solver import Solver
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from baselines.truth_lines import krylov_oracle
 from benchmarks.harness.protocol import in_blocks
 from benchmarks.registry import METRICS
 from benchmarks.tasks.law import Law, Purpose
-from memformer.problem import Problem
-from memformer.solver import Reach
+from memformer.core.problem import Problem
+from memformer.core.solver import Reach
 
 Losses = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.floors import FloorKey, bayes_losses, floor_losses
 from benchmarks.statistics import log_ratio_interval, tail_limited
-from memformer.solver import Reach
+from memformer.core.solver import Reach
 
 ALARM_TOLERANCE = 0.02
 """A log loss whose interval ends less than this below its floor raises no alarm."""

@@ -20,8 +20,8 @@ from benchmarks.harness.rows import Scored
 from benchmarks.schema import ScoreRow, TimingRow
 from benchmarks.tasks.law import Purpose
 from benchmarks.writer import Part
-from memformer import checkpoint
-from memformer.solver import Solver
+from memformer.core import checkpoint
+from memformer.core.solver import Solver
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ _RESULT = ("train_seconds", "train_reused", "status", "reason")
 def _fitted(cell: Cell, parameters: dict[str, torch.Tensor]) -> Solver:
     """The solver of a finished cell under its first seed.
 
-    One that keeps nothing in `parameters` is fitted once more, which costs nothing (see `memformer.solver.Solver`).
+    One that keeps nothing in `parameters` is fitted once more, which costs nothing (see `memformer.core.solver.Solver`).
     """
     solver = cell.solver
     if parameters:

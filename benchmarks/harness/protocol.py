@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.harness.fitting import Fit, ParameterStore
 from benchmarks.tasks.law import Law, Purpose
-from memformer.problem import Prior, Problem, TaskSource
+from memformer.core.problem import Prior, Problem, TaskSource
 
 if TYPE_CHECKING:
     from benchmarks.harness.cell import Cell
@@ -95,7 +95,7 @@ def _scored(cell: Cell) -> list[Problem]:
 
 
 class ScoredTasks:
-    """The scored tasks posing as a stream of training tasks: a `memformer.problem.TaskSource` for `transductive`.
+    """The scored tasks posing as a stream of training tasks: a `memformer.core.problem.TaskSource` for `transductive`.
 
     It gives what was fitted on in the figures that did so, contexts and query labels, again and again in the same
     order; not the true weights. What is known of the law, `law`, a stream of it, tells.

@@ -15,7 +15,7 @@ from benchmarks.harness.cell import Cell, CellResult, Measured
 from benchmarks.harness.gaps import judge_gap
 from benchmarks.schema import ScoreRow, Status
 from benchmarks.statistics import summarise
-from memformer.solver import Outcome
+from memformer.core.solver import Outcome
 
 Losses = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from memformer.core.problem import Problem
 from memformer.covariates import layer_work
-from memformer.problem import Problem
 
 aten = torch.ops.aten
 

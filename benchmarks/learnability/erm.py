@@ -13,9 +13,9 @@ from benchmarks.learnability.settings import Class
 from benchmarks.tasks.law import Law, Purpose
 from memformer.config import MemformerConfig
 from memformer.coordinates import Coordinates, chebyshev_steps, initial_theta
+from memformer.core.problem import Problem
 from memformer.lbfgs import BatchedLbfgs
 from memformer.objective import Batch, LossKind, draw, losses
-from memformer.problem import Problem
 
 CHUNK = 1000
 """Tasks evaluated at a time."""

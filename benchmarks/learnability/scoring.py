@@ -20,10 +20,10 @@ from benchmarks.learnability.settings import Class, Fit, Learnability
 from benchmarks.registry import LAWS, SOLVERS
 from benchmarks.tasks.law import Law, Purpose
 from memformer.config import MemformerConfig
+from memformer.core.problem import Problem
+from memformer.core.solver import Solver
 from memformer.objective import Batch, draw, losses
-from memformer.problem import Problem
 from memformer.recipe import Recipe
-from memformer.solver import Solver
 from memformer.training import train
 
 AT_ONCE = 10_000

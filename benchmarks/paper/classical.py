@@ -12,8 +12,8 @@ from baselines.krylov import ConjugateGradient
 from benchmarks.paper.draws import FIT_SEED, FRESH_SEED, FRESH_TASKS, first_rows, rotation, tasks
 from benchmarks.paper.entries import BaselineEntry, Experiment, ExtractedEntry
 from benchmarks.paper.points import Point, Scored
-from memformer.problem import Problem, matvec
-from memformer.solver import Solver
+from memformer.core.problem import Problem, matvec
+from memformer.core.solver import Solver
 
 _RATE = 0.01
 

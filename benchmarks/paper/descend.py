@@ -9,8 +9,8 @@ from torch import Tensor
 
 from benchmarks.paper.entries import Stage
 from memformer.config import MemformerConfig
+from memformer.core.problem import Problem
 from memformer.objective import Batch, losses, read
-from memformer.problem import Problem
 
 Parameters = dict[str, Tensor]
 

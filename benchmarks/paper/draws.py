@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.paper.entries import Component
-from memformer.problem import Problem, matvec
+from memformer.core.problem import Problem, matvec
 
 # The batch a model is fitted on and the test batch are the same for every training seed, but for its rotation; tasks
 # that nobody saw are not.

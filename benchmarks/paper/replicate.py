@@ -13,9 +13,9 @@ from benchmarks.paper.draws import FIT_SEED, FRESH_SEED, FRESH_TASKS, TEST_SEED,
 from benchmarks.paper.entries import Experiment, ModelEntry
 from benchmarks.paper.points import Point
 from memformer.config import MemformerConfig
+from memformer.core.problem import Problem
 from memformer.model import forward
 from memformer.objective import Batch
-from memformer.problem import Problem
 
 
 def replicate(experiment: Experiment, depth: int) -> Iterator[Point]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.source import source_hash
 from benchmarks.writer import unfinished_runs
-from memformer import checkpoint
+from memformer.core import checkpoint
 
 YOUNG = 24 * 3600
 """Seconds for which a file that a process is writing is left alone."""

@@ -134,7 +134,7 @@ def make_config(depth: int, **parts: Any) -> Any:
 
 def isotropic(tasks: int, length: int, device: torch.device) -> Any:
     """Isotropic tasks in float32, drawn without the project's laws."""
-    from memformer.problem import Problem
+    from memformer.core.problem import Problem
 
     generator = torch.Generator().manual_seed(0)
     shapes = ((tasks, length, D), (tasks, 1, D), (tasks, D, 1))

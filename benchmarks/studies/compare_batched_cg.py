@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from baselines.krylov import ConjugateGradient
-from memformer.iterative import fused_steps
-from memformer.problem import Problem
+from memformer.core.iterative import fused_steps
+from memformer.core.problem import Problem
 
 TASKS, N, D, STEPS = 1000, 20, 5, 4
 ROUNDS, BATCHED_RUNS = 9, 20

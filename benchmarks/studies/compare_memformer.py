@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from memformer.adam import BatchedAdam
 from memformer.config import MemformerConfig
 from memformer.coordinates import Coordinates
+from memformer.core.problem import Problem, matvec
 from memformer.objective import Batch, losses, read
-from memformer.problem import Problem, matvec
 
 TASKS, N, D, DEPTHS = 1000, 20, 5, (4, 10)
 LEARNING_RATE = 1e-3

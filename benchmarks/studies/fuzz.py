@@ -33,7 +33,7 @@ from benchmarks.records.validate import problems
 from benchmarks.store import read_run
 from benchmarks.suite import load_suite
 from benchmarks.writer import check_name, describe_unfinished
-from memformer import checkpoint
+from memformer.core import checkpoint
 
 SUITE = """
 schema = 1

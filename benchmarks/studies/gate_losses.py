@@ -24,8 +24,8 @@ from benchmarks.gate.losses import judge
 from benchmarks.metrics import expected_test_loss
 from benchmarks.registry import LAWS
 from benchmarks.tasks.law import Law, Purpose
-from memformer.problem import Problem
-from memformer.solver import Solver
+from memformer.core.problem import Problem
+from memformer.core.solver import Solver
 
 POOL, TASKS, STEPS = 200_000, 40_000, 2
 PLANTED = 1.02

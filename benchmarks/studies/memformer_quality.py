@@ -23,9 +23,9 @@ import benchmarks.laws  # noqa: F401 - registers the laws
 from baselines.lfom_optimal import LfomOptimal
 from benchmarks.registry import LAWS
 from benchmarks.tasks.law import Law, Purpose
+from memformer.core.problem import Problem
+from memformer.core.solver import Solver
 from memformer.memformer_solver import Memformer
-from memformer.problem import Problem
-from memformer.solver import Solver
 
 DEPTHS = [1, 2, 3, 4]
 AT_A_TIME = 20_000

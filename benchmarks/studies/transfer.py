@@ -20,7 +20,7 @@ from benchmarks.harness.cell import measure
 from benchmarks.ranking import PREFERRED_METRICS
 from benchmarks.statistics import compare
 from benchmarks.tasks.law import Law, Purpose
-from memformer.solver import Solver
+from memformer.core.solver import Solver
 
 OUT_OF_DISTRIBUTION: dict[str, TaskEntry] = {
     "isotropic": TaskEntry(law="isotropic"),

@@ -20,11 +20,11 @@ from baselines.lfom_optimal import LfomOptimal
 from benchmarks.registry import LAWS
 from benchmarks.tasks.law import Purpose
 from memformer.config import MemformerConfig
+from memformer.core.problem import Problem, matvec
+from memformer.core.solver import Solver
 from memformer.inspect_model import polynomial_table, preconditioner_table, step_sizes
 from memformer.plots import plot_history, plot_polynomial, plot_preconditioners
-from memformer.problem import Problem, matvec
 from memformer.recipe import Recipe
-from memformer.solver import Solver
 from memformer.training import train
 
 TASKS = 50_000

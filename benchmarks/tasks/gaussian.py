@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.tasks.checks import require_choice, require_number
 from benchmarks.tasks.law import Draw, Law, Metadata
 from benchmarks.tasks.randomness import paper_rotation, rand_rotations
-from memformer.problem import Prior
+from memformer.core.problem import Prior
 
 PAPER_PATTERN = (1.0, 1.0, 0.5, 0.25, 1.0)
 """Scales D of the coordinates in the paper's anisotropic law at d = 5; repeated for other d."""

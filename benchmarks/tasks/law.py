@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.tasks.checks import require_int, require_number
 from benchmarks.tasks.stream import TaskStream
-from memformer.problem import Prior
+from memformer.core.problem import Prior
 
 FINGERPRINT_TASKS = 16
 """The fingerprint covers this many tasks, or the first block where that is smaller."""

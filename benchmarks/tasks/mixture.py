@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.tasks.checks import require_choice, require_numbers
 from benchmarks.tasks.law import Draw, Law, Metadata
 from benchmarks.tasks.randomness import rand_component
-from memformer.problem import Prior
+from memformer.core.problem import Prior
 
 LEVELS = ("task", "point")
 

@@ -15,7 +15,7 @@ from benchmarks.tasks.checks import require_number
 from benchmarks.tasks.gaussian import gaussian_prior
 from benchmarks.tasks.law import Draw, Law, Metadata
 from benchmarks.tasks.randomness import rand_directions
-from memformer.problem import Prior
+from memformer.core.problem import Prior
 
 
 @dataclass(frozen=True, kw_only=True)

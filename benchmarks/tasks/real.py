@@ -29,7 +29,7 @@ from benchmarks.tasks.gaussian import gaussian_prior
 from benchmarks.tasks.law import Draw, Law, Metadata, Purpose
 from benchmarks.tasks.randomness import LAW_KEY, make_generator
 from benchmarks.tasks.tables import Table, load_table
-from memformer.problem import Prior
+from memformer.core.problem import Prior
 
 
 class Fit(NamedTuple):

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.tasks.checks import require_number
 from benchmarks.tasks.gaussian import Anisotropic
 from benchmarks.tasks.law import Draw, Metadata
-from memformer.problem import Prior
+from memformer.core.problem import Prior
 
 
 @dataclass(frozen=True, kw_only=True)

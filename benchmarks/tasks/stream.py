@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.tasks.checks import require_int
 from benchmarks.tasks.randomness import make_generator
-from memformer.problem import Prior, Problem
+from memformer.core.problem import Prior, Problem
 
 if TYPE_CHECKING:
     from benchmarks.tasks.law import Draw, Law, Purpose
@@ -26,7 +26,7 @@ _TASKS, _NOISE = 0, 1
 
 
 class TaskStream:
-    """Tasks of one law under one seed and purpose: a `memformer.problem.TaskSource`.
+    """Tasks of one law under one seed and purpose: a `memformer.core.problem.TaskSource`.
 
     Tasks are drawn on the CPU in float64, in blocks that are seeded one by one: the first n tasks do not
     depend on how many more are asked for, nor on the sizes of the requests, the dtype or the device. Label

@@ -8,7 +8,7 @@ from torch import Tensor
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.law import Purpose
 from benchmarks.tasks.stream import TaskStream
-from memformer.problem import Problem
+from memformer.core.problem import Problem
 
 
 def training(law: Isotropic, seed: int = 1) -> TaskStream:

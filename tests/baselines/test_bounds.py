@@ -14,8 +14,8 @@ from baselines.krylov import CGLS, ConjugateGradient, PreconditionedCG
 from baselines.newton import NewtonSchulz
 from baselines.scipy_solvers import ScipyKrylov, ScipyMinimize, ScipyRestarted
 from benchmarks.tasks.gaussian import Isotropic
-from memformer.problem import Problem
-from memformer.solver import Outcome
+from memformer.core.problem import Problem
+from memformer.core.solver import Outcome
 from tests.baselines.helpers import quadratic, scored, true_weights, weights_of
 
 K = 12

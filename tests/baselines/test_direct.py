@@ -8,7 +8,7 @@ import torch
 from baselines.direct import OLS, Bayes, Ridge, least_squares, posterior_mean
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.law import Purpose
-from memformer.problem import Prior, Problem
+from memformer.core.problem import Prior, Problem
 from tests.baselines.helpers import scored, training, weights_of
 
 

@@ -14,7 +14,7 @@ from baselines.truth_lines import krylov_oracle, lfom_floor, one_layer_floor
 from baselines.tuning import Tuned
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.law import Purpose
-from memformer.problem import Problem
+from memformer.core.problem import Problem
 from tests.baselines.helpers import scored, training, true_weights, weights_of
 
 LAW = Isotropic()

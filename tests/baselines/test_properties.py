@@ -11,7 +11,7 @@ from baselines.accelerated import Chebyshev, HeavyBall, Nesterov
 from baselines.direct import OLS
 from baselines.gradient import BarzilaiBorwein, GradientDescent, SteepestDescent
 from baselines.krylov import CGLS, ConjugateGradient
-from memformer.problem import Problem
+from memformer.core.problem import Problem
 from tests.baselines.helpers import weights_of
 
 KRYLOV = [

@@ -110,7 +110,7 @@ def test_a_plugin_that_raises_leaves_a_row_and_status_1(command: Command, small_
     (tmp_path / "unlucky.py").write_text(
         "from dataclasses import dataclass\n"
         "from benchmarks.registry import SOLVERS\n"
-        "from memformer.solver import Needs, Solver\n"
+        "from memformer.core.solver import Needs, Solver\n"
         "@SOLVERS.register('unlucky')\n"
         "@dataclass(frozen=True)\n"
         "class Unlucky(Solver):\n"

@@ -21,8 +21,8 @@ from benchmarks.registry import SOLVERS
 from benchmarks.schema import Protocol, ScoreRow
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Law, Purpose
-from memformer.problem import Problem, TaskSource
-from memformer.solver import Needs, Reach, Solver, Trace
+from memformer.core.problem import Problem, TaskSource
+from memformer.core.solver import Needs, Reach, Solver, Trace
 
 CPU = torch.device("cpu")
 ISOTROPIC = Isotropic(d=3, N=9)

@@ -18,9 +18,9 @@ from benchmarks.harness.run import Finished, run_suite
 from benchmarks.registry import SOLVERS
 from benchmarks.store import Run, read_run
 from benchmarks.suite import load_suite
-from memformer.iterative import IterativeSolver, State
-from memformer.problem import Problem
-from memformer.solver import Needs, Solver, Trace
+from memformer.core.iterative import IterativeSolver, State
+from memformer.core.problem import Problem
+from memformer.core.solver import Needs, Solver, Trace
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from benchmarks.store import read_run
 from benchmarks.suite import Suite
 from benchmarks.tasks.gaussian import Anisotropic
 from benchmarks.tasks.law import Purpose
-from memformer.problem import Problem
-from memformer.solver import Solver
+from memformer.core.problem import Problem
+from memformer.core.solver import Solver
 
 D, N, B, K = 12, 30, 9, 4
 LAW = Anisotropic(d=D, N=N)

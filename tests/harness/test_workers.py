@@ -25,8 +25,8 @@ from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.supervisor import MEMORY_KNOWN, Worker
 from benchmarks.harness.worker import Job
 from benchmarks.tasks.gaussian import Isotropic
-from memformer.problem import Problem
-from memformer.solver import Needs, Solver, Trace
+from memformer.core.problem import Problem
+from memformer.core.solver import Needs, Solver, Trace
 from tests.harness.conftest import Command
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from memformer import checkpoint
-from memformer.checkpoint import CheckpointError
+from memformer.core import checkpoint
+from memformer.core.checkpoint import CheckpointError
 
 PARAMETERS = {"Q": torch.arange(6.0, dtype=torch.float64).view(1, 2, 3), "depths": torch.tensor([2, 1])}
 HEADER = {"solver": "memformer", "law": '{"name": "isotropic", "d": 5}', "seed": "3"}

@@ -9,8 +9,8 @@ from baselines.accelerated import Chebyshev, HeavyBall, Nesterov
 from baselines.gradient import GradientDescent
 from baselines.krylov import ConjugateGradient
 from memformer import construct
+from memformer.core.problem import Problem, matvec
 from memformer.model import Form, forward, forward_paired
-from memformer.problem import Problem, matvec
 from tests.memformer.helpers import assert_close, random_problem
 
 DEPTH = 8

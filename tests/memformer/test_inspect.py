@@ -6,6 +6,7 @@ import torch
 from baselines.lfom_optimal import LfomOptimal
 from memformer import construct
 from memformer.config import MemformerConfig
+from memformer.core.problem import matvec
 from memformer.inspect_model import (
     polynomial_table,
     polynomials,
@@ -15,7 +16,6 @@ from memformer.inspect_model import (
 )
 from memformer.model import forward
 from memformer.plots import plot_history, plot_polynomial, plot_preconditioners
-from memformer.problem import matvec
 from memformer.recipe import Recipe
 from memformer.training import Trained, train
 from tests.memformer.helpers import GaussianSource, assert_close, random_parameters, random_problem

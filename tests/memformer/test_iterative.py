@@ -7,9 +7,9 @@ import torch
 
 from baselines.accelerated import HeavyBall
 from baselines.krylov import ConjugateGradient
-from memformer.iterative import CHECK_INTERVAL, IterativeSolver, State, fused_steps
-from memformer.problem import Problem, matvec
-from memformer.solver import Needs, Outcome
+from memformer.core.iterative import CHECK_INTERVAL, IterativeSolver, State, fused_steps
+from memformer.core.problem import Problem, matvec
+from memformer.core.solver import Needs, Outcome
 from tests.memformer.helpers import assert_close, random_problem
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from memformer import checkpoint
+from memformer.core import checkpoint
+from memformer.core.solver import Outcome
 from memformer.memformer_solver import Memformer
-from memformer.solver import Outcome
 from tests.memformer.helpers import GaussianSource, assert_close, excess_loss, random_problem
 
 SMALL = Memformer(iterations=30, tasks=1000, batch=200)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from memformer.config import MemformerConfig
+from memformer.core.problem import Problem
 from memformer.lbfgs import BatchedLbfgs
 from memformer.objective import draw, losses
-from memformer.problem import Problem
 from memformer.recipe import Progress, Recipe, TrainingError
 from memformer.training import train
 from tests.memformer.helpers import GaussianSource, assert_close, random_parameters

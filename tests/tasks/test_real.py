@@ -21,7 +21,7 @@ from benchmarks.harness.build import build_law
 from benchmarks.tasks.law import Purpose
 from benchmarks.tasks.real import RealData
 from benchmarks.tasks.tables import DATA_SETS, load_table
-from memformer.problem import Problem
+from memformer.core.problem import Problem
 
 COLUMNS = {"diabetes": (442, 10), "boston_housing": (506, 13), "auto_mpg": (392, 7)}
 

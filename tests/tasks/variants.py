@@ -10,7 +10,7 @@ import pytest
 import benchmarks.laws  # noqa: F401
 from benchmarks.registry import LAWS
 from benchmarks.tasks.law import Law, Purpose
-from memformer.problem import Problem
+from memformer.core.problem import Problem
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "isotropic": ("isotropic", {}),

@@ -18,8 +18,8 @@ from benchmarks.studies.transfer import OUT_OF_DISTRIBUTION, transfer
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.shift import OODVariance
 from benchmarks.views.transfer import read_transfer, transfer_figure, transfer_matrix
-from memformer.problem import Problem, TaskSource
-from memformer.solver import Needs, Solver, Trace
+from memformer.core.problem import Problem, TaskSource
+from memformer.core.solver import Needs, Solver, Trace
 
 
 @dataclass(frozen=True)

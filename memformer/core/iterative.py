@@ -12,8 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from memformer.problem import Problem
-from memformer.solver import DIVERGENCE_FACTOR, Outcome, Solver, Trace, check_num_steps
+from memformer.core.problem import Problem
+from memformer.core.solver import DIVERGENCE_FACTOR, Outcome, Solver, Trace, check_num_steps
 
 CHECK_INTERVAL = 8
 """Steps taken between two looks at whether a task has finished, as long as none has."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from memformer.problem import Problem, TaskSource, matvec
+from memformer.core.problem import Problem, TaskSource, matvec
 
 DIVERGENCE_FACTOR = 1e8
 """A task has diverged once its gradient norm exceeds this multiple of the norm at the start."""

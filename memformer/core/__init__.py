@@ -1,0 +1,1 @@
+"""What a regression problem and a solver are: what every room imports."""
