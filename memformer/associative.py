@@ -14,9 +14,9 @@ from torch import Tensor
 
 from memformer.attention import as_matrix, gated_preconditioners
 from memformer.config import MemformerConfig
-from memformer.covariates import token_method
+from memformer.kernels.gdpp import token_method
+from memformer.kernels.products import from_left, task_product
 from memformer.memory import Registers, register_weights, register_window
-from memformer.products import from_left, task_product
 
 
 def associative_forward(

@@ -20,7 +20,7 @@ from memformer.config import (
 )
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Needs, Reach, Solver, Trace, check_num_steps
-from memformer.covariates import prepare
+from memformer.kernels.gdpp import prepare
 from memformer.model import check_fits, first_layers, forward, reduced_weights
 from memformer.recipe import Method, ProgressCallback, Recipe
 from memformer.training import train

@@ -18,8 +18,8 @@ from torch import Tensor
 from memformer.associative import per_model
 from memformer.attention import as_matrix, gated_preconditioners
 from memformer.config import MemformerConfig
-from memformer.covariates import covariate_method
-from memformer.first_order import first_order_method
+from memformer.kernels.first_order import first_order_method
+from memformer.kernels.gdpp import covariate_method
 from memformer.memory import memory_matrix, register_weights, register_window
 
 

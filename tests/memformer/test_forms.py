@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from memformer.config import MemformerConfig
 from memformer.core.problem import Problem
-from memformer.covariates import _plain, _with_labels, covariate_method, token_method
-from memformer.first_order import _unrolled, first_order_method
+from memformer.kernels.first_order import _unrolled, first_order_method
+from memformer.kernels.gdpp import _plain, _with_labels, covariate_method, token_method
 from memformer.memory import memory_matrix
 from memformer.model import Form, cheapest_form, first_layers, forward
 from memformer.reduced import reduced_forward

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memformer.products import task_product
+from memformer.kernels.products import task_product
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ own and past registers,
 summed over heads. With memory weights for each token moments do not suffice; then the tokens of the context are part
 of the state, and `M^T [H M | r]` is a mean over them. Tasks are last in every array.
 
-On a CPU all of it is one compiled function with a gradient of its own (`memformer.covariate_kernel`); elsewhere, and
+On a CPU all of it is one compiled function with a gradient of its own (`memformer.kernels.gdpp_numba`); elsewhere, and
 while `torch.compile` is at work, the same in plain operations.
 """
 
@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from memformer.products import from_left, from_right, task_product
+from memformer.kernels.products import from_left, from_right, task_product
 
 _KERNEL_D = 64
 """Beyond so many dimensions the kernel is no faster than a library's products of matrices."""
@@ -110,7 +110,7 @@ def _with_labels(P: Tensor) -> Tensor:
 
 def _layers(K: Tensor, Q: Tensor, P: Tensor, features: Tensor, labels: Tensor, N: int, window: int) -> Tensor:
     """`w` after every layer, `(S, L, d, n)`."""
-    from memformer.covariate_kernel import FORWARD  # only where it is needed: numba takes a second to import
+    from memformer.kernels.gdpp_numba import FORWARD  # only where it is needed: numba takes a second to import
 
     w = Q.new_empty(len(Q), Q.shape[1], Q.shape[-1], features.shape[-1])
     given = [_array(tensor) for tensor in (K, Q, P, features, labels)]
@@ -160,7 +160,7 @@ class _Kernel(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *grad_w: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        from memformer.covariate_kernel import BACKWARD
+        from memformer.kernels.gdpp_numba import BACKWARD
 
         K, Q, P, features, labels = ctx.saved_tensors
         n = features.shape[-1]

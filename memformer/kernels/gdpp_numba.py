@@ -4,7 +4,7 @@ Products of 5×5 matrices are too small for calls to a library, and whole vector
 `LANES` tasks go through all layers, and back, while what they leave behind is in the cache. The gradient is written by
 hand; for it nothing is kept but parameters and tasks.
 
-Names are those of `memformer.covariates`, and `F = d + 1` features, `N` tokens of the context (0 with moments), `p`
+Names are those of `memformer.kernels.gdpp`, and `F = d + 1` features, `N` tokens of the context (0 with moments), `p`
 registers a layer. All arrays within a block end in a dimension of `LANES`.
 """
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memformer.lanes import (
+from memformer.kernels.simd import (
     LANES,
     clear,
     collect,
@@ -62,7 +62,7 @@ def _forward(K, Q, P, features, labels, N, window, w, chunks, begin, end):
     """Write `w` `(S, L, d, n)` of jobs `begin, ..., end - 1`.
 
     A job is a chunk of a model's tasks, so that one model can keep many cores busy. All arrays are C-contiguous; shapes
-    are as in `memformer.covariates`, but K has all tokens and features, `(S, L, L, p, N + 1, F)`, P is `(.., F, F)`
+    are as in `memformer.kernels.gdpp`, but K has all tokens and features, `(S, L, L, p, N + 1, F)`, P is `(.., F, F)`
     with the 1 that passes labels on, and with tokens Q has been divided by N.
     """
     L, d, n = w.shape[1:]
