@@ -8,7 +8,7 @@ from memformer.core.problem import Problem
 from memformer.core.solver import Reach, Solver, Trace
 from memformer.experts import Adapt, adapt, assemble
 from memformer.memformer_solver import Memformer
-from memformer.model import first_layers
+from memformer.model.forward import first_layers
 
 
 @dataclass(frozen=True)

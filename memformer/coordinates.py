@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from memformer.config import MemformerConfig
 from memformer.core.problem import TaskSource
+from memformer.model.config import MemformerConfig
 
 _RELATIVE_RANK = 1e-10
 """Directions whose second moment is below this share of the largest are not stretched further."""

@@ -9,10 +9,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from memformer.config import MemformerConfig
 from memformer.core.problem import Problem, TaskSource
 from memformer.lbfgs import BatchedLbfgs
-from memformer.model import Output, check_fits, forward, forward_paired
+from memformer.model.config import MemformerConfig
+from memformer.model.forward import Output, check_fits, forward, forward_paired
 from memformer.objective import Batch, losses, read
 from memformer.recipe import ProgressCallback, Recipe
 from memformer.training import train

@@ -9,7 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from memformer.config import (
+from memformer.core.problem import Problem, TaskSource
+from memformer.core.solver import Needs, Reach, Solver, Trace, check_num_steps
+from memformer.kernels.gdpp import prepare
+from memformer.model.config import (
     Attention,
     GammaShape,
     GammaSharing,
@@ -18,10 +21,7 @@ from memformer.config import (
     Memory,
     Preconditioner,
 )
-from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Needs, Reach, Solver, Trace, check_num_steps
-from memformer.kernels.gdpp import prepare
-from memformer.model import check_fits, first_layers, forward, reduced_weights
+from memformer.model.forward import check_fits, first_layers, forward, reduced_weights
 from memformer.recipe import Method, ProgressCallback, Recipe
 from memformer.training import train
 

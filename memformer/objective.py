@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from memformer.associative import associative_forward
-from memformer.config import MemformerConfig
 from memformer.core.problem import Problem, TaskSource
-from memformer.reduced import reduced_forward
-from memformer.token_form import token_forward
+from memformer.model.config import MemformerConfig
+from memformer.model.definition import token_forward
+from memformer.model.from_moments import reduced_forward
+from memformer.model.from_tokens import associative_forward
 
 LossKind = Literal["auto", "expected", "query"]
 

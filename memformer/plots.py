@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from memformer.attention import as_matrix
-from memformer.config import MemformerConfig
-from memformer.inspect_model import polynomials, residual_polynomial, step_sizes, whitened
+from memformer.model.attention import as_matrix
+from memformer.model.config import MemformerConfig
+from memformer.model.inspect import polynomials, residual_polynomial, step_sizes, whitened
 from memformer.recipe import History
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def plot_polynomial(
     """The residual polynomial `1 - lambda p(lambda)` of a model with P = 0, over the spectrum it has to work on.
 
     Args:
-        config: see `memformer.inspect_model.step_sizes`.
+        config: see `memformer.model.inspect.step_sizes`.
         parameters: S models.
         eigenvalues: of many tasks' H (whitened, where `second_moment` is given), any shape; drawn as a histogram.
         optimal: `(depth,)` coefficients of the best polynomial.

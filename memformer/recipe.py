@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
-from memformer.config import MemformerConfig
+from memformer.model.config import MemformerConfig
 from memformer.objective import LossKind
 
 Method = Literal["adam", "lbfgs"]

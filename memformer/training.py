@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from memformer.adam import BatchedAdam
-from memformer.config import MemformerConfig
 from memformer.coordinates import chebyshev_steps, coordinates_of, initial_theta
 from memformer.core.problem import TaskSource
 from memformer.lbfgs import BatchedLbfgs
-from memformer.model import check_fits, first_layers, live_layers
+from memformer.model.config import MemformerConfig
+from memformer.model.forward import check_fits, first_layers, live_layers
 from memformer.objective import Batch, draw, losses
 from memformer.recipe import History, Progress, ProgressCallback, Recipe, Record, TrainingError
 

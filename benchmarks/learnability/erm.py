@@ -11,10 +11,10 @@ from torch import Tensor
 from baselines.lfom_optimal import LfomOptimal
 from benchmarks.learnability.settings import Class
 from benchmarks.tasks.law import Law, Purpose
-from memformer.config import MemformerConfig
 from memformer.coordinates import Coordinates, chebyshev_steps, initial_theta
 from memformer.core.problem import Problem
 from memformer.lbfgs import BatchedLbfgs
+from memformer.model.config import MemformerConfig
 from memformer.objective import Batch, LossKind, draw, losses
 
 CHUNK = 1000

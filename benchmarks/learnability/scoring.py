@@ -19,9 +19,9 @@ from benchmarks.learnability.erm import CHUNK, Fitted, minimise, minimise_exactl
 from benchmarks.learnability.settings import Class, Fit, Learnability
 from benchmarks.registry import LAWS, SOLVERS
 from benchmarks.tasks.law import Law, Purpose
-from memformer.config import MemformerConfig
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver
+from memformer.model.config import MemformerConfig
 from memformer.objective import Batch, draw, losses
 from memformer.recipe import Recipe
 from memformer.training import train

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from benchmarks.entries import Strict
 from benchmarks.experiment import read_settings
-from memformer.config import MemformerConfig
+from memformer.model.config import MemformerConfig
 
 
 class Class(Strict):

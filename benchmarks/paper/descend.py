@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.paper.entries import Stage
-from memformer.config import MemformerConfig
 from memformer.core.problem import Problem
+from memformer.model.config import MemformerConfig
 from memformer.objective import Batch, losses, read
 
 Parameters = dict[str, Tensor]

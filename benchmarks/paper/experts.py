@@ -28,9 +28,9 @@ from benchmarks.statistics import compare, summarise
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.mixture import GaussianMixture
 from benchmarks.views.style import CYCLE, caption, figure
-from memformer.config import MemformerConfig
 from memformer.core.problem import Problem
 from memformer.experts import adapt, assemble, train_experts
+from memformer.model.config import MemformerConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

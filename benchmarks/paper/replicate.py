@@ -12,9 +12,9 @@ from benchmarks.paper.descend import Parameters, descend, stack
 from benchmarks.paper.draws import FIT_SEED, FRESH_SEED, FRESH_TASKS, TEST_SEED, TEST_TASKS, rotation, tasks
 from benchmarks.paper.entries import Experiment, ModelEntry
 from benchmarks.paper.points import Point
-from memformer.config import MemformerConfig
 from memformer.core.problem import Problem
-from memformer.model import forward
+from memformer.model.config import MemformerConfig
+from memformer.model.forward import forward
 from memformer.objective import Batch
 
 

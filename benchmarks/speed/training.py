@@ -127,7 +127,7 @@ class StepsToFloor:
 def make_config(depth: int, **parts: Any) -> Any:
     """A Memformer of that depth."""
     with lacking():
-        from memformer.config import MemformerConfig
+        from memformer.model.config import MemformerConfig
 
         return MemformerConfig(d=D, depth=depth, **parts)
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from memformer.adam import BatchedAdam
-from memformer.config import MemformerConfig
 from memformer.coordinates import Coordinates
 from memformer.core.problem import Problem, matvec
+from memformer.model.config import MemformerConfig
 from memformer.objective import Batch, losses, read
 
 TASKS, N, D, DEPTHS = 1000, 20, 5, (4, 10)

@@ -19,10 +19,10 @@ import benchmarks.laws  # noqa: F401 - registers the laws
 from baselines.lfom_optimal import LfomOptimal
 from benchmarks.registry import LAWS
 from benchmarks.tasks.law import Purpose
-from memformer.config import MemformerConfig
 from memformer.core.problem import Problem, matvec
 from memformer.core.solver import Solver
-from memformer.inspect_model import polynomial_table, preconditioner_table, step_sizes
+from memformer.model.config import MemformerConfig
+from memformer.model.inspect import polynomial_table, preconditioner_table, step_sizes
 from memformer.plots import plot_history, plot_polynomial, plot_preconditioners
 from memformer.recipe import Recipe
 from memformer.training import train

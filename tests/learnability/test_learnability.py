@@ -26,7 +26,7 @@ from benchmarks.learnability.scoring import Risk, model_losses, solver_losses
 from benchmarks.learnability.settings import Class, Learnability, fits, learnability
 from benchmarks.registry import LAWS
 from benchmarks.tasks.law import Purpose
-from memformer.model import forward
+from memformer.model.forward import forward
 
 
 def test_a_process_that_scores_knows_the_laws() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from memformer.config import MemformerConfig
 from memformer.core.problem import Prior, Problem, matvec
+from memformer.model.config import MemformerConfig
 
 
 def random_problem(B: int = 4, N: int = 6, d: int = 3, q: int = 2, seed: int = 0) -> Problem:

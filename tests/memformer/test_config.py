@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from memformer.config import MemformerConfig
 from memformer.memformer_solver import Memformer
-from memformer.model import forward
+from memformer.model.config import MemformerConfig
+from memformer.model.forward import forward
 from memformer.recipe import Recipe
 from tests.memformer.helpers import random_parameters, random_problem
 

@@ -8,9 +8,9 @@ import torch
 from baselines.accelerated import Chebyshev, HeavyBall, Nesterov
 from baselines.gradient import GradientDescent
 from baselines.krylov import ConjugateGradient
-from memformer import construct
 from memformer.core.problem import Problem, matvec
-from memformer.model import Form, forward, forward_paired
+from memformer.model import construct
+from memformer.model.forward import Form, forward, forward_paired
 from tests.memformer.helpers import assert_close, random_problem
 
 DEPTH = 8

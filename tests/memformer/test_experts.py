@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from memformer.config import MemformerConfig
 from memformer.core.problem import Problem
 from memformer.experts import Mixture, adapt, assemble, context_folds, train_experts
-from memformer.model import forward
+from memformer.model.config import MemformerConfig
+from memformer.model.forward import forward
 from memformer.recipe import Recipe
 from tests.memformer.helpers import GaussianSource, assert_close, excess_loss, random_parameters, random_problem
 

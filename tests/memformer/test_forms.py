@@ -10,13 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memformer.config import MemformerConfig
 from memformer.core.problem import Problem
 from memformer.kernels.first_order import _unrolled, first_order_method
 from memformer.kernels.gdpp import _plain, _with_labels, covariate_method, token_method
-from memformer.memory import memory_matrix
-from memformer.model import Form, cheapest_form, first_layers, forward
-from memformer.reduced import reduced_forward
+from memformer.model.config import MemformerConfig
+from memformer.model.forward import Form, cheapest_form, first_layers, forward
+from memformer.model.from_moments import reduced_forward
+from memformer.model.memory import memory_matrix
 from tests.memformer.helpers import assert_close, random_parameters, random_problem
 
 

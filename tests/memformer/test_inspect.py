@@ -4,17 +4,17 @@ import pytest
 import torch
 
 from baselines.lfom_optimal import LfomOptimal
-from memformer import construct
-from memformer.config import MemformerConfig
 from memformer.core.problem import matvec
-from memformer.inspect_model import (
+from memformer.model import construct
+from memformer.model.config import MemformerConfig
+from memformer.model.forward import forward
+from memformer.model.inspect import (
     polynomial_table,
     polynomials,
     preconditioner_table,
     residual_polynomial,
     step_sizes,
 )
-from memformer.model import forward
 from memformer.plots import plot_history, plot_polynomial, plot_preconditioners
 from memformer.recipe import Recipe
 from memformer.training import Trained, train

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from memformer.config import MemformerConfig
 from memformer.core.problem import Problem
 from memformer.lbfgs import BatchedLbfgs
+from memformer.model.config import MemformerConfig
 from memformer.objective import draw, losses
 from memformer.recipe import Progress, Recipe, TrainingError
 from memformer.training import train

@@ -9,11 +9,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from memformer.associative import associative_forward
-from memformer.config import MemformerConfig
 from memformer.core.problem import Problem, matvec
-from memformer.reduced import reduced_forward
-from memformer.token_form import token_forward
+from memformer.model.config import MemformerConfig
+from memformer.model.definition import token_forward
+from memformer.model.from_moments import reduced_forward
+from memformer.model.from_tokens import associative_forward
 
 Form = Literal["definition", "associative", "reduced"]
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from memformer.attention import as_matrix, gated_preconditioners
-from memformer.config import MemformerConfig
 from memformer.kernels.gdpp import token_method
 from memformer.kernels.products import from_left, task_product
-from memformer.memory import Registers, register_weights, register_window
+from memformer.model.attention import as_matrix, gated_preconditioners
+from memformer.model.config import MemformerConfig
+from memformer.model.memory import Registers, register_weights, register_window
 
 
 def associative_forward(

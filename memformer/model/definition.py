@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from memformer.associative import per_model
-from memformer.attention import as_matrix, attention_by_definition
-from memformer.config import MemformerConfig
-from memformer.memory import Registers
+from memformer.model.attention import as_matrix, attention_by_definition
+from memformer.model.config import MemformerConfig
+from memformer.model.from_tokens import per_model
+from memformer.model.memory import Registers
 
 
 def prompts(X: Tensor, y: Tensor, x_query: Tensor) -> Tensor:

@@ -126,7 +126,7 @@ class MemformerConfig:
 
     @property
     def reducible(self) -> bool:
-        """Whether the d×d form of `memformer.reduced` is exact: linear attention, no token-shaped weights."""
+        """Whether the d×d form of `memformer.model.from_moments` is exact: linear attention, no token-shaped weights."""
         return self.attention == "linear" and self.gamma != "token"
 
     @property
@@ -140,7 +140,7 @@ class MemformerConfig:
         return (self.num_tokens + 1, self.d + 1)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each parameter of one model; `memformer.model.forward` takes S models, stacked in front.
+        """Shape of each parameter of one model; `memformer.model.forward.forward` takes S models, stacked in front.
 
         `Q`, `P`: `(depth, heads[, d, d])`. `gates`: `([depth,] heads)`. `alpha` and, for conjugate or shared
         weights, `gamma`: `(depth[, heads], ...)`; `gamma` of first-order memory, target layer before source:

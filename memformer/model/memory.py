@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from memformer.config import MemformerConfig
+from memformer.model.config import MemformerConfig
 
 Part = Callable[[Tensor], Tensor]
 """Brings memory weights `(S[, heads], *gamma_shape)` to a shape that multiplies one part of a register."""

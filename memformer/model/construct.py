@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from memformer.config import MemformerConfig
 from memformer.core.problem import Problem, dot, matvec
+from memformer.model.config import MemformerConfig
 
 
 class Construction(NamedTuple):
@@ -34,7 +34,7 @@ def gradient_descent(eta: Tensor, depth: int, d: int, preconditioner: Tensor | N
     Source: von Oswald et al., arXiv 2212.07677, proposition 1; Ahn et al., arXiv 2306.00297.
 
     Example:
-        >>> from memformer.model import forward
+        >>> from memformer.model.forward import forward
         >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
         >>> config, parameters = gradient_descent(torch.tensor([1.0]), depth=2, d=2)
         >>> forward(config, parameters, problem).weights[:, 0, 0, 0].tolist()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from memformer.config import Attention, MemformerConfig
+from memformer.model.config import Attention, MemformerConfig
 
 
 def attention_by_definition(Z: Tensor, Q: Tensor, P: Tensor, num_context: int, kind: Attention = "linear") -> Tensor:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from memformer.attention import as_matrix, gated_preconditioners
-from memformer.config import MemformerConfig
-from memformer.memory import memory_matrix
+from memformer.model.attention import as_matrix, gated_preconditioners
+from memformer.model.config import MemformerConfig
+from memformer.model.memory import memory_matrix
 
 if TYPE_CHECKING:
     import pandas
@@ -93,13 +93,13 @@ def step_sizes(
             the identity nearest to it. None takes C = I.
 
     Returns:
-        `(S, depth, depth)`, lower triangular: the table of `memformer.construct.first_order_method`.
+        `(S, depth, depth)`, lower triangular: the table of `memformer.model.construct.first_order_method`.
 
     Raises:
         ValueError: if the model is no such method.
 
     Example:
-        >>> from memformer.construct import heavy_ball
+        >>> from memformer.model.construct import heavy_ball
         >>> config, parameters = heavy_ball(torch.tensor([0.5]), torch.tensor([0.25]), depth=2, d=3)
         >>> step_sizes(config, parameters).tolist()
         [[[0.5, 0.0], [0.125, 0.5]]]

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from memformer.associative import per_model
-from memformer.attention import as_matrix, gated_preconditioners
-from memformer.config import MemformerConfig
 from memformer.kernels.first_order import first_order_method
 from memformer.kernels.gdpp import covariate_method
-from memformer.memory import memory_matrix, register_weights, register_window
+from memformer.model.attention import as_matrix, gated_preconditioners
+from memformer.model.config import MemformerConfig
+from memformer.model.from_tokens import per_model
+from memformer.model.memory import memory_matrix, register_weights, register_window
 
 
 def step_coefficients(config: MemformerConfig, parameters: Mapping[str, Tensor], live: Tensor | None = None) -> Tensor:

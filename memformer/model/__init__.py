@@ -1,0 +1,1 @@
+"""The Memformer as functions of its parameters: configuration, forms, construction, inspection."""
