@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from memformer.core.problem import Problem, TaskSource
-from memformer.lbfgs import BatchedLbfgs
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import Output, check_fits, forward, forward_paired
-from memformer.objective import Batch, losses, read
-from memformer.recipe import ProgressCallback, Recipe
-from memformer.training import train
+from memformer.training.lbfgs import BatchedLbfgs
+from memformer.training.objective import Batch, losses, read
+from memformer.training.recipe import ProgressCallback, Recipe
+from memformer.training.train import train
 
 Adapt = Literal["gates", "gates_and_memory"]
 

@@ -22,8 +22,8 @@ from memformer.model.config import (
     Preconditioner,
 )
 from memformer.model.forward import check_fits, first_layers, forward, reduced_weights
-from memformer.recipe import Method, ProgressCallback, Recipe
-from memformer.training import train
+from memformer.training.recipe import Method, ProgressCallback, Recipe
+from memformer.training.train import train
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from memformer.model.attention import as_matrix
 from memformer.model.config import MemformerConfig
 from memformer.model.inspect import polynomials, residual_polynomial, step_sizes, whitened
-from memformer.recipe import History
+from memformer.training.recipe import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

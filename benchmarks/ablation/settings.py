@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from benchmarks.entries import Strict
 from benchmarks.experiment import read_settings
 from memformer.model.config import GammaShape, GammaSharing, MemformerConfig, Memory, Preconditioner
-from memformer.recipe import Schedule
+from memformer.training.recipe import Schedule
 
 
 class Variant(Strict):

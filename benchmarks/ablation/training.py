@@ -17,10 +17,10 @@ from benchmarks.ablation.settings import Ablation, Batch
 from benchmarks.experiment import best_fixed_method
 from benchmarks.registry import LAWS
 from benchmarks.tasks.law import Law, Purpose
-from memformer.coordinates import Coordinates, initial_theta
 from memformer.model.config import MemformerConfig, Preconditioner
-from memformer.recipe import Recipe, TrainingError
-from memformer.training import train
+from memformer.training.recipe import Recipe, TrainingError
+from memformer.training.train import train
+from memformer.training.whitening import Coordinates, initial_theta
 
 
 @dataclass(frozen=True)

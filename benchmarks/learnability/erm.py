@@ -11,11 +11,11 @@ from torch import Tensor
 from baselines.lfom_optimal import LfomOptimal
 from benchmarks.learnability.settings import Class
 from benchmarks.tasks.law import Law, Purpose
-from memformer.coordinates import Coordinates, chebyshev_steps, initial_theta
 from memformer.core.problem import Problem
-from memformer.lbfgs import BatchedLbfgs
 from memformer.model.config import MemformerConfig
-from memformer.objective import Batch, LossKind, draw, losses
+from memformer.training.lbfgs import BatchedLbfgs
+from memformer.training.objective import Batch, LossKind, draw, losses
+from memformer.training.whitening import Coordinates, chebyshev_steps, initial_theta
 
 CHUNK = 1000
 """Tasks evaluated at a time."""

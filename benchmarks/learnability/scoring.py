@@ -22,9 +22,9 @@ from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver
 from memformer.model.config import MemformerConfig
-from memformer.objective import Batch, draw, losses
-from memformer.recipe import Recipe
-from memformer.training import train
+from memformer.training.objective import Batch, draw, losses
+from memformer.training.recipe import Recipe
+from memformer.training.train import train
 
 AT_ONCE = 10_000
 """Tasks that a solver is given at a time."""

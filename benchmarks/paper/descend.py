@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.paper.entries import Stage
 from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
-from memformer.objective import Batch, losses, read
+from memformer.training.objective import Batch, losses, read
 
 Parameters = dict[str, Tensor]
 

@@ -15,7 +15,7 @@ from benchmarks.paper.points import Point
 from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import forward
-from memformer.objective import Batch
+from memformer.training.objective import Batch
 
 
 def replicate(experiment: Experiment, depth: int) -> Iterator[Point]:

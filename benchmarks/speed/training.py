@@ -30,9 +30,9 @@ class Variant:
         problem = isotropic(TASKS, N, self.device)
         config = make_config(depth, **VARIANTS[variant])
         with lacking():
-            from memformer.adam import BatchedAdam
-            from memformer.coordinates import Coordinates
-            from memformer.objective import Batch, losses, read
+            from memformer.training.adam import BatchedAdam
+            from memformer.training.objective import Batch, losses, read
+            from memformer.training.whitening import Coordinates
 
         part = read(config, problem, "query")
         batch = Batch(**{name: None if tensor is None else tensor[None] for name, tensor in vars(part).items()})
@@ -79,7 +79,7 @@ class LongContext:
         torch.set_num_threads(1)
         config = make_config(4, **VARIANTS["first_order"])
         with lacking():
-            from memformer.objective import Batch, losses, read
+            from memformer.training.objective import Batch, losses, read
         part = read(config, isotropic(100, length, torch.device("cpu")), "query")
         batch = Batch(**{name: None if tensor is None else tensor[None] for name, tensor in vars(part).items()})
         own = {name: tensor.requires_grad_() for name, tensor in start(config, torch.device("cpu")).items()}
@@ -98,8 +98,8 @@ class StepsToFloor:
 
     def setup(self, variant: str, depth: int) -> None:
         with lacking():
-            from memformer.recipe import Recipe
-            from memformer.training import train
+            from memformer.training.recipe import Recipe
+            from memformer.training.train import train
         self.recipe, self.train = Recipe, train
 
     def track_training_steps(self, variant: str, depth: int) -> float:

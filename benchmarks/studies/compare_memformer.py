@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from memformer.adam import BatchedAdam
-from memformer.coordinates import Coordinates
 from memformer.core.problem import Problem, matvec
 from memformer.model.config import MemformerConfig
-from memformer.objective import Batch, losses, read
+from memformer.training.adam import BatchedAdam
+from memformer.training.objective import Batch, losses, read
+from memformer.training.whitening import Coordinates
 
 TASKS, N, D, DEPTHS = 1000, 20, 5, (4, 10)
 LEARNING_RATE = 1e-3

@@ -24,8 +24,8 @@ from memformer.core.solver import Solver
 from memformer.model.config import MemformerConfig
 from memformer.model.inspect import polynomial_table, preconditioner_table, step_sizes
 from memformer.plots import plot_history, plot_polynomial, plot_preconditioners
-from memformer.recipe import Recipe
-from memformer.training import train
+from memformer.training.recipe import Recipe
+from memformer.training.train import train
 
 TASKS = 50_000
 WHITE_TASKS = 200_000

@@ -4,7 +4,7 @@ import torch
 from memformer.memformer_solver import Memformer
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import forward
-from memformer.recipe import Recipe
+from memformer.training.recipe import Recipe
 from tests.memformer.helpers import random_parameters, random_problem
 
 

@@ -7,7 +7,7 @@ from memformer.core.problem import Problem
 from memformer.experts import Mixture, adapt, assemble, context_folds, train_experts
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import forward
-from memformer.recipe import Recipe
+from memformer.training.recipe import Recipe
 from tests.memformer.helpers import GaussianSource, assert_close, excess_loss, random_parameters, random_problem
 
 EXPERTS = [

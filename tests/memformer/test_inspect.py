@@ -16,8 +16,8 @@ from memformer.model.inspect import (
     step_sizes,
 )
 from memformer.plots import plot_history, plot_polynomial, plot_preconditioners
-from memformer.recipe import Recipe
-from memformer.training import Trained, train
+from memformer.training.recipe import Recipe
+from memformer.training.train import Trained, train
 from tests.memformer.helpers import GaussianSource, assert_close, random_parameters, random_problem
 
 SCALES = [1.0, 1.0, 0.5, 0.25, 1.0]

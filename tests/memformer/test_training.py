@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from memformer.core.problem import Problem
-from memformer.lbfgs import BatchedLbfgs
 from memformer.model.config import MemformerConfig
-from memformer.objective import draw, losses
-from memformer.recipe import Progress, Recipe, TrainingError
-from memformer.training import train
+from memformer.training.lbfgs import BatchedLbfgs
+from memformer.training.objective import draw, losses
+from memformer.training.recipe import Progress, Recipe, TrainingError
+from memformer.training.train import train
 from tests.memformer.helpers import GaussianSource, assert_close, random_parameters
 
 SCALES = [1.0, 1.0, 0.5, 0.25, 1.0]

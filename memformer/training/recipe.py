@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 from memformer.model.config import MemformerConfig
-from memformer.objective import LossKind
+from memformer.training.objective import LossKind
 
 Method = Literal["adam", "lbfgs"]
 Schedule = Literal["cosine", "constant"]

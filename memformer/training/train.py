@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from memformer.adam import BatchedAdam
-from memformer.coordinates import chebyshev_steps, coordinates_of, initial_theta
 from memformer.core.problem import TaskSource
-from memformer.lbfgs import BatchedLbfgs
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import check_fits, first_layers, live_layers
-from memformer.objective import Batch, draw, losses
-from memformer.recipe import History, Progress, ProgressCallback, Recipe, Record, TrainingError
+from memformer.training.adam import BatchedAdam
+from memformer.training.lbfgs import BatchedLbfgs
+from memformer.training.objective import Batch, draw, losses
+from memformer.training.recipe import History, Progress, ProgressCallback, Recipe, Record, TrainingError
+from memformer.training.whitening import chebyshev_steps, coordinates_of, initial_theta
 
 _SPECTRUM_TASKS = 256
 

@@ -1,0 +1,1 @@
+"""Training Memformers: recipe, objective, optimisers, the loop."""
