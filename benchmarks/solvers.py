@@ -76,51 +76,51 @@ SOLVERS.add(
 )
 
 SOLVERS.add(
-    "linear_transformer", "memformer.memformer_solver:Memformer", "linear Transformer without memory, P = 0, full Q"
+    "linear_transformer", "memformer.solvers.memformer:Memformer", "linear Transformer without memory, P = 0, full Q"
 )
 SOLVERS.add(
     "memformer_conjugate",
-    "memformer.memformer_solver:Memformer",
+    "memformer.solvers.memformer:Memformer",
     "Memformer, one conjugate register, P = 0, full Q",
     memory="conjugate",
 )
 SOLVERS.add(
     "memformer_conjugate_scalar",
-    "memformer.memformer_solver:Memformer",
+    "memformer.solvers.memformer:Memformer",
     "Memformer, one conjugate register, P = 0, scalar Q",
     memory="conjugate",
     preconditioner="scalar",
 )
 SOLVERS.add(
     "memformer_first_order",
-    "memformer.memformer_solver:Memformer",
+    "memformer.solvers.memformer:Memformer",
     "Memformer, one register a layer (LFOM), P = 0, full Q",
     memory="first_order",
 )
 SOLVERS.add(
     "memformer_first_order_scalar",
-    "memformer.memformer_solver:Memformer",
+    "memformer.solvers.memformer:Memformer",
     "Memformer, one register a layer (LFOM), P = 0, scalar Q",
     memory="first_order",
     preconditioner="scalar",
 )
 SOLVERS.add(
     "memformer_gdpp",
-    "memformer.memformer_solver:Memformer",
+    "memformer.solvers.memformer:Memformer",
     "Memformer, one register a layer, P free (GD++), full Q",
     memory="first_order",
     covariate_update=True,
 )
 SOLVERS.add(
     "memformer_gated",
-    "memformer.adaptive_solver:AdaptiveMemformer",
+    "memformer.solvers.adaptive:AdaptiveMemformer",
     "Memformer, first-order memory, scalar Q, a gate that adapts to each context",
     memory="first_order",
     preconditioner="scalar",
 )
 SOLVERS.add(
     "memformer_adaptive",
-    "memformer.adaptive_solver:AdaptiveMemformer",
+    "memformer.solvers.adaptive:AdaptiveMemformer",
     "Memformer, first-order memory, scalar Q, gate and memory weights that adapt to each context",
     memory="first_order",
     preconditioner="scalar",

@@ -29,8 +29,8 @@ from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.mixture import GaussianMixture
 from benchmarks.views.style import CYCLE, caption, figure
 from memformer.core.problem import Problem
-from memformer.experts import adapt, assemble, train_experts
 from memformer.model.config import MemformerConfig
+from memformer.solvers.experts import adapt, assemble, train_experts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

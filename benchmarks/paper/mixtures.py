@@ -12,8 +12,8 @@ from benchmarks.paper.draws import FRESH_SEED, FRESH_TASKS, TEST_SEED, TEST_TASK
 from benchmarks.paper.entries import Component, Experiment, MixtureEntry
 from benchmarks.paper.points import Point
 from benchmarks.paper.replicate import errors, log_mean, start
-from memformer.experts import assemble
 from memformer.model.config import MemformerConfig
+from memformer.solvers.experts import assemble
 
 
 def mix(experiment: Experiment, depth: int) -> Iterator[Point]:

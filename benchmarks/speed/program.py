@@ -18,7 +18,7 @@ class StartUp:
 
     def timeraw_import_memformer(self) -> str:
         """The library, torch included."""
-        return "import memformer.memformer_solver"
+        return "import memformer.solvers.memformer"
 
     def timeraw_import_torch(self) -> str:
         """Torch alone: what of the former is not ours."""

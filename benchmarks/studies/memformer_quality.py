@@ -25,7 +25,7 @@ from benchmarks.registry import LAWS
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver
-from memformer.memformer_solver import Memformer
+from memformer.solvers.memformer import Memformer
 
 DEPTHS = [1, 2, 3, 4]
 AT_A_TIME = 20_000

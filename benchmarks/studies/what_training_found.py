@@ -18,12 +18,12 @@ from torch import Tensor
 import benchmarks.laws  # noqa: F401 - registers the laws
 from baselines.lfom_optimal import LfomOptimal
 from benchmarks.registry import LAWS
+from benchmarks.studies.plots import plot_history, plot_polynomial, plot_preconditioners
 from benchmarks.tasks.law import Purpose
 from memformer.core.problem import Problem, matvec
 from memformer.core.solver import Solver
 from memformer.model.config import MemformerConfig
 from memformer.model.inspect import polynomial_table, preconditioner_table, step_sizes
-from memformer.plots import plot_history, plot_polynomial, plot_preconditioners
 from memformer.training.recipe import Recipe
 from memformer.training.train import train
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from memformer.memformer_solver import Memformer
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import forward
+from memformer.solvers.memformer import Memformer
 from memformer.training.recipe import Recipe
 from tests.memformer.helpers import random_parameters, random_problem
 

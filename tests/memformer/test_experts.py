@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from memformer.core.problem import Problem
-from memformer.experts import Mixture, adapt, assemble, context_folds, train_experts
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import forward
+from memformer.solvers.experts import Mixture, adapt, assemble, context_folds, train_experts
 from memformer.training.recipe import Recipe
 from tests.memformer.helpers import GaussianSource, assert_close, excess_loss, random_parameters, random_problem
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from baselines.lfom_optimal import LfomOptimal
+from benchmarks.studies.plots import plot_history, plot_polynomial, plot_preconditioners
 from memformer.core.problem import matvec
 from memformer.model import construct
 from memformer.model.config import MemformerConfig
@@ -15,7 +16,6 @@ from memformer.model.inspect import (
     residual_polynomial,
     step_sizes,
 )
-from memformer.plots import plot_history, plot_polynomial, plot_preconditioners
 from memformer.training.recipe import Recipe
 from memformer.training.train import Trained, train
 from tests.memformer.helpers import GaussianSource, assert_close, random_parameters, random_problem

@@ -7,7 +7,7 @@ import torch
 
 from memformer.core import checkpoint
 from memformer.core.solver import Outcome
-from memformer.memformer_solver import Memformer
+from memformer.solvers.memformer import Memformer
 from tests.memformer.helpers import GaussianSource, assert_close, excess_loss, random_problem
 
 SMALL = Memformer(iterations=30, tasks=1000, batch=200)

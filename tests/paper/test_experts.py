@@ -16,9 +16,9 @@ from benchmarks.paper.experts import (
     variance_shift,
 )
 from benchmarks.tasks.law import Purpose
-from memformer.experts import assemble
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import forward
+from memformer.solvers.experts import assemble
 from tests.memformer.helpers import assert_close, random_parameters, random_problem
 
 

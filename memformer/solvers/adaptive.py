@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from memformer.core.problem import Problem
 from memformer.core.solver import Reach, Solver, Trace
-from memformer.experts import Adapt, adapt, assemble
-from memformer.memformer_solver import Memformer
 from memformer.model.forward import first_layers
+from memformer.solvers.experts import Adapt, adapt, assemble
+from memformer.solvers.memformer import Memformer
 
 
 @dataclass(frozen=True)

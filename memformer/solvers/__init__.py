@@ -1,0 +1,1 @@
+"""Memformers as ordinary solvers."""
