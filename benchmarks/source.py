@@ -23,11 +23,11 @@ SCORING = (
     *FITTING,
     "benchmarks/harness",
     "benchmarks/statistics",
-    "benchmarks/laws.py",
-    "benchmarks/metrics.py",
-    "benchmarks/registry.py",
+    "benchmarks/catalogue/laws.py",
+    "benchmarks/catalogue/metrics.py",
+    "benchmarks/catalogue/registry.py",
     "benchmarks/schema.py",
-    "benchmarks/solvers.py",
+    "benchmarks/catalogue/solvers.py",
 )
 """The source that a row of a table depends on."""
 

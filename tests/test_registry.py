@@ -4,8 +4,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from benchmarks import registry
-from benchmarks.registry import Registry, RegistryError
+from benchmarks.catalogue import registry
+from benchmarks.catalogue.registry import Registry, RegistryError
 
 
 def fruits() -> Registry:

@@ -1,4 +1,4 @@
-"""What every registered solver promises; a new solver joins by its line in benchmarks/solvers.py."""
+"""What every registered solver promises; a new solver joins by its line in benchmarks/catalogue/solvers.py."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-import benchmarks.solvers  # noqa: F401 -- fills the registry
-from benchmarks.registry import SOLVERS
+import benchmarks.catalogue.solvers  # noqa: F401 -- fills the registry
+from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Outcome, Solver

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import benchmarks.laws  # noqa: F401 - registers the laws
+import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
 from benchmarks.ablation.conclusions import conclusions, summaries
 from benchmarks.ablation.figures import gap_figure, steps_figure
 from benchmarks.ablation.settings import Ablation, Batch, ablation, batches
 from benchmarks.ablation.training import Curve, floors, histories
+from benchmarks.catalogue.registry import LAWS
 from benchmarks.experiment import Report, carry_out, make_folder
 from benchmarks.harness.passes import Progress
-from benchmarks.registry import LAWS
 
 
 def ablate(quick: bool, results: Path, processes: int, progress: Progress) -> list[Path]:

@@ -14,8 +14,8 @@ from torch import Tensor
 from baselines.lfom_optimal import LfomOptimal
 from baselines.objective import excess_loss
 from benchmarks.ablation.settings import Ablation, Batch
+from benchmarks.catalogue.registry import LAWS
 from benchmarks.experiment import best_fixed_method
-from benchmarks.registry import LAWS
 from benchmarks.tasks.law import Law, Purpose
 from memformer.model.config import MemformerConfig, Preconditioner
 from memformer.training.recipe import Recipe, TrainingError

@@ -7,10 +7,14 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import laws, metrics, solvers  # noqa: F401  # they fill the registries
+from benchmarks.catalogue import (
+    laws,  # noqa: F401  # they fill the registries
+    metrics,  # noqa: F401  # they fill the registries
+    solvers,  # noqa: F401  # they fill the registries
+)
+from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, Registry
 from benchmarks.errors import UserError
 from benchmarks.experiment import EXPERIMENTS, settings_text
-from benchmarks.registry import LAWS, METRICS, SOLVERS, Registry
 from benchmarks.store import list_runs, read_meta, read_run
 from benchmarks.suite import built_in_suites, load_suite
 

@@ -86,15 +86,15 @@ class Arm:
 
 def _losses(solver: Any, problem: Any, steps: int) -> Any:
     """`(steps + 1, tasks)`."""
-    from benchmarks.metrics import expected_test_loss
+    from benchmarks.catalogue.metrics import expected_test_loss
 
     found: Any = expected_test_loss(problem, solver.solve(problem.blinded(), steps))
     return found.numpy()
 
 
 def _law(case: dict[str, Any]) -> Any:
-    from benchmarks import laws  # noqa: F401 -- it fills the registry
-    from benchmarks.registry import LAWS
+    from benchmarks.catalogue import laws  # noqa: F401 -- it fills the registry
+    from benchmarks.catalogue.registry import LAWS
 
     if case["law"] not in LAWS:
         raise Missing(f"no law {case['law']!r}")
@@ -105,8 +105,8 @@ def _law(case: dict[str, Any]) -> Any:
 
 
 def _solver(case: dict[str, Any]) -> Any:
-    from benchmarks import solvers  # noqa: F401 -- it fills the registry
-    from benchmarks.registry import SOLVERS
+    from benchmarks.catalogue import solvers  # noqa: F401 -- it fills the registry
+    from benchmarks.catalogue.registry import SOLVERS
 
     if case["solver"] not in SOLVERS:
         raise Missing(f"no solver {case['solver']!r}")

@@ -12,11 +12,11 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmarks import environment
+from benchmarks.catalogue.registry import METRICS, SOLVERS
 from benchmarks.entries import Timings
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.fitting import settings_of
 from benchmarks.harness.rows import identity
-from benchmarks.registry import METRICS, SOLVERS
 from benchmarks.schema import SCHEMA_VERSION
 from benchmarks.source import SCORING, foreign_source, source_hash
 

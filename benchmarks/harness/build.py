@@ -13,11 +13,15 @@ from typing import Any
 import cloudpickle
 import torch
 
-from benchmarks import laws, metrics, solvers  # noqa: F401  # they fill the registries
+from benchmarks.catalogue import (
+    laws,  # noqa: F401  # they fill the registries
+    metrics,  # noqa: F401  # they fill the registries
+    solvers,  # noqa: F401  # they fill the registries
+)
+from benchmarks.catalogue.registry import LAWS, SOLVERS, Registry
 from benchmarks.entries import SolverEntry, TaskEntry
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell
-from benchmarks.registry import LAWS, SOLVERS, Registry
 from benchmarks.suite import Suite
 from benchmarks.tasks.law import Law
 from memformer.core.solver import Solver

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks import metrics  # noqa: F401  # it fills the registry
+from benchmarks.catalogue import metrics  # noqa: F401  # it fills the registry
+from benchmarks.catalogue.registry import METRICS
 from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.limits import TimeLimitExceeded, time_limit
 from benchmarks.harness.protocol import fit_under_protocol, in_blocks, scored_tasks
-from benchmarks.registry import METRICS
 from benchmarks.schema import Protocol, Status
 from benchmarks.tasks.law import Law
 from memformer.core.problem import Problem

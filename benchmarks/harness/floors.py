@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from baselines.direct import Bayes
 from baselines.lfom_optimal import LfomOptimal
 from baselines.truth_lines import krylov_oracle
+from benchmarks.catalogue.registry import METRICS
 from benchmarks.harness.protocol import in_blocks
-from benchmarks.registry import METRICS
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Reach

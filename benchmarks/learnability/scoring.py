@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import benchmarks.laws
-import benchmarks.solvers  # noqa: F401 - registers laws and solvers
+import benchmarks.catalogue.laws
+import benchmarks.catalogue.solvers  # noqa: F401 - registers laws and solvers
 from baselines.objective import excess_loss
+from benchmarks.catalogue.registry import LAWS, SOLVERS
 from benchmarks.experiment import best_fixed_method
 from benchmarks.learnability.erm import CHUNK, Fitted, minimise, minimise_exactly
 from benchmarks.learnability.settings import Class, Fit, Learnability
-from benchmarks.registry import LAWS, SOLVERS
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver

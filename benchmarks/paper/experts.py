@@ -17,13 +17,13 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from torch import Tensor
 
-import benchmarks.laws  # noqa: F401 - registers the laws
+import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
 from baselines.krylov import ConjugateGradient, PreconditionedCG
 from baselines.objective import excess_loss
+from benchmarks.catalogue.registry import LAWS
 from benchmarks.harness.limits import pinned_threads
 from benchmarks.paper.figures import EXACT
 from benchmarks.paper.verdicts import verdict
-from benchmarks.registry import LAWS
 from benchmarks.statistics import compare, summarise
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.mixture import GaussianMixture

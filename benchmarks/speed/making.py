@@ -42,8 +42,8 @@ def synchronise(device: torch.device) -> None:
 def make_law(name: str, **parameters: Any) -> Any:
     """A registered law."""
     with lacking():
-        from benchmarks import laws  # noqa: F401 -- it fills the registry
-        from benchmarks.registry import LAWS
+        from benchmarks.catalogue import laws  # noqa: F401 -- it fills the registry
+        from benchmarks.catalogue.registry import LAWS
 
         return LAWS.create(name, **parameters)
 
@@ -51,8 +51,8 @@ def make_law(name: str, **parameters: Any) -> Any:
 def make_solver(name: str, **parameters: Any) -> Any:
     """A registered solver, not fitted."""
     with lacking():
-        from benchmarks import solvers  # noqa: F401 -- it fills the registry
-        from benchmarks.registry import SOLVERS
+        from benchmarks.catalogue import solvers  # noqa: F401 -- it fills the registry
+        from benchmarks.catalogue.registry import SOLVERS
 
         return SOLVERS.create(name, **parameters)
 

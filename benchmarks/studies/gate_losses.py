@@ -19,10 +19,10 @@ from scipy.optimize import brentq
 from baselines.accelerated import HeavyBall, Nesterov
 from baselines.gradient import GradientDescent
 from baselines.tuning import Tuned
+from benchmarks.catalogue.metrics import expected_test_loss
+from benchmarks.catalogue.registry import LAWS
 from benchmarks.gate.cases import LossCase
 from benchmarks.gate.losses import judge
-from benchmarks.metrics import expected_test_loss
-from benchmarks.registry import LAWS
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver
@@ -39,7 +39,7 @@ METHODS: dict[str, Callable[[float, float], Solver]] = {
 
 def loss_trials(seeds: int) -> Iterator[dict[str, Any]]:
     """A row for each law, method and kind of change: how many of the trials raised an alarm."""
-    from benchmarks import laws  # noqa: F401 -- it fills the registry
+    from benchmarks.catalogue import laws  # noqa: F401 -- it fills the registry
 
     for law_name in ("isotropic", "anisotropic"):
         law = LAWS.create(law_name, d=5, N=20)

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.catalogue.metrics import expected_test_loss
+from benchmarks.catalogue.metrics import test_loss as sampled_test_loss
 from benchmarks.entries import SolverEntry, TaskEntry
 from benchmarks.harness.build import build_law, build_solver
-from benchmarks.metrics import expected_test_loss
-from benchmarks.metrics import test_loss as sampled_test_loss
 from benchmarks.tasks.law import Purpose
 
 CHUNK = 20_000

@@ -19,9 +19,9 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-import benchmarks.laws  # noqa: F401 - registers the laws
+import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
 from baselines.lfom_optimal import LfomOptimal
-from benchmarks.registry import LAWS
+from benchmarks.catalogue.registry import LAWS
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver

@@ -15,9 +15,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-import benchmarks.laws  # noqa: F401 - registers the laws
+import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
 from baselines.lfom_optimal import LfomOptimal
-from benchmarks.registry import LAWS
+from benchmarks.catalogue.registry import LAWS
 from benchmarks.studies.plots import plot_history, plot_polynomial, plot_preconditioners
 from benchmarks.tasks.law import Purpose
 from memformer.core.problem import Problem, matvec

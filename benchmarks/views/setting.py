@@ -132,8 +132,8 @@ def _list(entries: list[Entry]) -> str:
 @lru_cache(maxsize=32)
 def _law_defaults(law: str) -> dict[str, Any]:
     """Default parameters of a law; none if it is not registered here (it came from a plug-in)."""
-    from benchmarks import laws  # noqa: F401  # it fills the registry
-    from benchmarks.registry import LAWS
+    from benchmarks.catalogue import laws  # noqa: F401  # it fills the registry
+    from benchmarks.catalogue.registry import LAWS
 
     if law not in LAWS:
         return {}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-import benchmarks.laws  # noqa: F401 - registers the laws
+import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
 from baselines.objective import excess_loss
 from benchmarks.ablation.command import report, trained
 from benchmarks.ablation.conclusions import (
@@ -23,7 +23,7 @@ from benchmarks.ablation.conclusions import (
 )
 from benchmarks.ablation.settings import Ablation, ablation, batches
 from benchmarks.ablation.training import Curve, floors, histories
-from benchmarks.registry import LAWS
+from benchmarks.catalogue.registry import LAWS
 from benchmarks.tasks.law import Purpose
 
 LADDER = ["no memory", "conjugate", "all registers"]

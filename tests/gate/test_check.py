@@ -61,7 +61,7 @@ def test_a_worse_step_size_is_stopped_and_a_comment_is_not(clone: Path) -> None:
 
 def test_a_solver_that_fails_now_is_stopped_and_one_that_is_new_is_not(clone: Path) -> None:
     words = ("--only", "losses", "--solver", "cg")
-    change(clone, 'SOLVERS.add("cg"', 'SOLVERS.add("other"', "benchmarks/solvers.py")
+    change(clone, 'SOLVERS.add("cg"', 'SOLVERS.add("other"', "benchmarks/catalogue/solvers.py")
     git(clone, "commit", "-qam", "without cg")
     gone = run_check(clone, "--against", "HEAD~1", *words)
     assert gone.returncode == 0, gone.stderr
@@ -73,7 +73,7 @@ def test_a_solver_that_fails_now_is_stopped_and_one_that_is_new_is_not(clone: Pa
 
 
 def test_an_arm_runs_the_code_of_its_own_tree(clone: Path) -> None:
-    change(clone, 'SOLVERS.add("cg"', 'SOLVERS.add("other"', "benchmarks/solvers.py")
+    change(clone, 'SOLVERS.add("cg"', 'SOLVERS.add("other"', "benchmarks/catalogue/solvers.py")
     case = {"kind": "solve", "solver": "cg", "params": {}, "law": "isotropic", "law_params": {"d": 2, "N": 5}}
     case |= {"batch": 3, "steps": 1}
     with started(Path(__file__).parents[2], clone, None) as pair:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import solvers  # noqa: F401  # it fills the registry
+from benchmarks.catalogue import solvers  # noqa: F401  # it fills the registry
+from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.harness import floors, protocol
 from benchmarks.harness.cell import Cell, run_cell
 from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.rows import summarised
-from benchmarks.registry import SOLVERS
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Law
 

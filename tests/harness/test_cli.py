@@ -109,7 +109,7 @@ def test_a_device_the_machine_lacks_is_refused(command: Command, small_suite: Pa
 def test_a_plugin_that_raises_leaves_a_row_and_status_1(command: Command, small_suite: Path, tmp_path: Path) -> None:
     (tmp_path / "unlucky.py").write_text(
         "from dataclasses import dataclass\n"
-        "from benchmarks.registry import SOLVERS\n"
+        "from benchmarks.catalogue.registry import SOLVERS\n"
         "from memformer.core.solver import Needs, Solver\n"
         "@SOLVERS.register('unlucky')\n"
         "@dataclass(frozen=True)\n"
@@ -160,7 +160,7 @@ def test_two_processes_give_the_numbers_of_one_plugins_included(
     (tmp_path / "halves.py").write_text(
         "from dataclasses import dataclass\n"
         "from baselines.gradient import GradientDescent\n"
-        "from benchmarks.registry import SOLVERS\n"
+        "from benchmarks.catalogue.registry import SOLVERS\n"
         "@SOLVERS.register('halves')\n"
         "@dataclass(frozen=True)\n"
         "class Halves(GradientDescent):\n"

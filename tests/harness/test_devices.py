@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import solvers  # noqa: F401  # it fills the registry
+from benchmarks.catalogue import solvers  # noqa: F401  # it fills the registry
+from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.harness.cell import Cell, run_cell
 from benchmarks.harness.fitting import ParameterStore
-from benchmarks.registry import SOLVERS
 from benchmarks.tasks.gaussian import Isotropic
 
 CPU = torch.device("cpu")

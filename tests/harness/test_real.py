@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-import benchmarks.solvers  # noqa: F401  # it fills the registry
+import benchmarks.catalogue.solvers  # noqa: F401  # it fills the registry
+from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.errors import UserError
 from benchmarks.harness.address import cell_key
 from benchmarks.harness.build import build_cells
 from benchmarks.harness.cell import Cell, run_cell
 from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.rows import score_rows
-from benchmarks.registry import SOLVERS
 from benchmarks.suite import load_suite
 from benchmarks.tasks.law import Purpose
 

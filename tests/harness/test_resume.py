@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness import passes
@@ -22,7 +23,6 @@ from benchmarks.harness.cell import Cell
 from benchmarks.harness.executor import run_cells
 from benchmarks.harness.kept import KeptCells
 from benchmarks.harness.run import Finished, run_suite
-from benchmarks.registry import SOLVERS
 from benchmarks.schema import TIMES
 from benchmarks.store import read_run
 from benchmarks.suite import Suite, load_suite
@@ -209,7 +209,7 @@ def test_a_change_in_a_plugin_or_in_what_it_imports_changes_the_key(tmp_path: Pa
     (tmp_path / "thirds.py").write_text(
         f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nfrom helper_of_thirds import ETA\n"
         "from dataclasses import dataclass\nfrom baselines.gradient import GradientDescent\n"
-        "from benchmarks.registry import SOLVERS\n"
+        "from benchmarks.catalogue.registry import SOLVERS\n"
         "@SOLVERS.register('thirds')\n@dataclass(frozen=True)\nclass Thirds(GradientDescent):\n    eta: float = ETA\n"
     )
     (tmp_path / "p.toml").write_text(FITTED.replace('"cg", ', '"thirds", '))

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.cli.progress import _Lines
 from benchmarks.harness.clock import time_once
 from benchmarks.harness.limits import TimeLimitExceeded, time_limit
 from benchmarks.harness.run import Finished, run_suite
-from benchmarks.registry import SOLVERS
 from benchmarks.store import Run, read_run
 from benchmarks.suite import load_suite
 from memformer.core.iterative import IterativeSolver, State

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import solvers  # noqa: F401  # it fills the registry
+from benchmarks.catalogue import solvers  # noqa: F401  # it fills the registry
+from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.cli.progress import _Lines
 from benchmarks.harness.run import run_suite
 from benchmarks.harness.work import count_work
-from benchmarks.registry import SOLVERS
 from benchmarks.store import read_run
 from benchmarks.suite import Suite
 from benchmarks.tasks.gaussian import Anisotropic

@@ -9,8 +9,9 @@ import sys
 import pytest
 import torch
 
-import benchmarks.laws
-import benchmarks.solvers  # noqa: F401 - registers laws and solvers
+import benchmarks.catalogue.laws
+import benchmarks.catalogue.solvers  # noqa: F401 - registers laws and solvers
+from benchmarks.catalogue.registry import LAWS
 from benchmarks.learnability.command import measured, report
 from benchmarks.learnability.conclusions import (
     Overtaking,
@@ -24,7 +25,6 @@ from benchmarks.learnability.erm import minimise, minimise_exactly
 from benchmarks.learnability.rates import Rate, fit_rates, verdict
 from benchmarks.learnability.scoring import Risk, model_losses, solver_losses
 from benchmarks.learnability.settings import Class, Learnability, fits, learnability
-from benchmarks.registry import LAWS
 from benchmarks.tasks.law import Purpose
 from memformer.model.forward import forward
 

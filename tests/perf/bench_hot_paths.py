@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks import laws, solvers  # noqa: F401 -- they fill the registries
-from benchmarks.registry import LAWS, SOLVERS
+from benchmarks.catalogue import (
+    laws,  # noqa: F401 -- they fill the registries
+    solvers,  # noqa: F401 -- they fill the registries
+)
+from benchmarks.catalogue.registry import LAWS, SOLVERS
 from benchmarks.speed.catalogue import TIMED_BUDGET, VARIANTS
 from benchmarks.speed.training import Variant
 from benchmarks.tasks.law import Purpose

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-import benchmarks.laws
-import benchmarks.solvers  # noqa: F401 -- they fill the registries
-from benchmarks import registry
+import benchmarks.catalogue.laws
+import benchmarks.catalogue.solvers  # noqa: F401 -- they fill the registries
+from benchmarks.catalogue import registry
 from benchmarks.speed import catalogue, making, program, scoring, solving, training
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.registry import LAWS
+from benchmarks.catalogue.registry import LAWS
 from tests.tasks.variants import every_law, make
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [

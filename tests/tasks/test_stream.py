@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.registry import LAWS
+from benchmarks.catalogue.registry import LAWS
 from benchmarks.tasks.law import Draw, Law, Metadata, Purpose
 from benchmarks.tasks.randomness import make_generator
 from benchmarks.tasks.stream import MAX_BLOCK

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import benchmarks.laws  # noqa: F401
-from benchmarks.registry import LAWS
+import benchmarks.catalogue.laws  # noqa: F401
+from benchmarks.catalogue.registry import LAWS
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 

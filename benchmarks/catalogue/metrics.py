@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmarks.registry import METRICS
+from benchmarks.catalogue.registry import METRICS
 from memformer.core.problem import Problem, dot, matvec
 from memformer.core.solver import Trace
 

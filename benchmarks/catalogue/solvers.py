@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.registry import SOLVERS
+from benchmarks.catalogue.registry import SOLVERS
 
 SOLVERS.add("gradient_descent", "baselines.gradient:GradientDescent", "gradient descent, step 2/(mu+L)")
 SOLVERS.add("gradient_descent_l", "baselines.gradient:GradientDescent", "gradient descent, step 1/L", step_rule="L")

@@ -1,6 +1,6 @@
 """The task laws that come with the benchmark: one line each. Nothing is imported until a law is used."""
 
-from benchmarks.registry import LAWS
+from benchmarks.catalogue.registry import LAWS
 
 LAWS.add("isotropic", "benchmarks.tasks.gaussian:Isotropic", "x ~ N(0, I), w* ~ N(0, I)")
 LAWS.add("anisotropic", "benchmarks.tasks.gaussian:Anisotropic", "x ~ N(0, Σ), w* ~ N(0, Σ⁻¹), chosen spectrum")

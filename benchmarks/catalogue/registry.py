@@ -54,7 +54,7 @@ class Registry:
         {'legs': 4, 'eyes': 2}
         >>> animals.create("dcit")
         Traceback (most recent call last):
-        benchmarks.registry.RegistryError: unknown animal 'dcit'; did you mean 'dict'?
+        benchmarks.catalogue.registry.RegistryError: unknown animal 'dcit'; did you mean 'dict'?
     """
 
     def __init__(self, kind: str, group: str) -> None:

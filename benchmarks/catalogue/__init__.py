@@ -1,0 +1,1 @@
+"""The registries, and what comes with the project: solvers, laws, metrics."""
