@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
-from benchmarks.entries import Strict
 from benchmarks.experiment import read_settings
+from benchmarks.suites.entries import Strict
 from memformer.model.config import GammaShape, GammaSharing, MemformerConfig, Memory, Preconditioner
 from memformer.training.recipe import Schedule
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.entries import SolverEntry, TaskEntry
 from benchmarks.errors import UserError
 from benchmarks.harness.build import build_law, build_solver
 from benchmarks.harness.cell import measure, one_line, scored_tasks
 from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.limits import pinned_threads
 from benchmarks.statistics import summarise
+from benchmarks.suites.entries import SolverEntry, TaskEntry
 
 SCORED_TASKS = 20_000
 """Fresh tasks on which the fitted solver is scored."""

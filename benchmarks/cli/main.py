@@ -22,7 +22,7 @@ from benchmarks.errors import UserError
 
 if TYPE_CHECKING:
     from benchmarks.harness.run import Finished
-    from benchmarks.suite import Suite
+    from benchmarks.suites.suite import Suite
 
 app = typer.Typer(
     help="Benchmark learned and classical first-order methods on random regression tasks.",
@@ -107,7 +107,7 @@ def run(
     from benchmarks.cli.progress import make_progress
     from benchmarks.experiment import EXPERIMENTS, load_experiment
     from benchmarks.harness.run import run_suite
-    from benchmarks.suite import load_suite, quick_form
+    from benchmarks.suites.suite import load_suite, quick_form
 
     if only and suite != "paper":
         raise UserError(f"--only chooses experiments of the suite paper; the suite {suite} has none")
@@ -217,7 +217,7 @@ def fit(
     """Fit one solver on one law, keep its parameters, and say what it reaches on fresh tasks."""
     _load_plugins(plugin)
     from benchmarks.cli.fit import fit_and_score
-    from benchmarks.entries import SolverEntry, TaskEntry
+    from benchmarks.suites.entries import SolverEntry, TaskEntry
 
     try:
         settings = json.loads(params)

@@ -13,12 +13,12 @@ from typing import Any
 
 from benchmarks import environment
 from benchmarks.catalogue.registry import METRICS, SOLVERS
-from benchmarks.entries import Timings
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.fitting import settings_of
 from benchmarks.harness.rows import identity
 from benchmarks.schema import SCHEMA_VERSION
 from benchmarks.source import SCORING, foreign_source, source_hash
+from benchmarks.suites.entries import Timings
 
 NUMERICAL = ("torch", "numba", "numpy", "scipy")
 """Packages whose version can change a number."""

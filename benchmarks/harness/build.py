@@ -19,10 +19,10 @@ from benchmarks.catalogue import (
     solvers,  # noqa: F401  # they fill the registries
 )
 from benchmarks.catalogue.registry import LAWS, SOLVERS, Registry
-from benchmarks.entries import SolverEntry, TaskEntry
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell
-from benchmarks.suite import Suite
+from benchmarks.suites.entries import SolverEntry, TaskEntry
+from benchmarks.suites.suite import Suite
 from benchmarks.tasks.law import Law
 from memformer.core.solver import Solver
 

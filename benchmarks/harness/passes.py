@@ -13,7 +13,7 @@ from benchmarks.harness.executor import Numbered, run_cells
 from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.kept import KeptCells
 from benchmarks.schema import TimingRow
-from benchmarks.suite import Suite
+from benchmarks.suites.suite import Suite
 
 
 class Progress(Protocol):

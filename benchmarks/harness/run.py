@@ -20,7 +20,7 @@ from benchmarks.harness.limits import pinned_threads
 from benchmarks.harness.passes import Progress, compute_with, score_pass, time_pass
 from benchmarks.schema import FAILURES, ScoreRow, TimingRow
 from benchmarks.store import read_run
-from benchmarks.suite import Suite
+from benchmarks.suites.suite import Suite
 from benchmarks.writer import UNFINISHED, NameTaken, Part, RunWriter, describe_unfinished, sweep, unfinished_runs
 
 

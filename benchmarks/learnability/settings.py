@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from benchmarks.entries import Strict
 from benchmarks.experiment import read_settings
+from benchmarks.suites.entries import Strict
 from memformer.model.config import MemformerConfig
 
 

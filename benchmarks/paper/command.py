@@ -25,7 +25,7 @@ from benchmarks.paper.replicate import replicate
 from benchmarks.paper.report import agreement, deviations, page, verdicts_markdown
 from benchmarks.paper.verdicts import claims, judge, law_of
 from benchmarks.store import Run, read_run
-from benchmarks.suite import Suite, load_suite
+from benchmarks.suites.suite import Suite, load_suite
 from benchmarks.views.setting import Setting, label_of, settings
 from benchmarks.views.style import figure, save
 

@@ -7,7 +7,7 @@ import tomllib
 from importlib import resources
 from typing import Any, Literal
 
-from benchmarks.entries import Strict
+from benchmarks.suites.entries import Strict
 
 
 class Stage(Strict):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from importlib import resources
 from statistics import fmean
 
-from benchmarks.entries import Strict
 from benchmarks.paper.entries import Experiment
 from benchmarks.paper.points import Point, by_layers
 from benchmarks.statistics import compare
+from benchmarks.suites.entries import Strict
 from benchmarks.views.setting import Setting
 
 RULE = (

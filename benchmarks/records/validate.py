@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from benchmarks.errors import UserError
 from benchmarks.schema import Identity
 from benchmarks.store import LOSSES, Run
-from benchmarks.suite import Suite
+from benchmarks.suites.suite import Suite
 
 IDENTITY = list(Identity.model_fields)
 

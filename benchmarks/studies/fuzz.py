@@ -31,7 +31,7 @@ from benchmarks.harness.build import build_cells
 from benchmarks.harness.run import run_suite
 from benchmarks.records.validate import problems
 from benchmarks.store import read_run
-from benchmarks.suite import load_suite
+from benchmarks.suites.suite import load_suite
 from benchmarks.writer import check_name, describe_unfinished
 from memformer.core import checkpoint
 

@@ -27,7 +27,7 @@ from benchmarks.cli.progress import _Lines
 from benchmarks.harness.run import run_suite
 from benchmarks.schema import TIMES, Identity
 from benchmarks.store import read_run
-from benchmarks.suite import load_suite
+from benchmarks.suites.suite import load_suite
 
 SUITE = """
 schema = 1

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.catalogue.metrics import expected_test_loss
 from benchmarks.catalogue.metrics import test_loss as sampled_test_loss
-from benchmarks.entries import SolverEntry, TaskEntry
 from benchmarks.harness.build import build_law, build_solver
+from benchmarks.suites.entries import SolverEntry, TaskEntry
 from benchmarks.tasks.law import Purpose
 
 CHUNK = 20_000

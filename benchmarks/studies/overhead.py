@@ -30,7 +30,7 @@ from benchmarks.cli.progress import _Lines
 from benchmarks.environment import describe
 from benchmarks.harness import executor, gaps, worker
 from benchmarks.harness.run import run_suite
-from benchmarks.suite import Suite
+from benchmarks.suites.suite import Suite
 
 SHAPES = {
     "one row of each metric: 1 step, 1 seed, 100 tasks": {"steps": [1], "seeds": [0], "scores": {"tasks": 100}},

@@ -12,12 +12,12 @@ import psutil
 import pytest
 
 from benchmarks.cli.progress import _Lines
-from benchmarks.entries import Timings
 from benchmarks.environment import conditions
 from benchmarks.harness import clock
 from benchmarks.harness.cell import Cell, CellResult
 from benchmarks.harness.run import run_suite
-from benchmarks.suite import Suite
+from benchmarks.suites.entries import Timings
+from benchmarks.suites.suite import Suite
 
 
 def contender(times: Iterator[float], monkeypatch: pytest.MonkeyPatch) -> clock._Contender:

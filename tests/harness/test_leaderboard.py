@@ -17,7 +17,7 @@ from benchmarks.harness.run import run_suite
 from benchmarks.leaderboard import render
 from benchmarks.ranking import rank
 from benchmarks.store import Run, read_run
-from benchmarks.suite import load_suite
+from benchmarks.suites.suite import load_suite
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def test_a_suite_names_the_protocol_and_the_tables_keep_it(registered: None, tmp
     from benchmarks.harness.run import run_suite
     from benchmarks.leaderboard import render
     from benchmarks.store import read_run
-    from benchmarks.suite import load_suite
+    from benchmarks.suites.suite import load_suite
 
     path = tmp_path / "protocols.toml"
     path.write_text(

@@ -18,7 +18,7 @@ from benchmarks.harness.build import build_cells
 from benchmarks.harness.cell import Cell, run_cell
 from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.rows import score_rows
-from benchmarks.suite import load_suite
+from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.law import Purpose
 
 SUITE = """

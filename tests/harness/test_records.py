@@ -20,7 +20,7 @@ from benchmarks.harness.run import run_suite
 from benchmarks.migrations import Tables
 from benchmarks.schema import SCHEMA_VERSION
 from benchmarks.store import read_run
-from benchmarks.suite import Suite, load_suite
+from benchmarks.suites.suite import Suite, load_suite
 from tests.harness.conftest import SMALL
 
 FIXTURES = Path(__file__).parent / "fixtures"

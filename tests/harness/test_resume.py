@@ -25,7 +25,7 @@ from benchmarks.harness.kept import KeptCells
 from benchmarks.harness.run import Finished, run_suite
 from benchmarks.schema import TIMES
 from benchmarks.store import read_run
-from benchmarks.suite import Suite, load_suite
+from benchmarks.suites.suite import Suite, load_suite
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.writer import RunWriter, unfinished_runs
 
@@ -215,7 +215,7 @@ def test_a_change_in_a_plugin_or_in_what_it_imports_changes_the_key(tmp_path: Pa
     (tmp_path / "p.toml").write_text(FITTED.replace('"cg", ', '"thirds", '))
     code = (
         "import sys; from benchmarks.harness.build import build_cells, load_plugin\n"
-        "from benchmarks.harness.address import cell_key; from benchmarks.suite import load_suite\n"
+        "from benchmarks.harness.address import cell_key; from benchmarks.suites.suite import load_suite\n"
         "load_plugin('thirds.py'); print([cell_key(cell, 1) for cell in build_cells(load_suite('p.toml'))[:2]])"
     )
 

@@ -12,7 +12,7 @@ from benchmarks.errors import UserError
 from benchmarks.harness.build import build_cells
 from benchmarks.harness.run import run_suite
 from benchmarks.studies.fuzz import fuzz
-from benchmarks.suite import load_suite
+from benchmarks.suites.suite import load_suite
 
 
 def test_damaged_files_are_read_or_refused_in_a_sentence(tmp_path: Path) -> None:

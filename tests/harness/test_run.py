@@ -17,7 +17,7 @@ from benchmarks.harness.clock import time_once
 from benchmarks.harness.limits import TimeLimitExceeded, time_limit
 from benchmarks.harness.run import Finished, run_suite
 from benchmarks.store import Run, read_run
-from benchmarks.suite import load_suite
+from benchmarks.suites.suite import load_suite
 from memformer.core.iterative import IterativeSolver, State
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Solver, Trace

@@ -14,7 +14,7 @@ from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
 from benchmarks.schema import SCHEMA_VERSION
 from benchmarks.store import list_runs, read_run
-from benchmarks.suite import load_suite
+from benchmarks.suites.suite import load_suite
 from benchmarks.writer import RunWriter
 
 
@@ -94,7 +94,7 @@ def test_a_killed_run_leaves_nothing_under_its_name_and_the_next_one_works(small
         "import os, signal, sys; from pathlib import Path; from benchmarks import writer\n"
         "writer.csv_of = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from benchmarks.harness.run import run_suite; from benchmarks.cli.progress import _Lines\n"
-        "from benchmarks.suite import load_suite\n"
+        "from benchmarks.suites.suite import load_suite\n"
         "run_suite(load_suite(sys.argv[1]), Path(sys.argv[2]), None, ['x'], _Lines(), 'killed')"
     )
     runs = tmp_path / "runs"

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.errors import UserError
 from benchmarks.harness.build import build_cells
-from benchmarks.suite import built_in_suites, load_suite
+from benchmarks.suites.suite import built_in_suites, load_suite
 
 
 def test_every_built_in_suite_can_be_built() -> None:

@@ -17,7 +17,7 @@ from benchmarks.paper.entries import experiments
 from benchmarks.paper.points import Point, read_points
 from benchmarks.paper.verdicts import Claim, claims, law_of, published_difference, verdict
 from benchmarks.store import read_run
-from benchmarks.suite import load_suite
+from benchmarks.suites.suite import load_suite
 from benchmarks.views.setting import label_of
 
 SMALL = """

@@ -15,9 +15,9 @@ from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 from baselines.direct import OLS, Bayes
 from baselines.direct import Ridge as OwnRidge
 from baselines.ridge_loo import PENALTIES, RidgeLoo, left_out
-from benchmarks.entries import TaskEntry
 from benchmarks.errors import UserError
 from benchmarks.harness.build import build_law
+from benchmarks.suites.entries import TaskEntry
 from benchmarks.tasks.law import Purpose
 from benchmarks.tasks.real import RealData
 from benchmarks.tasks.tables import DATA_SETS, load_table

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.cli.progress import make_progress
 from benchmarks.harness.run import run_suite
 from benchmarks.store import LOSSES, Run, read_run
-from benchmarks.suite import load_suite
+from benchmarks.suites.suite import load_suite
 
 SUITE = """
 schema = 1

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from benchmarks.entries import Count, Only, Scores, SolverEntry, Strict, TaskEntry, Timings, TrainedOn, spelt_out
 from benchmarks.errors import UserError
+from benchmarks.suites.entries import Count, Only, Scores, SolverEntry, Strict, TaskEntry, Timings, TrainedOn, spelt_out
 
 SUITE_SCHEMA = 1
 """Version of the suite format; a suite file states the version it was written for."""

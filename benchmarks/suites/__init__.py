@@ -1,0 +1,1 @@
+"""Suites: what they may say, and those that come with the project."""
