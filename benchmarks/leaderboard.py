@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
-from benchmarks.ranking import ROUNDING, SOLVER, TASK, rank
-from benchmarks.store import Run
+from benchmarks.runs.ranking import ROUNDING, SOLVER, TASK, rank
+from benchmarks.runs.read import Run
 
 Format = Literal["terminal", "markdown", "csv", "latex"]
 

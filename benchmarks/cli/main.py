@@ -188,7 +188,7 @@ def leaderboard(
     """Rank the solvers of one or more runs, per law and dimension, within what they need to know."""
     from benchmarks.cli.listing import find_runs
     from benchmarks.leaderboard import render
-    from benchmarks.store import read_run
+    from benchmarks.runs.read import read_run
 
     text = render([read_run(path) for path in find_runs(runs, results / "runs")], form.value)
     if output is None:
@@ -237,7 +237,7 @@ app.command(epilog="Example:  memformer-bench check --against origin/main --outp
 @app.command()
 def env() -> None:
     """Print versions, machine and commit: what every run keeps in its meta.json."""
-    from benchmarks.environment import describe
+    from benchmarks.runs.environment import describe
 
     typer.echo(json.dumps(describe(), indent=1))
 

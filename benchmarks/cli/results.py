@@ -34,8 +34,8 @@ RESULTS = Path("results")
 @results_app.command(epilog="Example:  memformer-bench results validate core-reference")
 def validate(runs: Runs = None, results: Results = RESULTS) -> None:
     """Check runs to the last row: schema, identities, counts, intervals, losses. Exit status 1 if one is bad."""
-    from benchmarks.records.validate import problems
-    from benchmarks.store import read_run
+    from benchmarks.runs.read import read_run
+    from benchmarks.runs.validate import problems
 
     bad = 0
     for path in _find(runs, results):
@@ -68,8 +68,8 @@ def compare(
 
     Refuses to compare runs whose laws drew different tasks.
     """
-    from benchmarks.records.compare import compare_runs
-    from benchmarks.store import read_run
+    from benchmarks.runs.compare import compare_runs
+    from benchmarks.runs.read import read_run
 
     before, after = (read_run(path) for path in _find([first, second], results))
     changes = compare_runs(before, after, loss, time)
@@ -87,8 +87,8 @@ def merge(
     results: Results = RESULTS,
 ) -> None:
     """Merge runs into a new one; those they are made from stay. A cell that several hold is taken once."""
-    from benchmarks.records.merge import merge_runs
-    from benchmarks.store import read_run
+    from benchmarks.runs.merge import merge_runs
+    from benchmarks.runs.read import read_run
 
     path = merge_runs([read_run(path) for path in _find(runs, results)], results / "runs", name, last)
     typer.echo(f"written to {path}")
@@ -102,7 +102,7 @@ def prune(
     results: Results = RESULTS,
 ) -> None:
     """Remove unfinished runs that no process is writing, and fitted parameters of other source than this."""
-    from benchmarks.records.prune import left_over, remove
+    from benchmarks.runs.prune import left_over, remove
 
     found = left_over(results)
     for path, size, why in found:
@@ -122,8 +122,8 @@ def export(
     results: Results = RESULTS,
 ) -> None:
     """Write the tables of runs to Parquet, with the run's name and time as further columns."""
-    from benchmarks.records.export import export_runs
-    from benchmarks.store import read_run
+    from benchmarks.runs.export import export_runs
+    from benchmarks.runs.read import read_run
 
     for path in export_runs([read_run(path) for path in _find(runs, results)], output):
         typer.echo(f"written to {path}")
@@ -132,6 +132,6 @@ def export(
 def _find(runs: list[str] | None, results: Path) -> list[Path]:
     """Folders of the named runs, or of all."""
     from benchmarks.cli.listing import find_runs
-    from benchmarks.store import list_runs
+    from benchmarks.runs.read import list_runs
 
     return find_runs(runs or [path.name for path in list_runs(results / "runs")], results / "runs")

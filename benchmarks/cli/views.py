@@ -161,7 +161,7 @@ def scaling(
 ) -> None:
     """Growth with d, N, batch and steps: exponents beside the expected ones; where a learned method is the fastest."""
     from benchmarks.cli.listing import find_runs
-    from benchmarks.store import read_run
+    from benchmarks.runs.read import read_run
     from benchmarks.views.scaling import growth, points, sentence, stopwatch
     from benchmarks.views.scaling_figure import PANELS, scaling_figure
 
@@ -199,7 +199,7 @@ def real(
 ) -> None:
     """A run on real data: a page of what it says (real.md), its table (real.csv) and its figure (real.svg)."""
     from benchmarks.cli.listing import find_runs
-    from benchmarks.store import read_run
+    from benchmarks.runs.read import read_run
     from benchmarks.views.real import readings, table
     from benchmarks.views.real_report import page, real_figure
 
@@ -217,7 +217,7 @@ def _settings(
     classic: str | None = None,
 ) -> Iterator[Setting]:
     from benchmarks.cli.listing import find_runs
-    from benchmarks.store import read_run
+    from benchmarks.runs.read import read_run
     from benchmarks.views.setting import settings
 
     path = find_runs([name] if name else None, results / "runs")[0]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.environment import cpu_name
 from benchmarks.errors import UserError
 from benchmarks.gate.cases import LossCase, SpeedCase, loss_cases, speed_cases
 from benchmarks.gate.losses import compare_losses
@@ -15,6 +14,7 @@ from benchmarks.gate.pair import a_cpu
 from benchmarks.gate.report import Verdict
 from benchmarks.gate.speed import compare_speed
 from benchmarks.gate.worktree import checkout_root, resolve, worktree
+from benchmarks.runs.environment import cpu_name
 
 Half = Literal["speed", "losses"]
 

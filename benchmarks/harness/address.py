@@ -11,13 +11,13 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from benchmarks import environment
 from benchmarks.catalogue.registry import METRICS, SOLVERS
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.fitting import settings_of
 from benchmarks.harness.rows import identity
-from benchmarks.schema import SCHEMA_VERSION
-from benchmarks.source import SCORING, foreign_source, source_hash
+from benchmarks.runs import environment
+from benchmarks.runs.schema import SCHEMA_VERSION
+from benchmarks.runs.source import SCORING, foreign_source, source_hash
 from benchmarks.suites.entries import Timings
 
 NUMERICAL = ("torch", "numba", "numpy", "scipy")

@@ -14,7 +14,7 @@ from benchmarks.catalogue.registry import METRICS
 from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.limits import TimeLimitExceeded, time_limit
 from benchmarks.harness.protocol import fit_under_protocol, in_blocks, scored_tasks
-from benchmarks.schema import Protocol, Status
+from benchmarks.runs.schema import Protocol, Status
 from benchmarks.tasks.law import Law
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver, Trace

@@ -15,7 +15,7 @@ from benchmarks.harness.cell import CellResult, one_line
 from benchmarks.harness.limits import TimeLimitExceeded, time_limit
 from benchmarks.harness.rows import identity
 from benchmarks.harness.work import Work, count_work
-from benchmarks.schema import Status, TimingRow
+from benchmarks.runs.schema import Status, TimingRow
 from benchmarks.suites.entries import Timings
 from benchmarks.tasks.law import Purpose
 from memformer.core.problem import Problem

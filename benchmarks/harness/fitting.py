@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.errors import UserError
-from benchmarks.source import source_hash
+from benchmarks.runs.source import source_hash
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core import checkpoint
 from memformer.core.solver import Solver

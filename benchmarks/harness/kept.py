@@ -17,9 +17,9 @@ from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell, CellResult
 from benchmarks.harness.protocol import scored_tasks
 from benchmarks.harness.rows import Scored
-from benchmarks.schema import ScoreRow, TimingRow
+from benchmarks.runs.schema import ScoreRow, TimingRow
+from benchmarks.runs.write import Part
 from benchmarks.tasks.law import Purpose
-from benchmarks.writer import Part
 from memformer.core import checkpoint
 from memformer.core.solver import Solver
 

@@ -12,7 +12,7 @@ from benchmarks.harness.clock import time_cells
 from benchmarks.harness.executor import Numbered, run_cells
 from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.kept import KeptCells
-from benchmarks.schema import TimingRow
+from benchmarks.runs.schema import TimingRow
 from benchmarks.suites.suite import Suite
 
 

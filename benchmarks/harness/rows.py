@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.harness.cell import Cell, CellResult, Measured
 from benchmarks.harness.gaps import judge_gap
-from benchmarks.schema import ScoreRow, Status
+from benchmarks.runs.schema import ScoreRow, Status
 from benchmarks.statistics import summarise
 from memformer.core.solver import Outcome
 

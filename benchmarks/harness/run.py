@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import environment
 from benchmarks.errors import UserError
 from benchmarks.harness.address import cell_key
 from benchmarks.harness.build import build_cells
@@ -18,10 +17,11 @@ from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.kept import KeptCells
 from benchmarks.harness.limits import pinned_threads
 from benchmarks.harness.passes import Progress, compute_with, score_pass, time_pass
-from benchmarks.schema import FAILURES, ScoreRow, TimingRow
-from benchmarks.store import read_run
+from benchmarks.runs import environment
+from benchmarks.runs.read import read_run
+from benchmarks.runs.schema import FAILURES, ScoreRow, TimingRow
+from benchmarks.runs.write import UNFINISHED, NameTaken, Part, RunWriter, describe_unfinished, sweep, unfinished_runs
 from benchmarks.suites.suite import Suite
-from benchmarks.writer import UNFINISHED, NameTaken, Part, RunWriter, describe_unfinished, sweep, unfinished_runs
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from benchmarks.errors import UserError
 from benchmarks.harness.cell import CellResult
 from benchmarks.harness.rows import Scored, summarised
 from benchmarks.harness.worker import DONE, READY, REFUSED, SOLVED, Job, receive, send
-from benchmarks.schema import Status
+from benchmarks.runs.schema import Status
 
 GRACE = 2.0
 """Seconds that a cell has to obey its time limit before its worker is ended."""

@@ -18,7 +18,7 @@ from benchmarks.harness.cell import Cell, CellResult, one_line, run_cell
 from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.limits import pinned_threads
 from benchmarks.harness.rows import Scored, summarised
-from benchmarks.source import SCORING, source_hash
+from benchmarks.runs.source import SCORING, source_hash
 
 READY, SOLVED, DONE, REFUSED = b"r", b"s", b"d", b"x"
 """What an answer is: ready for work; the solver has done its part; the finished cell; why it cannot be computed."""

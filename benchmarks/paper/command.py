@@ -24,7 +24,7 @@ from benchmarks.paper.points import Point, read_points
 from benchmarks.paper.replicate import replicate
 from benchmarks.paper.report import agreement, deviations, page, verdicts_markdown
 from benchmarks.paper.verdicts import claims, judge, law_of
-from benchmarks.store import Run, read_run
+from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import Suite, load_suite
 from benchmarks.views.setting import Setting, label_of, settings
 from benchmarks.views.style import figure, save

@@ -29,10 +29,10 @@ from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness.build import build_cells
 from benchmarks.harness.run import run_suite
-from benchmarks.records.validate import problems
-from benchmarks.store import read_run
+from benchmarks.runs.read import read_run
+from benchmarks.runs.validate import problems
+from benchmarks.runs.write import check_name, describe_unfinished
 from benchmarks.suites.suite import load_suite
-from benchmarks.writer import check_name, describe_unfinished
 from memformer.core import checkpoint
 
 SUITE = """

@@ -25,8 +25,8 @@ import pandas as pd
 
 from benchmarks.cli.progress import _Lines
 from benchmarks.harness.run import run_suite
-from benchmarks.schema import TIMES, Identity
-from benchmarks.store import read_run
+from benchmarks.runs.read import read_run
+from benchmarks.runs.schema import TIMES, Identity
 from benchmarks.suites.suite import load_suite
 
 SUITE = """

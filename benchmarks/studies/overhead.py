@@ -27,9 +27,9 @@ from unittest.mock import patch
 
 from baselines.gradient import GradientDescent
 from benchmarks.cli.progress import _Lines
-from benchmarks.environment import describe
 from benchmarks.harness import executor, gaps, worker
 from benchmarks.harness.run import run_suite
+from benchmarks.runs.environment import describe
 from benchmarks.suites.suite import Suite
 
 SHAPES = {

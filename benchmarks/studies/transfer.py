@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.errors import UserError
 from benchmarks.harness.build import build_law, build_solver
 from benchmarks.harness.cell import measure
-from benchmarks.ranking import PREFERRED_METRICS
+from benchmarks.runs.ranking import PREFERRED_METRICS
 from benchmarks.statistics import compare
 from benchmarks.suites.entries import SolverEntry, TaskEntry
 from benchmarks.tasks.law import Law, Purpose

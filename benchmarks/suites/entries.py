@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from benchmarks.schema import Protocol
+from benchmarks.runs.schema import Protocol
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -115,7 +115,7 @@ class SolverEntry(Strict):
         params: hyper-parameters that differ from the defaults.
         steps: numbers of steps, if not those of the suite.
         tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
-        protocol: what the test loss means (see `benchmarks.schema.Protocol`).
+        protocol: what the test loss means (see `benchmarks.runs.schema.Protocol`).
         only: the tasks this entry is for, `{ d = 5 }` say; by default all of them.
         trained_on: the law it is fitted on, by name or as a `TrainedOn`; by default the law it is scored on.
     """

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.errors import UserError
+from benchmarks.runs.read import Run
 from benchmarks.statistics import LEVEL, compare
-from benchmarks.store import Run
 
 LAW, METRIC, REFERENCE = "real", "test_loss", "ridge_loo"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from benchmarks.store import Run
+from benchmarks.runs.read import Run
 from benchmarks.views.real import (
     FIRST,
     LAW,

@@ -9,9 +9,9 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.errors import UserError
-from benchmarks.ranking import PREFERRED_METRICS
+from benchmarks.runs.ranking import PREFERRED_METRICS
+from benchmarks.runs.read import Run
 from benchmarks.statistics import LEVEL
-from benchmarks.store import Run
 from benchmarks.views.setting import label_of
 
 LEARNED = ("memformer", "linear_transformer", "lfom", "gradient_descent_tuned", "heavy_ball_tuned", "nesterov_tuned")

@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
-from benchmarks.ranking import PREFERRED_METRICS, ROUNDING, TASK
+from benchmarks.runs.ranking import PREFERRED_METRICS, ROUNDING, TASK
+from benchmarks.runs.read import Run
 from benchmarks.statistics import Levels
-from benchmarks.store import Run
 
 SHOWN = ["law", "law_params", "d", "N", "noise_std", "protocol"]
 """Columns that say the setting in every table of a view."""

@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from benchmarks.cli.progress import _Lines
-from benchmarks.environment import conditions
 from benchmarks.harness import clock
 from benchmarks.harness.cell import Cell, CellResult
 from benchmarks.harness.run import run_suite
+from benchmarks.runs.environment import conditions
 from benchmarks.suites.entries import Timings
 from benchmarks.suites.suite import Suite
 

@@ -15,8 +15,8 @@ from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
 from benchmarks.leaderboard import render
-from benchmarks.ranking import rank
-from benchmarks.store import Run, read_run
+from benchmarks.runs.ranking import rank
+from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import load_suite
 
 

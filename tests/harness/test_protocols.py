@@ -18,7 +18,7 @@ from benchmarks.harness.fitting import ParameterStore
 from benchmarks.harness.floors import FloorKey, floor_losses
 from benchmarks.harness.protocol import ScoredTasks, scored_tasks
 from benchmarks.harness.rows import score_rows
-from benchmarks.schema import Protocol, ScoreRow
+from benchmarks.runs.schema import Protocol, ScoreRow
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem, TaskSource
@@ -172,7 +172,7 @@ def test_a_suite_names_the_protocol_and_the_tables_keep_it(registered: None, tmp
     from benchmarks.cli.progress import _Lines
     from benchmarks.harness.run import run_suite
     from benchmarks.leaderboard import render
-    from benchmarks.store import read_run
+    from benchmarks.runs.read import read_run
     from benchmarks.suites.suite import load_suite
 
     path = tmp_path / "protocols.toml"

@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchmarks import migrations
 from benchmarks.cli.main import app
 from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
-from benchmarks.migrations import Tables
-from benchmarks.schema import SCHEMA_VERSION
-from benchmarks.store import read_run
+from benchmarks.runs import migrate
+from benchmarks.runs.migrate import Tables
+from benchmarks.runs.read import read_run
+from benchmarks.runs.schema import SCHEMA_VERSION
 from benchmarks.suites.suite import Suite, load_suite
 from tests.harness.conftest import SMALL
 
@@ -69,7 +69,7 @@ def test_a_run_of_every_older_schema_loads(folder: Path) -> None:
 
 def test_there_is_a_fixture_and_a_step_for_every_older_schema() -> None:
     older = list(range(1, SCHEMA_VERSION))
-    assert sorted(migrations.STEPS) == older
+    assert sorted(migrate.STEPS) == older
     assert sorted(path.name for path in FIXTURES.glob("schema-*")) == [f"schema-{version}" for version in older]
 
 
@@ -78,11 +78,11 @@ def test_migrations_are_applied_in_turn(monkeypatch: pytest.MonkeyPatch) -> None
         1: lambda tables: Tables(tables.scores.rename(columns={"loss": "mean"}), tables.timings, tables.meta),
         2: lambda tables: Tables(tables.scores.assign(q90=tables.scores["mean"]), tables.timings, tables.meta),
     }
-    monkeypatch.setattr(migrations, "STEPS", steps)
-    monkeypatch.setattr(migrations, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(migrate, "STEPS", steps)
+    monkeypatch.setattr(migrate, "SCHEMA_VERSION", 3)
     old = Tables(pd.DataFrame({"loss": ["1"]}), pd.DataFrame(), {})
-    assert migrations.migrated(old, 1).scores.to_dict("list") == {"mean": ["1"], "q90": ["1"]}
-    assert [migrations.readable(version) for version in (0, 1, 3, 4, "1", True, None)] == [
+    assert migrate.migrated(old, 1).scores.to_dict("list") == {"mean": ["1"], "q90": ["1"]}
+    assert [migrate.readable(version) for version in (0, 1, 3, 4, "1", True, None)] == [
         False, True, True, False, False, False, False,
     ]  # fmt: skip
 
@@ -149,7 +149,7 @@ def test_a_worse_loss_is_found_without_arrays_and_ends_with_status_1_if_asked(re
 
 
 def test_losses_are_compared_by_paired_intervals_over_tasks(results: Path) -> None:
-    from benchmarks.records.compare import compare_runs
+    from benchmarks.runs.compare import compare_runs
 
     other = read_run(results / "runs/other")
     posing = other.scores.assign(solver="cg", solver_version=1)
@@ -161,7 +161,7 @@ def test_losses_are_compared_by_paired_intervals_over_tasks(results: Path) -> No
 
 
 def test_the_version_of_one_variant_of_a_solver_is_told_from_that_of_another(results: Path) -> None:
-    from benchmarks.records.compare import _heading
+    from benchmarks.runs.compare import _heading
 
     run = read_run(results / "runs/a")
     plain = run.scores.assign(solver="cg", solver_params="{}")

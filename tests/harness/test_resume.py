@@ -23,11 +23,11 @@ from benchmarks.harness.cell import Cell
 from benchmarks.harness.executor import run_cells
 from benchmarks.harness.kept import KeptCells
 from benchmarks.harness.run import Finished, run_suite
-from benchmarks.schema import TIMES
-from benchmarks.store import read_run
+from benchmarks.runs.read import read_run
+from benchmarks.runs.schema import TIMES
+from benchmarks.runs.write import RunWriter, unfinished_runs
 from benchmarks.suites.suite import Suite, load_suite
 from benchmarks.tasks.gaussian import Isotropic
-from benchmarks.writer import RunWriter, unfinished_runs
 
 FITTED = """
 schema = 1
@@ -241,7 +241,7 @@ def test_a_solver_without_source_is_never_found_again(suite: Suite) -> None:
 
 def test_only_one_process_writes_a_run(suite: Suite, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from benchmarks.writer import RunWriter\n"
+        "import sys; from pathlib import Path; from benchmarks.runs.write import RunWriter\n"
         "try: RunWriter(Path(sys.argv[1]), 'one', resume=True)\nexcept Exception as error: print(error)"
     )
     with RunWriter(tmp_path / "runs", "one"):

@@ -16,7 +16,7 @@ from benchmarks.cli.progress import _Lines
 from benchmarks.harness.clock import time_once
 from benchmarks.harness.limits import TimeLimitExceeded, time_limit
 from benchmarks.harness.run import Finished, run_suite
-from benchmarks.store import Run, read_run
+from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import load_suite
 from memformer.core.iterative import IterativeSolver, State
 from memformer.core.problem import Problem

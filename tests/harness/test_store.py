@@ -12,10 +12,10 @@ import pytest
 from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
-from benchmarks.schema import SCHEMA_VERSION
-from benchmarks.store import list_runs, read_run
+from benchmarks.runs.read import list_runs, read_run
+from benchmarks.runs.schema import SCHEMA_VERSION
+from benchmarks.runs.write import RunWriter
 from benchmarks.suites.suite import load_suite
-from benchmarks.writer import RunWriter
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.cli.progress import _Lines
 from benchmarks.harness.run import run_suite
 from benchmarks.harness.work import count_work
-from benchmarks.store import read_run
+from benchmarks.runs.read import read_run
 from benchmarks.suites.suite import Suite
 from benchmarks.tasks.gaussian import Anisotropic
 from benchmarks.tasks.law import Purpose

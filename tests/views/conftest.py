@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.cli.progress import make_progress
 from benchmarks.harness.run import run_suite
-from benchmarks.store import LOSSES, Run, read_run
+from benchmarks.runs.read import LOSSES, Run, read_run
 from benchmarks.suites.suite import load_suite
 
 SUITE = """

@@ -12,7 +12,7 @@ from benchmarks.cli.views import views_app
 from benchmarks.errors import UserError
 from benchmarks.harness.build import build_cells
 from benchmarks.harness.run import run_suite
-from benchmarks.store import Run, read_run
+from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import load_suite
 from benchmarks.views.scaling import exponent, growth, points, sentence, stopwatch
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.errors import UserError
-from benchmarks.store import Run
+from benchmarks.runs.read import Run
 from benchmarks.views.critical_difference import rank_groups
 from benchmarks.views.ecdf import ecdf
 from benchmarks.views.pairwise import pairwise, standing

@@ -10,8 +10,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from benchmarks.errors import UserError
-from benchmarks.schema import Identity
-from benchmarks.store import LOSSES, Run
+from benchmarks.runs.read import LOSSES, Run
+from benchmarks.runs.schema import Identity
 from benchmarks.suites.suite import Suite
 
 IDENTITY = list(Identity.model_fields)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.store import Run
+from benchmarks.runs.read import Run
 
 PREFERRED_METRICS = ("expected_test_loss", "test_loss")
 """The metric shown is the first of these that a row has: same mean, least variance first."""

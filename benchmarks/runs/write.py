@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from benchmarks.errors import UserError
-from benchmarks.schema import SCHEMA_VERSION, ScoreRow, TimingRow
-from benchmarks.store import LOSSES
+from benchmarks.runs.read import LOSSES
+from benchmarks.runs.schema import SCHEMA_VERSION, ScoreRow, TimingRow
 
 UNFINISHED = ".unfinished-"
 """Before the name of a run, names the folder that it has while it is unfinished."""

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.ranking import ROUNDING
-from benchmarks.records.pairing import keyed, refuse_other_tasks
-from benchmarks.schema import FAILURES
+from benchmarks.runs.pairing import keyed, refuse_other_tasks
+from benchmarks.runs.ranking import ROUNDING
+from benchmarks.runs.read import LOSSES, Run
+from benchmarks.runs.schema import FAILURES
 from benchmarks.statistics import log_ratio_interval
-from benchmarks.store import LOSSES, Run
 
 SHOWN = 20
 """Lines of a kind that are shown before the rest is counted."""

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.schema import Identity
-from benchmarks.store import Run
+from benchmarks.runs.read import Run
+from benchmarks.runs.schema import Identity
 
 LAW = ["law", "law_params", "d", "N", "noise_std"]
 """What names the tasks; equal names must stand for equal tasks."""

@@ -7,8 +7,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.source import source_hash
-from benchmarks.writer import unfinished_runs
+from benchmarks.runs.source import source_hash
+from benchmarks.runs.write import unfinished_runs
 from memformer.core import checkpoint
 
 YOUNG = 24 * 3600

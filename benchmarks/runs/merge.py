@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.records.pairing import WHAT, keyed, refuse_other_tasks
-from benchmarks.schema import ScoreRow, TimingRow
-from benchmarks.store import LOSSES, Run
-from benchmarks.writer import Part, RunWriter
+from benchmarks.runs.pairing import WHAT, keyed, refuse_other_tasks
+from benchmarks.runs.read import LOSSES, Run
+from benchmarks.runs.schema import ScoreRow, TimingRow
+from benchmarks.runs.write import Part, RunWriter
 
 NUMBERS = ["mean", "log_mean", "median", "num_tasks", "status", "solver_version"]
 """Columns in which rows that say the same thing must agree."""

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 OWN = ("memformer", "baselines", "benchmarks")
 """The packages of this project."""
@@ -26,7 +26,7 @@ SCORING = (
     "benchmarks/catalogue/laws.py",
     "benchmarks/catalogue/metrics.py",
     "benchmarks/catalogue/registry.py",
-    "benchmarks/schema.py",
+    "benchmarks/runs/schema.py",
     "benchmarks/catalogue/solvers.py",
 )
 """The source that a row of a table depends on."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.schema import SCHEMA_VERSION
+from benchmarks.runs.schema import SCHEMA_VERSION
 
 
 @dataclass(frozen=True)

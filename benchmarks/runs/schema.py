@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 SCHEMA_VERSION = 3
-"""Goes up when a column changes its name, type or meaning; `benchmarks.migrations` reads the older ones.
+"""Goes up when a column changes its name, type or meaning; `benchmarks.runs.migrate` reads the older ones.
 
 2: a status may be `memory_limit`. 3: timings say the work of a solve: `products`, `flops`, `peak_bytes`."""
 

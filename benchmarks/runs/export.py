@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.schema import SCHEMA_VERSION
-from benchmarks.store import Run
+from benchmarks.runs.read import Run
+from benchmarks.runs.schema import SCHEMA_VERSION
 
 
 def export_runs(runs: Sequence[Run], folder: Path) -> list[Path]:

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from benchmarks.errors import UserError
-from benchmarks.migrations import Tables, migrated, readable
-from benchmarks.schema import SCHEMA_VERSION, ScoreRow, TimingRow
+from benchmarks.runs.migrate import Tables, migrated, readable
+from benchmarks.runs.schema import SCHEMA_VERSION, ScoreRow, TimingRow
 
 SCORES, TIMINGS = "scores.csv", "timings.csv"
 
@@ -36,8 +36,8 @@ class Run:
 
     Attributes:
         path: its folder.
-        scores: one `benchmarks.schema.ScoreRow` a row.
-        timings: one `benchmarks.schema.TimingRow` a row.
+        scores: one `benchmarks.runs.schema.ScoreRow` a row.
+        timings: one `benchmarks.runs.schema.TimingRow` a row.
         meta: suite, command, versions, machine, time.
     """
 

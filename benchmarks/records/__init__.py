@@ -1,1 +1,0 @@
-"""What is done with finished runs: validate, compare, merge, prune, export."""
