@@ -1,13 +1,13 @@
 """Statistics of per-task losses: location, intervals, paired comparisons, ranks. Reads arrays, nothing else."""
 
-from benchmarks.statistics.groups import letters, tie_groups
 from benchmarks.statistics.intervals import LEVEL, METHODS, TAIL_LIMIT, mean_interval, tail_limited
-from benchmarks.statistics.levels import Levels, two_level, two_level_interval
 from benchmarks.statistics.paired import Comparison, compare, log_ratio_interval
 from benchmarks.statistics.ranks import Ranking, rank_solvers
 from benchmarks.statistics.resampling import RESAMPLES, bootstrap_means, two_level_means
+from benchmarks.statistics.seed_levels import Levels, two_level, two_level_interval
 from benchmarks.statistics.significance import equal_means_test, holm, sign_flip_test, wilcoxon_log_test
 from benchmarks.statistics.summary import TRIM, Summary, summarise
+from benchmarks.statistics.ties import letters, tie_groups
 
 __all__ = [
     "LEVEL",

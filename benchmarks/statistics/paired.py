@@ -12,8 +12,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from benchmarks.statistics.intervals import LEVEL, TAIL_LIMIT, cautious_z_of_one, mean_interval, moments
-from benchmarks.statistics.levels import Levels, two_level
 from benchmarks.statistics.resampling import Array, bootstrap_means
+from benchmarks.statistics.seed_levels import Levels, two_level
 from benchmarks.statistics.significance import equal_means_test, wilcoxon_log_test
 
 _Z = float(ndtri((1 + LEVEL) / 2))

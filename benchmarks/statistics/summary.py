@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.statistics.intervals import mean_interval
-from benchmarks.statistics.levels import Levels, two_level_interval
 from benchmarks.statistics.resampling import Array
+from benchmarks.statistics.seed_levels import Levels, two_level_interval
 
 TRIM = 0.01
 """Share of tasks cut from each end for the trimmed mean."""
