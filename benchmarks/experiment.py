@@ -19,8 +19,8 @@ from pydantic import BaseModel
 from baselines.krylov import law_preconditioner
 from baselines.lfom_optimal import LfomOptimal, draw_moments
 from benchmarks.errors import UserError
-from benchmarks.harness.limits import pinned_threads
 from benchmarks.harness.passes import Progress
+from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.views.style import figure
 

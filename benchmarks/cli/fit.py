@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.errors import UserError
-from benchmarks.harness.build import build_law, build_solver
 from benchmarks.harness.cell import measure, one_line, scored_tasks
-from benchmarks.harness.fitting import ParameterStore
-from benchmarks.harness.limits import pinned_threads
+from benchmarks.harness.resolve import build_law, build_solver
+from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.statistics import summarise
 from benchmarks.suites.entries import SolverEntry, TaskEntry
 

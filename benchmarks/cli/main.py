@@ -244,7 +244,7 @@ def env() -> None:
 
 def _load_plugins(plugins: list[str] | None) -> None:
     if plugins:
-        from benchmarks.harness.build import load_plugin
+        from benchmarks.harness.resolve import load_plugin
 
         for plugin in plugins:
             load_plugin(plugin)

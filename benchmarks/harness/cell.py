@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from benchmarks.catalogue import metrics  # noqa: F401  # it fills the registry
 from benchmarks.catalogue.registry import METRICS
-from benchmarks.harness.fitting import ParameterStore
-from benchmarks.harness.limits import TimeLimitExceeded, time_limit
-from benchmarks.harness.protocol import fit_under_protocol, in_blocks, scored_tasks
+from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.protocol import fit_under_protocol, in_blocks, scored_tasks
+from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit
 from benchmarks.runs.schema import Protocol, Status
 from benchmarks.tasks.law import Law
 from memformer.core.problem import Problem

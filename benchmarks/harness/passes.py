@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Protocol
 
-from benchmarks.harness.address import no_key, timings_key
 from benchmarks.harness.cell import Cell, CellResult
-from benchmarks.harness.clock import time_cells
-from benchmarks.harness.executor import Numbered, run_cells
-from benchmarks.harness.fitting import ParameterStore
-from benchmarks.harness.kept import KeptCells
+from benchmarks.harness.cell_cache import KeptCells
+from benchmarks.harness.cell_key import no_key, timings_key
+from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.timings.clock import time_cells
+from benchmarks.harness.workers.pool import Numbered, run_cells
 from benchmarks.runs.schema import TimingRow
 from benchmarks.suites.suite import Suite
 

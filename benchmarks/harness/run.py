@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.errors import UserError
-from benchmarks.harness.address import cell_key
-from benchmarks.harness.build import build_cells
 from benchmarks.harness.cell import Cell, one_line
-from benchmarks.harness.fitting import ParameterStore
-from benchmarks.harness.kept import KeptCells
-from benchmarks.harness.limits import pinned_threads
+from benchmarks.harness.cell_cache import KeptCells
+from benchmarks.harness.cell_key import cell_key
 from benchmarks.harness.passes import Progress, compute_with, score_pass, time_pass
+from benchmarks.harness.resolve import build_cells
+from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.runs import environment
 from benchmarks.runs.read import read_run
 from benchmarks.runs.schema import FAILURES, ScoreRow, TimingRow

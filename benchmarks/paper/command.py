@@ -12,9 +12,9 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from benchmarks.errors import UserError
-from benchmarks.harness.limits import pinned_threads
 from benchmarks.harness.passes import Progress
 from benchmarks.harness.run import Finished
+from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.paper.classical import baseline, extracted
 from benchmarks.paper.entries import BaselineEntry, Experiment, ExtractedEntry, experiments, published
 from benchmarks.paper.experts import SHIFTS, Shift, experts_figure, judge_experts, table

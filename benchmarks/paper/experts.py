@@ -21,7 +21,7 @@ import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
 from baselines.krylov import ConjugateGradient, PreconditionedCG
 from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS
-from benchmarks.harness.limits import pinned_threads
+from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.paper.figures import EXACT
 from benchmarks.paper.verdicts import verdict
 from benchmarks.statistics import compare, summarise

@@ -46,7 +46,7 @@ class Harness:
         torch.set_num_threads(1)
         with lacking():
             from benchmarks.harness.cell import Cell, run_cell, scored_tasks
-            from benchmarks.harness.fitting import ParameterStore
+            from benchmarks.harness.scores.fitting import ParameterStore
 
             law, solver = make_law("isotropic", d=5, N=20), make_solver("cg")
             shared: dict[str, Any] = {"steps": (1, 2, 3, 4), "seeds": (0, 1), "tasks": 50, "time_limit": 60.0}

@@ -75,7 +75,7 @@ def score(solver_name: str, law_name: str) -> tuple[float, float]:
     """Log loss in units of the noise variance, and gap."""
     with lacking():
         from benchmarks.catalogue.metrics import expected_test_loss, test_loss
-        from benchmarks.harness.floors import FloorKey, floor_losses
+        from benchmarks.harness.scores.floors import FloorKey, floor_losses
         from benchmarks.tasks.law import Purpose
     check_applies(solver_name, law_name)
     law = make_law(law_name, d=5, N=20, noise_std=NOISE)

@@ -27,7 +27,7 @@ import torch
 from benchmarks.cli.listing import find_runs, lines
 from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
-from benchmarks.harness.build import build_cells
+from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import run_suite
 from benchmarks.runs.read import read_run
 from benchmarks.runs.validate import problems

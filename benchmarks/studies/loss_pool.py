@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.catalogue.metrics import expected_test_loss
 from benchmarks.catalogue.metrics import test_loss as sampled_test_loss
-from benchmarks.harness.build import build_law, build_solver
+from benchmarks.harness.resolve import build_law, build_solver
 from benchmarks.suites.entries import SolverEntry, TaskEntry
 from benchmarks.tasks.law import Purpose
 

@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
-from benchmarks.harness.build import build_law, build_solver
 from benchmarks.harness.cell import measure
+from benchmarks.harness.resolve import build_law, build_solver
 from benchmarks.runs.ranking import PREFERRED_METRICS
 from benchmarks.statistics import compare
 from benchmarks.suites.entries import SolverEntry, TaskEntry

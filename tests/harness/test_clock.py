@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from benchmarks.cli.progress import _Lines
-from benchmarks.harness import clock
 from benchmarks.harness.cell import Cell, CellResult
 from benchmarks.harness.run import run_suite
+from benchmarks.harness.timings import clock
 from benchmarks.runs.environment import conditions
 from benchmarks.suites.entries import Timings
 from benchmarks.suites.suite import Suite

@@ -14,10 +14,10 @@ import torch
 import benchmarks.catalogue.solvers  # noqa: F401  # it fills the registry
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.harness.cell import Cell, CellResult, run_cell
-from benchmarks.harness.fitting import ParameterStore
-from benchmarks.harness.floors import FloorKey, floor_losses
-from benchmarks.harness.protocol import ScoredTasks, scored_tasks
-from benchmarks.harness.rows import score_rows
+from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.floors import FloorKey, floor_losses
+from benchmarks.harness.scores.protocol import ScoredTasks, scored_tasks
+from benchmarks.harness.scores.table import score_rows
 from benchmarks.runs.schema import Protocol, ScoreRow
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Law, Purpose

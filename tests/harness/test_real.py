@@ -13,11 +13,11 @@ import torch
 import benchmarks.catalogue.solvers  # noqa: F401  # it fills the registry
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.errors import UserError
-from benchmarks.harness.address import cell_key
-from benchmarks.harness.build import build_cells
 from benchmarks.harness.cell import Cell, run_cell
-from benchmarks.harness.fitting import ParameterStore
-from benchmarks.harness.rows import score_rows
+from benchmarks.harness.cell_key import cell_key
+from benchmarks.harness.resolve import build_cells
+from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.table import score_rows
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.law import Purpose
 

@@ -17,12 +17,12 @@ from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness import passes
-from benchmarks.harness.address import cell_key
-from benchmarks.harness.build import build_cells
 from benchmarks.harness.cell import Cell
-from benchmarks.harness.executor import run_cells
-from benchmarks.harness.kept import KeptCells
+from benchmarks.harness.cell_cache import KeptCells
+from benchmarks.harness.cell_key import cell_key
+from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import Finished, run_suite
+from benchmarks.harness.workers.pool import run_cells
 from benchmarks.runs.read import read_run
 from benchmarks.runs.schema import TIMES
 from benchmarks.runs.write import RunWriter, unfinished_runs
@@ -193,9 +193,9 @@ def test_so_does_what_it_is_computed_with(suite: Suite, monkeypatch: pytest.Monk
     cell = build_cells(suite)[0]
     before = cell_key(cell, 1)
     if what == "source":
-        monkeypatch.setattr("benchmarks.harness.address.source_hash", lambda parts: "other")
+        monkeypatch.setattr("benchmarks.harness.cell_key.source_hash", lambda parts: "other")
     elif what == "torch":
-        monkeypatch.setattr("benchmarks.harness.address._versions", lambda: {"torch": "0"})
+        monkeypatch.setattr("benchmarks.harness.cell_key._versions", lambda: {"torch": "0"})
     elif what == "version of a solver":
         monkeypatch.setattr(type(cell.solver), "version", 99)
     elif what == "version of a law":
@@ -214,8 +214,8 @@ def test_a_change_in_a_plugin_or_in_what_it_imports_changes_the_key(tmp_path: Pa
     )
     (tmp_path / "p.toml").write_text(FITTED.replace('"cg", ', '"thirds", '))
     code = (
-        "import sys; from benchmarks.harness.build import build_cells, load_plugin\n"
-        "from benchmarks.harness.address import cell_key; from benchmarks.suites.suite import load_suite\n"
+        "import sys; from benchmarks.harness.resolve import build_cells, load_plugin\n"
+        "from benchmarks.harness.cell_key import cell_key; from benchmarks.suites.suite import load_suite\n"
         "load_plugin('thirds.py'); print([cell_key(cell, 1) for cell in build_cells(load_suite('p.toml'))[:2]])"
     )
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
-from benchmarks.harness.build import build_cells
+from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import run_suite
 from benchmarks.studies.fuzz import fuzz
 from benchmarks.suites.suite import load_suite

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.errors import UserError
-from benchmarks.harness.build import build_cells
+from benchmarks.harness.resolve import build_cells
 from benchmarks.suites.suite import built_in_suites, load_suite
 
 

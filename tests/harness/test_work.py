@@ -11,7 +11,7 @@ from benchmarks.catalogue import solvers  # noqa: F401  # it fills the registry
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.cli.progress import _Lines
 from benchmarks.harness.run import run_suite
-from benchmarks.harness.work import count_work
+from benchmarks.harness.timings.cost import count_work
 from benchmarks.runs.read import read_run
 from benchmarks.suites.suite import Suite
 from benchmarks.tasks.gaussian import Anisotropic

@@ -17,13 +17,13 @@ import pytest
 import torch
 
 from benchmarks.errors import UserError
-from benchmarks.harness import supervisor
 from benchmarks.harness.cell import Cell
-from benchmarks.harness.cluster import run_on_cluster
-from benchmarks.harness.executor import run_cells
-from benchmarks.harness.fitting import ParameterStore
-from benchmarks.harness.supervisor import MEMORY_KNOWN, Worker
-from benchmarks.harness.worker import Job
+from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.workers import supervisor
+from benchmarks.harness.workers.dask import run_on_cluster
+from benchmarks.harness.workers.pool import run_cells
+from benchmarks.harness.workers.process import Job
+from benchmarks.harness.workers.supervisor import MEMORY_KNOWN, Worker
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Solver, Trace

@@ -16,7 +16,7 @@ from baselines.direct import OLS, Bayes
 from baselines.direct import Ridge as OwnRidge
 from baselines.ridge_loo import PENALTIES, RidgeLoo, left_out
 from benchmarks.errors import UserError
-from benchmarks.harness.build import build_law
+from benchmarks.harness.resolve import build_law
 from benchmarks.suites.entries import TaskEntry
 from benchmarks.tasks.law import Purpose
 from benchmarks.tasks.real import RealData

@@ -10,9 +10,9 @@ import cloudpickle
 
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import CellResult, one_line
-from benchmarks.harness.rows import Scored, summarised
-from benchmarks.harness.supervisor import Worker
-from benchmarks.harness.worker import Job
+from benchmarks.harness.scores.table import Scored, summarised
+from benchmarks.harness.workers.process import Job
+from benchmarks.harness.workers.supervisor import Worker
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.cell import Cell
-from benchmarks.harness.floors import FloorKey, bayes_losses, floor_losses
+from benchmarks.harness.scores.floors import FloorKey, bayes_losses, floor_losses
 from benchmarks.statistics import log_ratio_interval, tail_limited
 from memformer.core.solver import Reach
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from benchmarks.harness.fitting import Fit, ParameterStore
+from benchmarks.harness.scores.fitting import Fit, ParameterStore
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Prior, Problem, TaskSource
 

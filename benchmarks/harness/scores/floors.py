@@ -14,7 +14,7 @@ from baselines.direct import Bayes
 from baselines.lfom_optimal import LfomOptimal
 from baselines.truth_lines import krylov_oracle
 from benchmarks.catalogue.registry import METRICS
-from benchmarks.harness.protocol import in_blocks
+from benchmarks.harness.scores.protocol import in_blocks
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Reach

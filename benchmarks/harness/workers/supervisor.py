@@ -15,8 +15,8 @@ import cloudpickle
 
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import CellResult
-from benchmarks.harness.rows import Scored, summarised
-from benchmarks.harness.worker import DONE, READY, REFUSED, SOLVED, Job, receive, send
+from benchmarks.harness.scores.table import Scored, summarised
+from benchmarks.harness.workers.process import DONE, READY, REFUSED, SOLVED, Job, receive, send
 from benchmarks.runs.schema import Status
 
 GRACE = 2.0
@@ -124,7 +124,7 @@ class Worker:
             raise _Ended("error", "nobody waits for it any more")
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "benchmarks.harness.worker"],
+            [sys.executable, "-P", "-m", "benchmarks.harness.workers.process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from benchmarks.harness.cell import CellResult, one_line
-from benchmarks.harness.limits import TimeLimitExceeded, time_limit
-from benchmarks.harness.rows import identity
-from benchmarks.harness.work import Work, count_work
+from benchmarks.harness.scores.table import identity
+from benchmarks.harness.timings.cost import Work, count_work
+from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit
 from benchmarks.runs.schema import Status, TimingRow
 from benchmarks.suites.entries import Timings
 from benchmarks.tasks.law import Purpose

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell
-from benchmarks.harness.fitting import ParameterStore
-from benchmarks.harness.rows import Scored
-from benchmarks.harness.supervisor import MEMORY_KNOWN, Worker
-from benchmarks.harness.worker import Job, perform
+from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.table import Scored
+from benchmarks.harness.workers.process import Job, perform
+from benchmarks.harness.workers.supervisor import MEMORY_KNOWN, Worker
 
 WORTH_PROCESSES = 50
 """With fewer cells, starting other processes takes longer than it saves."""
@@ -55,7 +55,7 @@ def run_cells(
     if not work:
         return
     if scheduler is not None:
-        from benchmarks.harness.cluster import run_on_cluster
+        from benchmarks.harness.workers.dask import run_on_cluster
 
         yield from run_on_cluster(work, scheduler)
     elif jobs is None and not limited and len(work) < WORTH_PROCESSES:

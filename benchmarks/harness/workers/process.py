@@ -15,9 +15,9 @@ import cloudpickle
 
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell, CellResult, one_line, run_cell
-from benchmarks.harness.fitting import ParameterStore
-from benchmarks.harness.limits import pinned_threads
-from benchmarks.harness.rows import Scored, summarised
+from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.table import Scored, summarised
+from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.runs.source import SCORING, source_hash
 
 READY, SOLVED, DONE, REFUSED = b"r", b"s", b"d", b"x"

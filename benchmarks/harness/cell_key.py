@@ -13,8 +13,8 @@ from typing import Any
 
 from benchmarks.catalogue.registry import METRICS, SOLVERS
 from benchmarks.harness.cell import Cell
-from benchmarks.harness.fitting import settings_of
-from benchmarks.harness.rows import identity
+from benchmarks.harness.scores.fitting import settings_of
+from benchmarks.harness.scores.table import identity
 from benchmarks.runs import environment
 from benchmarks.runs.schema import SCHEMA_VERSION
 from benchmarks.runs.source import SCORING, foreign_source, source_hash

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.cell import Cell, CellResult, Measured
-from benchmarks.harness.gaps import judge_gap
+from benchmarks.harness.scores.gaps import judge_gap
 from benchmarks.runs.schema import ScoreRow, Status
 from benchmarks.statistics import summarise
 from memformer.core.solver import Outcome

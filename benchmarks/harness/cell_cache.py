@@ -15,8 +15,8 @@ import torch
 
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell, CellResult
-from benchmarks.harness.protocol import scored_tasks
-from benchmarks.harness.rows import Scored
+from benchmarks.harness.scores.protocol import scored_tasks
+from benchmarks.harness.scores.table import Scored
 from benchmarks.runs.schema import ScoreRow, TimingRow
 from benchmarks.runs.write import Part
 from benchmarks.tasks.law import Purpose

@@ -1,0 +1,1 @@
+"""The scores pass: fit, solve, measure, and the rows that say it."""

@@ -1,0 +1,1 @@
+"""The timings pass: clocks, and counted work."""
