@@ -21,8 +21,8 @@ from baselines.lfom_optimal import LfomOptimal, draw_moments
 from benchmarks.errors import UserError
 from benchmarks.harness.passes import Progress
 from benchmarks.harness.workers.limits import pinned_threads
+from benchmarks.reports.style import figure
 from benchmarks.tasks.law import Law, Purpose
-from benchmarks.views.style import figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

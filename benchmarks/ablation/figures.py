@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.ablation.conclusions import Summary
 from benchmarks.ablation.settings import Ablation
 from benchmarks.ablation.training import Curve
-from benchmarks.views.style import CYCLE, caption, figure
+from benchmarks.reports.style import CYCLE, caption, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

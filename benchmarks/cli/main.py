@@ -187,7 +187,7 @@ def leaderboard(
 ) -> None:
     """Rank the solvers of one or more runs, per law and dimension, within what they need to know."""
     from benchmarks.cli.listing import find_runs
-    from benchmarks.leaderboard import render
+    from benchmarks.reports.leaderboard import render
     from benchmarks.runs.read import read_run
 
     text = render([read_run(path) for path in find_runs(runs, results / "runs")], form.value)

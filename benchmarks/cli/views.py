@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from benchmarks.views.setting import Setting
+    from benchmarks.reports.comparison import Setting
 
 views_app = typer.Typer(
     help="Views of a run beside the leaderboard: tables (CSV) and figures (SVG, PNG), one of each a law and d.",
@@ -54,9 +54,9 @@ def pairwise(
     metric: Metric = None,
 ) -> None:
     """Fixed budgets: intervals and ties, every pair with Holm's correction, critical-difference diagram."""
-    from benchmarks.views.critical_difference import critical_difference_figure
-    from benchmarks.views.pairwise import pairwise as pairs_of
-    from benchmarks.views.pairwise import standing, standing_figure
+    from benchmarks.reports.critical_difference import critical_difference_figure
+    from benchmarks.reports.pairwise import pairwise as pairs_of
+    from benchmarks.reports.pairwise import standing, standing_figure
 
     for setting in _settings(run, results, law, d, solver, metric):
         for budget in steps or setting.steps:
@@ -82,8 +82,8 @@ def targets(
     metric: Metric = None,
 ) -> None:
     """Steps and warm time to the losses that a tuned classic reaches after 1, 2, ... steps."""
-    from benchmarks.views.targets import targets as view
-    from benchmarks.views.targets import targets_figure
+    from benchmarks.reports.targets import targets as view
+    from benchmarks.reports.targets import targets_figure
 
     for setting in _settings(run, results, law, d, solver, metric, classic):
         table = view(setting, classic)
@@ -102,8 +102,8 @@ def ecdf(
     metric: Metric = None,
 ) -> None:
     """Share of (task, target) pairs solved after so many steps."""
-    from benchmarks.views.ecdf import ecdf as view
-    from benchmarks.views.ecdf import ecdf_figure
+    from benchmarks.reports.ecdf import ecdf as view
+    from benchmarks.reports.ecdf import ecdf_figure
 
     for setting in _settings(run, results, law, d, solver, metric, classic):
         table = view(setting, classic)
@@ -123,8 +123,8 @@ def profile(
     metric: Metric = None,
 ) -> None:
     """Performance profiles, with the pairwise speed-ups next to them."""
-    from benchmarks.views.profile import profile as view
-    from benchmarks.views.profile import profile_figure, speedups
+    from benchmarks.reports.profile import profile as view
+    from benchmarks.reports.profile import profile_figure, speedups
 
     for setting in _settings(run, results, law, d, solver, metric, classic):
         curves, pairs = view(setting, classic, cost.value), speedups(setting, classic, cost.value)
@@ -144,8 +144,8 @@ def pareto(
     metric: Metric = None,
 ) -> None:
     """Loss against warm wall-clock time, with the Pareto front."""
-    from benchmarks.views.pareto import pareto as view
-    from benchmarks.views.pareto import pareto_figure
+    from benchmarks.reports.pareto import pareto as view
+    from benchmarks.reports.pareto import pareto_figure
 
     for setting in _settings(run, results, law, d, solver, metric):
         table = view(setting)
@@ -217,8 +217,8 @@ def _settings(
     classic: str | None = None,
 ) -> Iterator[Setting]:
     from benchmarks.cli.listing import find_runs
+    from benchmarks.reports.comparison import settings
     from benchmarks.runs.read import read_run
-    from benchmarks.views.setting import settings
 
     path = find_runs([name] if name else None, results / "runs")[0]
     wanted = [*(solvers or [])]
@@ -231,7 +231,7 @@ def _settings(
 
 
 def _write(folder: Path, name: str, table: pd.DataFrame | None, figure: Figure | None, page: str | None = None) -> None:
-    from benchmarks.views.style import save
+    from benchmarks.reports.style import save
 
     written = []
     if table is not None:

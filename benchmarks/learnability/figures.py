@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.learnability.conclusions import Summary
 from benchmarks.learnability.settings import Learnability
-from benchmarks.views.style import CYCLE, caption, figure
+from benchmarks.reports.style import CYCLE, caption, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -24,10 +24,10 @@ from benchmarks.paper.points import Point, read_points
 from benchmarks.paper.replicate import replicate
 from benchmarks.paper.report import agreement, deviations, page, verdicts_markdown
 from benchmarks.paper.verdicts import claims, judge, law_of
+from benchmarks.reports.comparison import Setting, label_of, settings
+from benchmarks.reports.style import figure, save
 from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import Suite, load_suite
-from benchmarks.views.setting import Setting, label_of, settings
-from benchmarks.views.style import figure, save
 
 COLUMNS = ("steps", "log_mean", "log_low", "log_high", "median", "gap_to_floor")
 """Columns of the run's scores that the report shows."""

@@ -24,10 +24,10 @@ from benchmarks.catalogue.registry import LAWS
 from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.paper.figures import EXACT
 from benchmarks.paper.verdicts import verdict
+from benchmarks.reports.style import CYCLE, caption, figure
 from benchmarks.statistics import compare, summarise
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.mixture import GaussianMixture
-from benchmarks.views.style import CYCLE, caption, figure
 from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
 from memformer.solvers.experts import adapt, assemble, train_experts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.paper.entries import Experiment
 from benchmarks.paper.points import Point, by_layers
-from benchmarks.views.style import CYCLE, caption, figure
+from benchmarks.reports.style import CYCLE, caption, figure
 
 EXACT = -30.0
 """A log loss below this is an exact answer but for rounding; the figure need not reach it."""

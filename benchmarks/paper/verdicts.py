@@ -9,9 +9,9 @@ from statistics import fmean
 
 from benchmarks.paper.entries import Experiment
 from benchmarks.paper.points import Point, by_layers
+from benchmarks.reports.comparison import Setting
 from benchmarks.statistics import compare
 from benchmarks.suites.entries import Strict
-from benchmarks.views.setting import Setting
 
 RULE = (
     "As published, a claim is seen where the mean redone curve of the first lies below that of the second at every "

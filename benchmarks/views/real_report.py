@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from benchmarks.reports.style import CYCLE, caption, figure
 from benchmarks.runs.read import Run
 from benchmarks.views.real import (
     FIRST,
@@ -20,7 +21,6 @@ from benchmarks.views.real import (
     ratio,
     sentences,
 )
-from benchmarks.views.style import CYCLE, caption, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,10 +9,10 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.errors import UserError
+from benchmarks.reports.comparison import label_of
 from benchmarks.runs.ranking import PREFERRED_METRICS
 from benchmarks.runs.read import Run
 from benchmarks.statistics import LEVEL
-from benchmarks.views.setting import label_of
 
 LEARNED = ("memformer", "linear_transformer", "lfom", "gradient_descent_tuned", "heavy_ball_tuned", "nesterov_tuned")
 """Names of methods whose coefficients are fitted to training tasks begin so."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from benchmarks.reports.style import CYCLE, DASHES, caption, figure
 from benchmarks.views.scaling import LEAST_POINTS, SWEEPS
-from benchmarks.views.style import CYCLE, DASHES, caption, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.views.style import figure
+from benchmarks.reports.style import figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
-from benchmarks.leaderboard import render
+from benchmarks.reports.leaderboard import render
 from benchmarks.runs.ranking import rank
 from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import load_suite

@@ -171,7 +171,7 @@ def registered() -> Iterator[None]:
 def test_a_suite_names_the_protocol_and_the_tables_keep_it(registered: None, tmp_path: Path) -> None:
     from benchmarks.cli.progress import _Lines
     from benchmarks.harness.run import run_suite
-    from benchmarks.leaderboard import render
+    from benchmarks.reports.leaderboard import render
     from benchmarks.runs.read import read_run
     from benchmarks.suites.suite import load_suite
 

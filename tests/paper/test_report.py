@@ -16,9 +16,9 @@ from benchmarks.paper.command import in_order, narrowed, report, selected, with_
 from benchmarks.paper.entries import experiments
 from benchmarks.paper.points import Point, read_points
 from benchmarks.paper.verdicts import Claim, claims, law_of, published_difference, verdict
+from benchmarks.reports.comparison import label_of
 from benchmarks.runs.read import read_run
 from benchmarks.suites.suite import load_suite
-from benchmarks.views.setting import label_of
 
 SMALL = """
 schema = 1

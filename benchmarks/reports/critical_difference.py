@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from benchmarks.reports.comparison import Setting
+from benchmarks.reports.style import COLOURS, figure, spread
 from benchmarks.statistics import tie_groups
-from benchmarks.views.setting import Setting
-from benchmarks.views.style import COLOURS, figure, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ def critical_difference_figure(setting: Setting, table: pd.DataFrame) -> Figure:
 
     Args:
         setting: law, d, N, protocol.
-        table: `benchmarks.views.pairwise.standing` of the setting.
+        table: `benchmarks.reports.pairwise.standing` of the setting.
 
     Source: J. Demšar, JMLR 7 (2006) 1-30, Fig. 1.
     """

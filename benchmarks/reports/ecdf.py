@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from benchmarks.views.curves import best_curves
-from benchmarks.views.hits import first_hits
-from benchmarks.views.setting import Setting
-from benchmarks.views.style import caption, figure, label_ends
-from benchmarks.views.targets import CLASSIC, target_losses
+from benchmarks.reports.comparison import Setting
+from benchmarks.reports.curves import best_curves
+from benchmarks.reports.first_hit import first_hits
+from benchmarks.reports.style import caption, figure, label_ends
+from benchmarks.reports.targets import CLASSIC, target_losses
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.views.style import CYCLE, DASHES
+from benchmarks.reports.style import CYCLE, DASHES
 
 MOST_CURVES = 9
 """A figure shows no more curves than this; the table beside it has all."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from benchmarks.reports.comparison import Setting
+from benchmarks.reports.style import COLOURS, NEEDS, caption, figure
 from benchmarks.statistics import Comparison, compare, holm, letters, rank_solvers, summarise, tail_limited, tie_groups
-from benchmarks.views.setting import Setting
-from benchmarks.views.style import COLOURS, NEEDS, caption, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.views.curves import best_curves
-from benchmarks.views.hits import first_hits, in_seconds
-from benchmarks.views.setting import Setting
-from benchmarks.views.style import caption, figure
-from benchmarks.views.targets import CLASSIC, target_losses
+from benchmarks.reports.comparison import Setting
+from benchmarks.reports.curves import best_curves
+from benchmarks.reports.first_hit import first_hits, in_seconds
+from benchmarks.reports.style import caption, figure
+from benchmarks.reports.targets import CLASSIC, target_losses
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

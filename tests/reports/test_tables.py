@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 
 from benchmarks.errors import UserError
+from benchmarks.reports.comparison import Entry, Setting, is_named, settings
+from benchmarks.reports.critical_difference import rank_groups
+from benchmarks.reports.ecdf import ecdf
+from benchmarks.reports.pairwise import pairwise, standing
+from benchmarks.reports.pareto import pareto
+from benchmarks.reports.profile import profile, speedups
+from benchmarks.reports.targets import steps_needed, target_losses, targets
 from benchmarks.runs.read import Run
-from benchmarks.views.critical_difference import rank_groups
-from benchmarks.views.ecdf import ecdf
-from benchmarks.views.pairwise import pairwise, standing
-from benchmarks.views.pareto import pareto
-from benchmarks.views.profile import profile, speedups
-from benchmarks.views.setting import Entry, Setting, is_named, settings
-from benchmarks.views.targets import steps_needed, target_losses, targets
 
 CLASSIC = "heavy_ball"
 

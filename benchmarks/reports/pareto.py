@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
+from benchmarks.reports.comparison import Setting
+from benchmarks.reports.style import COLOURS, NEEDS, caption, figure
 from benchmarks.statistics import summarise
-from benchmarks.views.setting import Setting
-from benchmarks.views.style import COLOURS, NEEDS, caption, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.views.setting import Entry
+from benchmarks.reports.comparison import Entry
 
 Array = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.views.setting import Entry, Setting
-from benchmarks.views.style import COLOURS, caption, figure
+from benchmarks.reports.comparison import Entry, Setting
+from benchmarks.reports.style import COLOURS, caption, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
