@@ -14,7 +14,7 @@ from benchmarks.catalogue import (
 )
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, Registry
 from benchmarks.errors import UserError
-from benchmarks.experiment import EXPERIMENTS, settings_text
+from benchmarks.experiments.experiment import EXPERIMENTS, settings_text
 from benchmarks.runs.read import list_runs, read_meta, read_run
 from benchmarks.suites.suite import built_in_suites, load_suite
 

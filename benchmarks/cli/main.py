@@ -105,7 +105,7 @@ def run(
     """
     _load_plugins(plugin)
     from benchmarks.cli.progress import make_progress
-    from benchmarks.experiment import EXPERIMENTS, load_experiment
+    from benchmarks.experiments.experiment import EXPERIMENTS, load_experiment
     from benchmarks.harness.run import run_suite
     from benchmarks.suites.suite import load_suite, quick_form
 
@@ -128,7 +128,7 @@ def run(
 
         try:
             if suite == "paper":
-                from benchmarks.paper.command import paper as redo_and_judge
+                from benchmarks.experiments.paper.command import paper as redo_and_judge
 
                 jobs = jobs or os.cpu_count()  # the suite has few cells, but minutes of training
                 finished = redo_and_judge(only or [], results / "paper", execute, None, jobs, progress)

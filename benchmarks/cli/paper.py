@@ -25,8 +25,8 @@ def judge(
     """
     from benchmarks.cli.listing import find_runs
     from benchmarks.cli.progress import make_progress
+    from benchmarks.experiments.paper.command import paper
     from benchmarks.harness.run import Finished
-    from benchmarks.paper.command import paper
 
     given = find_runs([run], results / "runs")[0]
     with make_progress() as progress:

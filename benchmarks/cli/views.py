@@ -161,9 +161,9 @@ def scaling(
 ) -> None:
     """Growth with d, N, batch and steps: exponents beside the expected ones; where a learned method is the fastest."""
     from benchmarks.cli.listing import find_runs
+    from benchmarks.experiments.scaling.figure import PANELS, scaling_figure
+    from benchmarks.experiments.scaling.growth import growth, points, sentence, stopwatch
     from benchmarks.runs.read import read_run
-    from benchmarks.views.scaling import growth, points, sentence, stopwatch
-    from benchmarks.views.scaling_figure import PANELS, scaling_figure
 
     table = points(read_run(find_runs([run] if run else None, results / "runs")[0]))
     _write(output, "scaling_growth", growth(table), None)
@@ -176,13 +176,13 @@ def scaling(
     typer.echo(sentence(raced))
 
 
-@views_app.command(epilog="First:  python -m benchmarks.studies.transfer --solver lfom --steps 3")
+@views_app.command(epilog="First:  python -m benchmarks.experiments.transfer.command --solver lfom --steps 3")
 def transfer(
     table: Annotated[Path, typer.Argument(help="CSV of the transfer study: train_law, test_law, log_gap.")],
     output: Output = FIGURES,
 ) -> None:
     """Train-law by test-law matrix of the log gap, as a heat map."""
-    from benchmarks.views.transfer import read_transfer, transfer_figure
+    from benchmarks.experiments.transfer.matrix import read_transfer, transfer_figure
 
     whole = read_transfer(str(table))
     key = [name for name in ("solver", "steps") if name in whole]
@@ -199,9 +199,9 @@ def real(
 ) -> None:
     """A run on real data: a page of what it says (real.md), its table (real.csv) and its figure (real.svg)."""
     from benchmarks.cli.listing import find_runs
+    from benchmarks.experiments.real.findings import readings, table
+    from benchmarks.experiments.real.report import page, real_figure
     from benchmarks.runs.read import read_run
-    from benchmarks.views.real import readings, table
-    from benchmarks.views.real_report import page, real_figure
 
     found = readings(whole := read_run(find_runs([run] if run else None, results / "runs")[0]))
     _write(output, "real", table(found), real_figure(found), page=page(whole, found))

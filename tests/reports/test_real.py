@@ -11,10 +11,10 @@ from scipy import stats
 
 from benchmarks.cli.progress import make_progress
 from benchmarks.errors import UserError
+from benchmarks.experiments.real.findings import Reading, answers, ratio, readings, sentences, table
 from benchmarks.harness.run import run_suite
 from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import load_suite
-from benchmarks.views.real import Reading, answers, ratio, readings, sentences, table
 from tests.views.test_commands import call
 
 SUITE = """

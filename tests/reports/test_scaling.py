@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 from benchmarks.cli.progress import make_progress
 from benchmarks.cli.views import views_app
 from benchmarks.errors import UserError
+from benchmarks.experiments.scaling.growth import exponent, growth, points, sentence, stopwatch
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import run_suite
 from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import load_suite
-from benchmarks.views.scaling import exponent, growth, points, sentence, stopwatch
 
 SUITE = """
 schema = 1

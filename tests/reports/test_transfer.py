@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from benchmarks.cli.views import views_app
 from benchmarks.errors import UserError
-from benchmarks.studies.transfer import OUT_OF_DISTRIBUTION, transfer
+from benchmarks.experiments.transfer.command import OUT_OF_DISTRIBUTION, transfer
+from benchmarks.experiments.transfer.matrix import read_transfer, transfer_figure, transfer_matrix
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.shift import OODVariance
-from benchmarks.views.transfer import read_transfer, transfer_figure, transfer_matrix
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Needs, Solver, Trace
 

@@ -1,0 +1,1 @@
+"""Excess risk against the number of training tasks."""

@@ -1,0 +1,74 @@
+"""How fast excess risk falls with the number of training tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from scipy.stats import linregress
+from scipy.stats import t as student
+
+from benchmarks.experiments.learnability.scoring import Risk
+from benchmarks.experiments.learnability.settings import Learnability
+
+
+class Rate(NamedTuple):
+    """How excess falls with m.
+
+    Attributes:
+        kind, depth: which class.
+        floor: what its excess is measured from.
+        parameters: how many numbers it fits.
+        slope, low, high: of log excess against log m; nan where too few m qualify.
+        least, most: smallest and largest m in the fit.
+        verdict: which power of m the interval holds.
+    """
+
+    kind: str
+    depth: int
+    floor: str
+    parameters: int
+    slope: float
+    low: float
+    high: float
+    least: int
+    most: int
+    verdict: str
+
+
+def fit_rates(risks: Sequence[Risk], settings: Learnability) -> list[Rate]:
+    """One for each class and depth, in the order of the settings."""
+    found = []
+    for kind, floor in [(k.name, k.floor) for k in settings.classes]:
+        for depth in settings.depths:
+            own = [risk for risk in risks if (risk.kind, risk.depth) == (kind, depth)]
+            count = own[0].parameters
+            least = max(settings.least_tasks, settings.times_parameters * count)
+            used = [r for r in own if least <= r.tasks <= settings.scored / 2 and 0 < r.excess < math.inf]
+            sizes = sorted({risk.tasks for risk in used})
+            if len(sizes) < 3:
+                found.append(Rate(kind, depth, floor, count, math.nan, math.nan, math.nan, 0, 0, "too few m"))
+                continue
+            line: Any = linregress([math.log(risk.tasks) for risk in used], [math.log(risk.excess) for risk in used])
+            half = float(student.ppf(0.975, len(used) - 2)) * line.stderr
+            low, high = line.slope - half, line.slope + half
+            found.append(
+                Rate(kind, depth, floor, count, line.slope, low, high, sizes[0], sizes[-1], verdict(low, high))
+            )
+    return found
+
+
+def verdict(low: float, high: float) -> str:
+    """Which powers of m an interval of the slope holds.
+
+    Example:
+        >>> verdict(-1.1, -0.9), verdict(-0.6, -0.4), verdict(-0.8, -0.7), verdict(-2.0, -1.5), verdict(-1.2, -0.3)
+        ('m^-1', 'm^-1/2', 'between', 'faster than m^-1', 'm^-1 or m^-1/2')
+    """
+    one, half = low <= -1 <= high, low <= -0.5 <= high
+    if one or half:
+        return " or ".join(name for name, held in (("m^-1", one), ("m^-1/2", half)) if held)
+    if high < -1:
+        return "faster than m^-1"
+    return "slower than m^-1/2" if low > -0.5 else "between"

@@ -1,0 +1,1 @@
+"""Which memory reaches its floor, and after how many steps."""

@@ -1,0 +1,1 @@
+"""The paper's experiments, redone as published and on fresh tasks, and its claims judged."""

@@ -1,0 +1,220 @@
+"""Mixtures of experts (experiment h) as they should be: one rotation, fresh tasks, gates from contexts alone.
+
+Experts with full Q and first-order memory are trained on three laws and joined; their gates, or gates and memory
+weights, are fitted to contexts of scored tasks, no query label read. Beside them: one model as it is, an expert trained
+on the very law, and conjugate gradient, which no change of scale touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from torch import Tensor
+
+import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
+from baselines.krylov import ConjugateGradient, PreconditionedCG
+from baselines.objective import excess_loss
+from benchmarks.catalogue.registry import LAWS
+from benchmarks.experiments.paper.figures import EXACT
+from benchmarks.experiments.paper.verdicts import verdict
+from benchmarks.harness.workers.limits import pinned_threads
+from benchmarks.reports.style import CYCLE, caption, figure
+from benchmarks.statistics import compare, summarise
+from benchmarks.tasks.law import Law, Purpose
+from benchmarks.tasks.mixture import GaussianMixture
+from memformer.core.problem import Problem
+from memformer.model.config import MemformerConfig
+from memformer.solvers.experts import adapt, assemble, train_experts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LAYERS, SEEDS = (1, 2, 3, 4), (0, 1, 2, 3, 4)
+TASKS, FOLDS, PER_TASK = 3000, 5, 500
+
+CLAIMS = {
+    "equal gates": "Joined with equal gates, experts do better than {one} {where}",
+    "gates from contexts (A)": "... with gates fitted to contexts",
+    "gates and memory from contexts (B)": "... with gates and memory weights fitted to contexts",
+    "gates of each task": "... with gates fitted to each task's own context",
+}
+"""Methods that are judged: said to have a lower loss than the one model."""
+
+Losses = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Experts, and where they are tested.
+
+    Attributes:
+        id: of the experiment.
+        laws: by name.
+        labels: `E[y^2]` of each.
+        experts: laws of the experts.
+        one: the law of the one model they are compared with.
+        judged: laws that decide the verdict; the others are shown.
+        says: how claims name the one model, and the laws that are judged.
+    """
+
+    id: str
+    laws: dict[str, Law]
+    labels: dict[str, float]
+    experts: tuple[str, ...]
+    one: str
+    judged: tuple[str, ...]
+    says: tuple[str, str]
+
+    @property
+    def reference(self) -> str:
+        """Name of the one model."""
+        return f"trained at {self.one}"
+
+
+def variance_shift() -> Shift:
+    """Experts at variances 1, 2 and 3 of the paper's tasks, under one rotation; judged between and beyond them."""
+    variances = {f"{v:g}": v for v in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)}
+    experts = ("1", "2", "3")
+    return Shift(
+        "h-var",
+        {name: LAWS.create("ood_variance", variance=v) for name, v in variances.items()},
+        {name: 5 * v**2 for name, v in variances.items()},
+        experts,
+        "2",
+        tuple(name for name in variances if name not in experts),
+        ("one trained at variance 2", "at variances they were not trained at"),
+    )
+
+
+def component_shift() -> Shift:
+    """An expert for each component of the paper's Gaussian mixture in one dimension; judged on the mixture."""
+    whole = LAWS.create("gmm", d=1)
+    assert isinstance(whole, GaussianMixture)
+    parts = list(zip(whole.means, whole.variances, whole.weights, strict=True))
+    names = tuple(f"N({mean:g}, {variance:g})" for mean, variance, _ in parts)
+    single = {
+        name: LAWS.create("gmm", d=1, means=(mean,), variances=(variance,), weights=(1.0,))
+        for name, (mean, variance, _) in zip(names, parts, strict=True)
+    }
+    labels = {name: (mean**2 + variance) ** 2 for name, (mean, variance, _) in zip(names, parts, strict=True)}
+    labels["mixture"] = sum(weight * labels[name] for name, (_, _, weight) in zip(names, parts, strict=True))
+    says = ("one trained on the whole mixture", "on the mixture of their components")
+    return Shift("h-gmm", {"mixture": whole, **single}, labels, names, "mixture", ("mixture",), says)
+
+
+SHIFTS = {"h-var": variance_shift, "h-gmm": component_shift}
+
+
+def answers(shift: Shift, depth: int, seed: int, tasks: int = TASKS) -> Iterator[tuple[str, str, Losses]]:
+    """Per-task losses of every method on every law, in units of E[y^2]."""
+    (d,) = {law.d for law in shift.laws.values()}
+    config = MemformerConfig(d=d, depth=depth, memory="first_order")
+    trained = train_experts(config, [law.stream(seed, Purpose.TRAIN) for law in shift.laws.values()], seed)
+    alone = {
+        name: {part: _head(tensor, i, part, config) for part, tensor in trained.parameters.items() if part != "gates"}
+        for i, name in enumerate(shift.laws)
+    }
+    joined = {part: torch.cat([alone[name][part] for name in shift.experts]) for part in alone[shift.one]}
+    mixture = assemble(config, joined)
+    for name, law in shift.laws.items():
+
+        def losses(weights: Tensor | None, problem: Problem, own: str = name) -> Losses:
+            assert weights is not None
+            return (excess_loss(problem, weights[-1]) / shift.labels[own]).numpy()
+
+        problem = law.stream(seed, Purpose.SCORE).sample(tasks)
+        context = problem.blinded()
+        found = {
+            shift.reference: assemble(config, alone[shift.one]),
+            "trained there": assemble(config, alone[name]),
+            "equal gates": mixture,
+            "gates from contexts (A)": adapt(mixture, context, folds=FOLDS),
+            "gates and memory from contexts (B)": adapt(mixture, context, "gates_and_memory", folds=FOLDS),
+        }
+        for method, one in found.items():
+            yield name, method, losses(one(problem).weights, problem)
+        few = problem.first(PER_TASK)
+        own = adapt(mixture, few.blinded(), folds=FOLDS, per_task=True)
+        yield name, "gates of each task", losses(own(few).weights, few)
+        pcg = PreconditionedCG().fit(law.stream(seed, Purpose.TRAIN), [depth])
+        for method, solver in (("cg", ConjugateGradient()), ("pcg", pcg)):
+            yield name, method, losses(solver.solve(problem, depth).weights, problem)
+
+
+def _head(tensor: Tensor, i: int, name: str, config: MemformerConfig) -> Tensor:
+    """Expert i of a mixture, as a model of its own, `(1, ...)`."""
+    heads = 2 if name in ("Q", "P") else tensor.ndim - len(config.gamma_shape) - 1
+    own = tensor.narrow(heads, i, 1)
+    return own if name in ("Q", "P") else own.squeeze(heads)
+
+
+def table(shift: Shift, jobs: int, tasks: int = TASKS, layers: Sequence[int] = LAYERS) -> list[dict[str, Any]]:
+    """One row a number of layers, law and method: log loss in units of E[y^2], and its ratio to the one model's."""
+    work = [(depth, seed) for depth in sorted(layers, reverse=True) for seed in SEEDS]  # the longest first
+    results: Any = Parallel(n_jobs=jobs)(delayed(_answers)(shift, depth, seed, tasks) for depth, seed in work)
+    rows = []
+    for depth in layers:
+        found: dict[tuple[str, str], list[Losses]] = {}
+        for (own_depth, _), answered in zip(work, results, strict=True):
+            for law, method, losses in answered if own_depth == depth else ():
+                found.setdefault((law, method), []).append(losses)
+        for (law, method), losses in found.items():
+            summary = summarise(losses, "seeds_and_tasks")
+            one = [other[: len(own)] for other, own in zip(found[law, shift.reference], losses, strict=True)]
+            ratio = compare(losses, one, "seeds_and_tasks")
+            rows.append(
+                {"experiment": shift.id, "layers": depth, "law": law, "method": method, "log_mean": summary.log_mean}
+                | {"log_low": summary.log_low, "log_high": summary.log_high, "ratio": ratio.log_ratio}
+                | {"ratio_low": ratio.log_ratio_low, "ratio_high": ratio.log_ratio_high}
+            )
+    return rows
+
+
+def _answers(shift: Shift, depth: int, seed: int, tasks: int) -> list[tuple[str, str, Losses]]:
+    with pinned_threads(1):
+        return list(answers(shift, depth, seed, tasks))
+
+
+def experts_figure(shift: Shift, rows: list[dict[str, Any]]) -> Figure:
+    """Log loss by the law that is tested, a panel for each number of layers."""
+    layers = sorted({row["layers"] for row in rows})
+    drawn, panels = figure(2.6 * len(layers) + 2.2, 3.6, columns=len(layers), sharey=True)
+    for axes, depth in zip(panels, layers, strict=True):
+        for index, name in enumerate(dict.fromkeys(row["method"] for row in rows if row["log_mean"] > EXACT)):
+            own = [row for row in rows if (row["layers"], row["method"]) == (depth, name) and row["log_mean"] > EXACT]
+            x = [row["law"] for row in own]
+            colour, dash = CYCLE[index % len(CYCLE)], ":" if name == "trained there" else "-"
+            axes.plot(x, [row["log_mean"] for row in own], dash, color=colour, label=name, marker=".")
+            low, high = [row["log_low"] for row in own], [row["log_high"] for row in own]
+            axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+        axes.set_title(f"{depth} layer{'s' * (depth > 1)}")
+        axes.tick_params(axis="x", labelrotation=45 if len(max(shift.laws, key=len)) > 4 else 0, labelsize=8)
+    panels[0].set_ylabel("log (mean loss / E[y²])")
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside right center", fontsize=7)
+    experts = ", ".join(shift.experts)
+    caption(
+        drawn, f"experts trained at {experts}; {FOLDS} folds of the context; 95 % intervals; exact answers left out"
+    )
+    return drawn
+
+
+def judge_experts(shift: Shift, rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Rows of the verdict table: each method against the one model, on the laws that are judged."""
+    judged = []
+    for method, text in CLAIMS.items():
+        own = [row for row in rows if row["method"] == method and row["law"] in shift.judged]
+        holds, refuted = all(row["ratio_high"] < 0 for row in own), any(row["ratio_low"] > 0 for row in own)
+        worst = max(own, key=lambda row: row["ratio_high"])
+        fresh = f"at worst {worst['ratio']:+.2f} [{worst['ratio_low']:+.2f}, {worst['ratio_high']:+.2f}]"
+        layers = ", ".join(str(k) for k in sorted({row["layers"] for row in own}))
+        one, where = shift.says
+        row = {"claim": text.format(one=one, where=where), "experiment": shift.id, "layers": layers, "published": ""}
+        judged.append({**row, "fresh": fresh, "verdict": verdict(seen=False, holds=holds, refuted=refuted)})
+    return judged

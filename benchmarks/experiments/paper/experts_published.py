@@ -1,0 +1,82 @@
+"""Mixtures of experts as published: experts of one component each, gates fitted to the very batch that is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from benchmarks.experiments.paper.curves import Point
+from benchmarks.experiments.paper.entries import Component, Experiment, MixtureEntry
+from benchmarks.experiments.paper.notebook_adamw import Parameters, descend, stack
+from benchmarks.experiments.paper.notebook_tasks import FRESH_SEED, FRESH_TASKS, TEST_SEED, TEST_TASKS, rotation, tasks
+from benchmarks.experiments.paper.replicate import errors, log_mean, start
+from memformer.model.config import MemformerConfig
+from memformer.solvers.experts import assemble
+
+
+def mix(experiment: Experiment, depth: int) -> Iterator[Point]:
+    """Train the experts of all curves at one depth, join them, fit what is free, and score."""
+    d, seeds = len(experiment.scales), range(experiment.seeds)
+    config = MemformerConfig(
+        d=d,
+        depth=depth,
+        memory="first_order",
+        gamma="token",
+        gamma_sharing="past",
+        num_tokens=experiment.N,
+        covariate_update=True,
+    )
+    trained: dict[str, tuple[Parameters, list[Tensor] | None]] = {}
+    for entry in experiment.mixtures:
+        # The experts' rotations differ; the mixture is tested under that of the last one.
+        key = entry.model_dump_json(include={"training", "deviation"})
+        experts = []
+        for component in entry.experts:
+            name = key + component.model_dump_json(exclude={"share"})
+            if name not in trained:
+                trained[name] = _expert(experiment, config, entry, component, len(trained))
+            experts.append(trained[name])
+        turns = experts[-1][1]
+        joined = [
+            assemble(config, {name: torch.stack([own[name][seed] for own, _ in experts]) for name in experts[0][0]})
+            for seed in seeds
+        ]
+        whole, names = joined[0].config, joined[0].parameters
+        parameters = {name: torch.cat([one.parameters[name] for one in joined]) for name in names}
+        parameters["gates"] = torch.zeros_like(parameters["gates"])
+        # The published batch is one draw; here each seed has its own, so that seeds tell how much hangs on it.
+        scored = [_drawn(experiment, entry.tested, TEST_SEED + 1000 * seed, TEST_TASKS, turns, seed) for seed in seeds]
+        batch = stack(whole, scored)
+        parameters = descend(whole, parameters, entry.tuning, lambda _, batch=batch: batch, entry.free)
+        for seed in seeds:
+            fresh = _drawn(experiment, entry.tested, FRESH_SEED + seed, FRESH_TASKS, turns, seed)
+            shown, unseen = (log_mean(errors(whole, parameters, seed, one)) for one in (scored[seed], fresh))
+            yield Point(experiment.id, entry.curve, depth, seed, "published", shown)
+            yield Point(experiment.id, entry.curve, depth, seed, "fresh", unseen)
+
+
+def _expert(
+    experiment: Experiment, config: MemformerConfig, entry: MixtureEntry, component: Component, number: int
+) -> tuple[Parameters, list[Tensor] | None]:
+    """One expert for each training seed, and their rotations."""
+    seeds, turns = range(experiment.seeds), None
+    if experiment.rotated:
+        turns = [rotation(100 * number + seed, config.d) for seed in seeds]
+    drawn = [_drawn(experiment, [component], 10_000 + 100 * number + s, TEST_TASKS, turns, s) for s in seeds]
+    batch = stack(config, drawn)
+    begin = start(config, len(seeds), 1, entry.deviation, {"gamma": 1.0})
+    return descend(config, begin, entry.training, lambda _: batch), turns
+
+
+def _drawn(
+    experiment: Experiment,
+    components: list[Component],
+    seed: int,
+    count: int,
+    turns: list[Tensor] | None,
+    own: int,
+):
+    U = None if turns is None else turns[own]
+    return tasks(seed, count, experiment.N, experiment.scales, U, components)

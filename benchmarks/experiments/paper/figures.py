@@ -1,0 +1,84 @@
+"""One figure an experiment: published points and their redoing on the left, fresh tasks and floors on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.experiments.paper.curves import Point, by_layers
+from benchmarks.experiments.paper.entries import Experiment
+from benchmarks.reports.style import CYCLE, caption, figure
+
+EXACT = -30.0
+"""A log loss below this is an exact answer but for rounding; the figure need not reach it."""
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def experiment_figure(
+    experiment: Experiment, curves: dict[str, Any], redone: Sequence[Point], honest: Sequence[dict[str, Any]]
+) -> Figure:
+    """Draw one experiment.
+
+    Args:
+        experiment: which.
+        curves: its published curves.
+        redone: points of the published protocol.
+        honest: rows of the suite `paper` on its law, of its solvers.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    drawn, (left, *others) = figure(9.6 if honest else 5.6, 4.0, columns=2 if honest else 1, sharey=True)
+    shown: list[float] = [row["log_mean"] for row in honest if row["log_mean"] > EXACT]
+    for index, (curve, values) in enumerate(curves.items()):
+        colour = CYCLE[index % len(CYCLE)]
+        left.plot(values["layers"], values["figure"], "x", color=colour, ms=7, mew=1.5, label=curve)
+        mine = by_layers(redone, experiment.id, curve)
+        _band(left, mine, colour)
+        fresh = by_layers(redone, experiment.id, curve, "fresh")
+        left.plot(list(fresh), [fmean(losses) for losses in fresh.values()], ":", color=colour, lw=1.2)
+        shown += [*values["figure"], *(loss for losses in mine.values() for loss in losses)]
+    for right in others:
+        _fresh(right, honest)
+        right.set_title("as it should be: fresh tasks, 95 % intervals")
+    # What is published and what is honest fits; models that explode on fresh tasks run out at the top.
+    span = max(shown) - min(shown)
+    left.set_ylim(min(shown) - 0.08 * span, max(shown) + 0.15 * span)
+    left.set_title("as published")
+    left.set_ylabel("log of the mean squared error")
+    for axes in (left, *others):
+        axes.set_xlabel("layers or steps")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y", color="#eeeeee", lw=0.6)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7, loc="best")
+    drawn.suptitle(f"{experiment.id}: {experiment.title}", fontsize=10, x=0.01, ha="left")
+    text = "crosses, the published figure; lines, the same redone, mean ± one standard deviation over seeds"
+    end = "; dotted, the very same models on fresh tasks"
+    caption(drawn, f"left: {text}{end}" if honest else f"{text}\n{end[2:]}")
+    return drawn
+
+
+def _fresh(axes: Axes, honest: Sequence[dict[str, Any]]) -> None:
+    """Curves on fresh tasks, floors dashed."""
+    labels = list(dict.fromkeys(row["label"] for row in honest))
+    for index, label in enumerate(labels):
+        rows = [row for row in honest if row["label"] == label]
+        steps, floor = [row["steps"] for row in rows], label.startswith("lfom_optimal")
+        colour = "black" if floor else CYCLE[index % len(CYCLE)]
+        axes.plot(
+            steps, [row["log_mean"] for row in rows], "--" if floor else "-", color=colour, label=label, marker="."
+        )
+        low, high = [row["log_low"] for row in rows], [row["log_high"] for row in rows]
+        axes.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
+
+
+def _band(axes: Axes, losses: dict[int, list[float]], colour: str) -> None:
+    mean = [fmean(values) for values in losses.values()]
+    std = [stdev(values) if len(values) > 1 else 0.0 for values in losses.values()]
+    axes.plot(list(losses), mean, "-", color=colour, lw=1.2)
+    low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
+    axes.fill_between(list(losses), low, high, color=colour, alpha=0.15, lw=0)

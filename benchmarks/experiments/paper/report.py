@@ -1,0 +1,144 @@
+"""The report: one page that needs nothing else, and the verdicts as Markdown."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
+
+from benchmarks.experiments.paper.curves import Point, by_layers
+from benchmarks.experiments.paper.entries import Experiment
+from benchmarks.experiments.paper.figures import EXACT
+from benchmarks.experiments.paper.verdicts import RULE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 13px }
+td, th { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: left; vertical-align: top }
+img { max-width: 100% } .note { color: #555 } .off { color: #b00 }
+"""
+
+
+Row = dict[str, Any]
+
+
+def agreement(experiment: Experiment, curves: dict[str, Any], redone: Sequence[Point]) -> list[Row]:
+    """The redone curves beside independent re-runs and the published figure.
+
+    Returns:
+        One row a curve and number of layers: `figure`, `redone` (mean over seeds), `std`, `re_run`, and `agrees`:
+        within 0.02 of the re-run for curves without training, within two standard deviations (the larger of both
+        runs', at least 0.02) for trained ones; empty where there is no re-run.
+    """
+    untrained = {entry.curve for entry in experiment.baselines}
+    on_fit = {entry.curve for entry in experiment.models if entry.scored == "fit"}
+    rows = []
+    for curve, values in curves.items():
+        kind = "fit_" if curve in on_fit and "fit_mean" in values else ""
+        means, deviations = values.get(f"{kind}mean"), values.get(f"{kind}std") or [0.0] * len(values["layers"])
+        for layers, own in by_layers(redone, experiment.id, curve).items():
+            i = values["layers"].index(layers)
+            spread = stdev(own) if len(own) > 1 else 0.0
+            row = {"experiment": experiment.id, "curve": curve, "layers": layers, "figure": values["figure"][i]}
+            row |= {"redone": fmean(own), "std": spread, "re_run": None, "agrees": ""}
+            if means:
+                allowed = max(0.02, 2 * max(spread, deviations[i])) if curve not in untrained else 0.02
+                row |= {"re_run": means[i], "agrees": "yes" if abs(fmean(own) - means[i]) <= allowed else "no"}
+            rows.append(row)
+    return rows
+
+
+def deviations(rows: Sequence[Row]) -> list[str]:
+    """Rows of `agreement` that do not agree, a sentence each."""
+    return [
+        f"{row['experiment']}, {row['curve']}, {row['layers']} layers: redone {row['redone']:.2f} "
+        f"(std {row['std']:.2f}), independent re-run {row['re_run']:.2f}, figure {row['figure']:.2f}"
+        for row in rows
+        if row["agrees"] == "no"
+    ]
+
+
+def verdicts_markdown(verdicts: Sequence[Row], remarks: Sequence[str]) -> str:
+    """The verdict table as Markdown."""
+    names = {"published": "published difference", "fresh": "fresh tasks: log ratio [95 % interval]"}
+    table = tabulate([{names.get(k, k): v for k, v in row.items()} for row in verdicts], "keys", tablefmt="github")
+    notes = "Notes:\n\n" + "".join(f"- {line}\n" for line in remarks) + "\n" if remarks else ""
+    return (
+        f"# Verdicts\n\nEach claim says that one curve lies below another; numbers are differences of log losses, "
+        f"negative where it does, layer by layer.\n\n{table}\n\n{RULE}\n\n`*`: few tasks carry the mean; the interval "
+        f"is too narrow.\n\n{notes}Written by `memformer-bench run paper`.\n"
+    )
+
+
+def page(
+    experiments: list[Experiment],
+    figures: dict[str, Figure],
+    agreements: dict[str, list[Row]],
+    honest: dict[str, list[Row]],
+    verdicts: list[Row],
+) -> str:
+    """The whole report as one HTML page, figures inside."""
+    parts = [f"<h2>What holds</h2>{_table(verdicts)}<p class=note>{html.escape(RULE.replace('**', ''))}</p>"]
+    for experiment in experiments:
+        parts.append(f"<h2>{html.escape(f'{experiment.id}: {experiment.title}')}</h2>")
+        if experiment.remark:
+            parts.append(f"<p class=note>Note: {html.escape(experiment.remark)}.</p>")
+        for name in (experiment.id, f"{experiment.id} on fresh tasks"):
+            if name in figures:
+                parts.append(f'<img alt="{html.escape(experiment.title)}" src="{_data(figures[name])}">')
+        if agreements[experiment.id]:
+            parts.append("<h3>As published, redone</h3>" + _table(agreements[experiment.id]))
+        if honest[experiment.id]:
+            parts.append("<h3>On fresh tasks</h3>" + _table(_wide(honest[experiment.id])))
+    body = "\n".join(parts)
+    title = "Memory-augmented Transformers (arXiv 2410.07263), reproduced and judged"
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+        f"<h1>{title}</h1>\n{body}</html>\n"
+    )
+
+
+def _wide(rows: list[Row]) -> list[Row]:
+    """Solvers by steps: log mean, ± half the interval, gap to the floor."""
+
+    def cell(row: Row) -> str:
+        if row["log_mean"] < EXACT:
+            return "exact"
+        gap = "" if row["gap_to_floor"] != row["gap_to_floor"] else f" (gap {row['gap_to_floor']:+.3f})"
+        return f"{row['log_mean']:.3f} ±{(row['log_high'] - row['log_low']) / 2:.3f}{gap}"
+
+    steps = sorted({row["steps"] for row in rows})
+    wide: dict[str, Row] = {}
+    for row in rows:
+        wide.setdefault(row["label"], {"solver": row["label"], **dict.fromkeys(steps, "")})[row["steps"]] = cell(row)
+    return list(wide.values())
+
+
+def _table(rows: list[Row]) -> str:
+    def text(value: Any) -> str:
+        if value is None or value != value:
+            return ""
+        return f"{value:.3f}" if isinstance(value, float) else html.escape(str(value))
+
+    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in rows[0]) if rows else ""
+    body = "".join(
+        f"<tr{' class=off' if row.get('agrees') == 'no' else ''}>"
+        + "".join(f"<td>{text(value)}</td>" for value in row.values())
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _data(drawn: Figure) -> str:
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,103 @@
+"""What holds of the paper's claims: computed from the two tables by one rule, never typed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from statistics import fmean
+
+from benchmarks.experiments.paper.curves import Point, by_layers
+from benchmarks.experiments.paper.entries import Experiment
+from benchmarks.reports.comparison import Setting
+from benchmarks.statistics import compare
+from benchmarks.suites.entries import Strict
+
+RULE = (
+    "As published, a claim is seen where the mean redone curve of the first lies below that of the second at every "
+    "layer judged. On fresh tasks it holds where the 95 % interval of the log ratio of mean losses, paired by task and "
+    "over five training seeds, lies below 0 at every layer judged; it is refuted where it lies above 0 at one of "
+    "them, and otherwise not decided. **holds**: on fresh tasks. **holds only as published**: seen as published, and "
+    "refuted or not decided on fresh tasks. **does not hold**: refuted, and not seen. **not decided**: neither."
+)
+
+
+class Claim(Strict):
+    """A claim as a comparison of two curves, the first of which is said to have the lower loss.
+
+    Attributes:
+        text: for people.
+        experiment: id of the figure it is read off.
+        published: two curves of the figure; none for a question that the paper does not ask.
+        honest: two solvers of the suite `paper`.
+        layers: that are judged.
+    """
+
+    text: str
+    experiment: str
+    published: list[str] = []
+    honest: list[str]
+    layers: list[int] = [1, 2, 3, 4]
+
+
+def claims() -> list[Claim]:
+    """All of them, in order."""
+    text = resources.files("benchmarks.experiments.paper").joinpath("claims.toml").read_text()
+    return [Claim.model_validate(entry) for entry in tomllib.loads(text)["claim"]]
+
+
+def judge(claim: Claim, redone: Sequence[Point], setting: Setting) -> dict[str, str]:
+    """One row of the table.
+
+    Args:
+        claim: what is said.
+        redone: points of the published protocol, all experiments.
+        setting: of the suite `paper`, on the law of the claim's experiment.
+
+    Returns:
+        `claim`, `experiment`, `published` and `fresh` (the numbers, layer by layer), `verdict`.
+    """
+    first, second = (setting.entry(label) for label in claim.honest)
+    found = {k: compare(first.losses[k], second.losses[k], "seeds_and_tasks") for k in claim.layers}
+    holds = all(c.log_ratio_high < 0 for c in found.values())
+    refuted = any(c.log_ratio_low > 0 for c in found.values())
+    differences = published_difference(claim, redone) if claim.published else []
+    fresh = ", ".join(
+        f"{c.log_ratio:+.2f} [{c.log_ratio_low:+.2f}, {c.log_ratio_high:+.2f}]{'*' * c.tail_limited}"
+        for c in found.values()
+    )
+    return {
+        "claim": claim.text,
+        "experiment": claim.experiment,
+        "layers": ", ".join(map(str, claim.layers)),
+        "published": ", ".join(f"{value:+.2f}" for value in differences),
+        "fresh": fresh,
+        "verdict": verdict(bool(differences) and all(value < 0 for value in differences), holds, refuted),
+    }
+
+
+def verdict(seen: bool, holds: bool, refuted: bool) -> str:
+    """The rule, in words.
+
+    Example:
+        >>> verdict(seen=True, holds=False, refuted=True)
+        'holds only as published'
+    """
+    if holds:
+        return "holds"
+    if seen:
+        return "holds only as published"
+    return "does not hold" if refuted else "not decided"
+
+
+def published_difference(claim: Claim, redone: Sequence[Point]) -> list[float]:
+    """Difference of the redone curves' means at each layer judged; empty without the points."""
+    first, second = (by_layers(redone, claim.experiment, curve) for curve in claim.published)
+    if not first or not second:
+        return []
+    return [fmean(first[layers]) - fmean(second[layers]) for layers in claim.layers]
+
+
+def law_of(experiment: Experiment) -> tuple[str, int]:
+    """Law and dimension of an experiment's counterpart."""
+    return ("isotropic" if len(set(experiment.scales)) == 1 else "anisotropic"), len(experiment.scales)

@@ -1,0 +1,1 @@
+"""What a run on rows of real tables says."""

@@ -1,0 +1,1 @@
+"""Growth of time, work and memory with d, N, batch and steps."""

@@ -1,0 +1,83 @@
+"""Figures of growth: a panel for each quantity, a curve for each solver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from benchmarks.experiments.scaling.growth import LEAST_POINTS, SWEEPS
+from benchmarks.reports.style import CYCLE, DASHES, caption, figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANELS = {
+    "d": ("seconds_a_task", "bytes_a_task", "gap_to_bayes"),
+    "N": ("seconds_a_task", "bytes_a_task", "gap_to_bayes"),
+    "batch": ("seconds", "bytes"),
+    "steps": ("seconds_a_task", "flops", "gap_to_bayes"),
+}
+NAMES = {
+    "seconds": "warm time of a batch, s",
+    "seconds_a_task": "warm time, s a task",
+    "bytes": "memory of a batch, bytes",
+    "bytes_a_task": "memory, bytes a task",
+    "flops": "operations a task",
+    "gap_to_bayes": "log loss above Bayes",
+}
+
+
+def scaling_figure(table: pd.DataFrame, variable: str, steps: int) -> Figure | None:
+    """A panel for each quantity against the variable, in the largest sweep of it; None where nothing grows.
+
+    Args:
+        table: of `points`.
+        variable: `d`, `N`, `batch` or `steps`.
+        steps: that iterative methods are drawn at, or the nearest they were timed at; direct ones at 1.
+    """
+    chosen: Any = _largest_sweep(table, variable)
+    if chosen[variable].nunique() < LEAST_POINTS:
+        return None
+    if variable != "steps":
+        away = (chosen["steps"] - steps).abs()
+        chosen = chosen[away == away.groupby([chosen["solver"], chosen[variable]]).transform("min")]
+    panels = PANELS[variable]
+    drawn, axes = figure(3.3 * len(panels) + 1.6, 3.2, len(panels))
+    solvers = list(dict.fromkeys(chosen["solver"]))
+    for one, quantity in zip(axes, panels, strict=True):
+        for number, solver in enumerate(solvers):
+            mine = chosen[(chosen["solver"] == solver) & chosen[quantity].notna()].sort_values(variable)
+            style = {"color": CYCLE[number % len(CYCLE)], "ls": DASHES[number // len(CYCLE)], "label": solver}
+            if not mine.empty:
+                one.plot(mine[variable], mine[quantity], marker="o", ms=3, **style)
+        _dress(one, variable, quantity, sorted(set(chosen[variable])))
+    handles = {line.get_label(): line for one in axes for line in one.get_lines()}
+    drawn.legend(handles=[handles[name] for name in solvers if name in handles], loc="outside right upper")
+    what = chosen.iloc[0]
+    held = {"d": f"N = {what['rows_per_d']:g} d", "N": f"d = {what['d']}", "batch": f"d = {what['d']}, N = {what['N']}"}
+    fixed = held.get(variable, f"d = {what['d']}, N = {what['N']}, batch of {what['batch']}")
+    at = "" if variable == "steps" else f"; iterative methods after {steps} steps or the nearest, direct ones after 1"
+    caption(drawn, f"{what['law']}, {fixed}, noise std {what['noise_std']:g}{at}")
+    return drawn
+
+
+def _largest_sweep(table: pd.DataFrame, variable: str) -> pd.DataFrame:
+    """The rows in which the variable takes most values while everything but the solver is held."""
+    sweep = next(sweep for sweep in SWEEPS if sweep.variable == variable)
+    held = [name for name in sweep.held if name not in ("solver", "steps")]
+    groups: Any = table.groupby(held, sort=False)
+    parts = [part for _, part in groups]
+    return max(parts, key=lambda part: (part[variable].nunique(), len(part)))
+
+
+def _dress(axes: Axes, variable: str, quantity: str, places: list[float]) -> None:
+    axes.set_xscale("log")
+    if variable == "steps":  # too few for a scale of powers of ten
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.set_xticks([], minor=True)
+    if quantity != "gap_to_bayes":
+        axes.set_yscale("log")
+    axes.set_xlabel(variable)
+    axes.set_ylabel(NAMES[quantity])

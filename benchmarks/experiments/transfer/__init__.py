@@ -1,0 +1,1 @@
+"""Training on each of a list of laws and scoring on every other."""

@@ -1,0 +1,165 @@
+"""Learnability: its rules on tables made by hand, empirical risk minimisation, and all of it at a small size."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import benchmarks.catalogue.laws
+import benchmarks.catalogue.solvers  # noqa: F401 - registers laws and solvers
+from benchmarks.catalogue.registry import LAWS
+from benchmarks.experiments.learnability.command import measured, report
+from benchmarks.experiments.learnability.conclusions import (
+    Overtaking,
+    Summary,
+    beat_sentence,
+    overtakings,
+    rate_sentence,
+    summaries,
+)
+from benchmarks.experiments.learnability.erm import minimise, minimise_exactly
+from benchmarks.experiments.learnability.rates import Rate, fit_rates, verdict
+from benchmarks.experiments.learnability.scoring import Risk, model_losses, solver_losses
+from benchmarks.experiments.learnability.settings import Class, Learnability, fits, learnability
+from benchmarks.tasks.law import Purpose
+from memformer.model.forward import forward
+
+
+def test_a_process_that_scores_knows_the_laws() -> None:
+    """joblib may start a worker anew, which then has imported nothing but the function it is given."""
+    known = "from benchmarks.experiments.learnability import scoring; assert 'anisotropic' in scoring.LAWS and 'cg' in scoring.SOLVERS"
+    subprocess.run([sys.executable, "-c", known], check=True)
+
+
+SCALAR = Class(
+    name="scalar by search",
+    kind="memformer",
+    floor="scalar",
+    config={"memory": "first_order", "preconditioner": "scalar"},
+)
+LAW = LAWS.create("anisotropic")
+
+
+class Silent:
+    def start(self, title, total):
+        pass
+
+    def advance(self, piece):
+        pass
+
+
+def small() -> Learnability:
+    settings = learnability(quick=True)
+    sizes = {"sizes": [(10, 2), (100, 2), (200, 2)], "scored": 1000, "evaluations": 4, "floor_tasks": 2000}
+    return settings.model_copy(
+        update={
+            **sizes,
+            "reference_tasks": 1000,
+            "reference_steps": 2,
+            "depths": [1],
+            "baselines": ["cg", "pcg"],
+        }
+    )
+
+
+def risk(tasks: int, seed: int, excess: float, kind: str = "full Q") -> Risk:
+    return Risk(kind, 2, tasks, seed, 53, 0.1, 1.0 + excess, 1.0)
+
+
+def test_the_rate_of_a_power_law_is_its_exponent():
+    settings = learnability().model_copy(update={"depths": [2], "classes": [learnability().classes[2]]})
+    rows = [risk(m, s, 30 * m**-0.75 * math.exp(0.1 * (-1) ** s)) for m in (10, 1000, 3000, 10000) for s in range(4)]
+    rows += [risk(3000, 9, -0.01)]  # below the floor: no logarithm, not in the fit
+    rows += [risk(100_000, s, 1.0) for s in range(3)]  # more than the fresh tasks can tell apart
+    (rate,) = fit_rates(rows, settings)
+    assert rate.slope == pytest.approx(-0.75, abs=1e-12)
+    assert rate.low < -0.75 < rate.high
+    assert (rate.least, rate.most, rate.verdict) == (1000, 10000, "between")
+    (none,) = fit_rates([row for row in rows if row.tasks != 10000], settings)
+    assert math.isnan(none.slope)
+    assert none.verdict == "too few m"
+
+
+def test_verdicts_name_what_the_interval_holds():
+    assert verdict(-0.4, -0.3) == "slower than m^-1/2"
+    assert verdict(-1.4, -1.3) == "faster than m^-1"
+    slow = Rate("GD++", 3, "trained", 9, -0.35, -0.4, -0.3, 100, 1000, "slower than m^-1/2")
+    assert "Slower than m^-1/2: GD++ at 3" in rate_sentence([slow])
+    assert "None is slower" in rate_sentence([slow._replace(verdict="between")])
+    own = slow._replace(verdict="m^-1")
+    assert "Of 2 rates" in rate_sentence([slow, own])
+    assert rate_sentence([slow._replace(slope=math.nan)]) == "No rate could be fitted."
+
+
+def test_a_class_begins_to_beat_a_baseline_where_it_stays_below():
+    def at(tasks: int, high: float) -> Summary:
+        return Summary("full Q", 1, tasks, high - 0.1, high - 0.2, high, 0.0, 0.0, 0.0)
+
+    rows = [at(10, -1.0), at(100, 0.5), at(1000, -0.1), at(10000, -0.2)]
+    since = {
+        o.baseline: o.tasks
+        for o in overtakings(rows, {"cg": [9.0, 1.0], "pcg": [9.0, math.exp(-0.15)], "bb": [9.0, 0.1]})
+    }
+    assert since == {"cg": 1000, "pcg": 10000, "bb": None}
+    text = beat_sentence([Overtaking("full Q", 1, "cg", 1000), Overtaking("full Q", 1, "pcg", None)])
+    assert text == "`cg` is beaten by full Q at 1 layers. `pcg` is beaten by none of the classes at any m tried."
+
+
+def test_summaries_leave_out_what_has_no_logarithm():
+    (found,) = summaries([risk(10, 0, 0.1), risk(10, 1, 0.1), risk(10, 2, -0.1)])
+    assert found.excess == pytest.approx(math.log(0.1))
+    assert found.loss == pytest.approx((2 * math.log(1.1) + math.log(0.9)) / 3)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_search_finds_the_minimiser_that_the_closed_form_gives(depth):
+    fitted = minimise(SCALAR, LAW, depth, 200, [3, 4], 150)
+    for model, seed in enumerate((3, 4)):
+        exact = minimise_exactly(LAW, depth, 200, seed)
+        train = LAW.stream(seed, Purpose.TRAIN).sample(200)
+        predicted = exact.solve(train.blinded(), depth).predict(train.x_query)[-1]
+        risk = (predicted - train.y_query).square().mean()
+        assert fitted.risk[model].item() == pytest.approx(risk.item(), rel=1e-3)
+        scored = solver_losses(exact, LAW, depth, 1000)[-1].item()
+        assert model_losses(fitted, LAW, 1000)[model] == pytest.approx(scored, rel=2e-2)
+
+
+def test_the_diagonal_class_is_diagonal_and_its_axes_stay_fixed():
+    kind = next(c for c in learnability().classes if c.kind == "diagonal")
+    fitted = minimise(kind, LAW, 1, 100, [0], 40)
+    torch.testing.assert_close(fitted.parameters["Q"][0, 0], -torch.diag_embed(torch.eye(5)).double())
+    problem = LAW.stream(1, Purpose.SCORE).sample(20)
+    weights = forward(fitted.config, fitted.parameters, problem).weights
+    gamma = fitted.parameters["gamma"][0, 0, 0]
+    torch.testing.assert_close(weights[-1, 0], gamma * problem.moments.b)
+    assert len(set(gamma.tolist())) == 5
+
+
+def test_parameters_are_those_that_are_read():
+    counts = {kind.name: kind.parameters(5, 20, 2) for kind in learnability().classes}
+    # Q: 2 x 25; gamma of pairs: 3; of tokens: 2 x 21 x 6; diagonal: 3 x 5; P: 2 x 25.
+    assert counts == {"LFOM scalar": 2, "LFOM diagonal": 15, "full Q": 53, "token Γ": 302, "GD++": 103}
+
+
+def test_training_sets_are_independent_and_never_scored():
+    streams = {(fit.tasks, seed) for fit in fits(learnability()) for seed in fit.seeds}
+    assert len({seed for _, seed in streams}) == len(streams)
+    first = LAW.stream(0, Purpose.TRAIN).sample(500).w_star
+    scored = LAW.stream(0, Purpose.SCORE).sample(500).w_star
+    assert not set(map(tuple, first.tolist())) & set(map(tuple, scored.tolist()))
+
+
+def test_everything_at_a_small_size_is_written_and_the_same_twice(tmp_path):
+    settings = small()
+    found = [measured(settings, 1, Silent()) for _ in range(2)]
+    assert repr(found[0]) == repr(found[1])
+    paths = report(settings, found[0]).write(tmp_path)
+    names = {"risks.csv", "rates.csv", "baselines.csv", "excess.svg", "loss.svg", "LEARNABILITY.md"}
+    assert {path.name for path in paths} == names
+    scalar = [r for r in found[0].risks if r.kind == "LFOM scalar" and r.tasks == 200]
+    assert all(r.loss == pytest.approx(r.floor, rel=0.3) for r in scalar)
+    assert "GD++" in (tmp_path / "LEARNABILITY.md").read_text()

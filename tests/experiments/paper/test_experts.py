@@ -1,0 +1,80 @@
+"""Mixtures of experts: heads of a mixture are its experts, and the rule that judges them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks.experiments.paper.experts_fresh import (
+    CLAIMS,
+    SHIFTS,
+    _head,
+    answers,
+    component_shift,
+    experts_figure,
+    judge_experts,
+    variance_shift,
+)
+from benchmarks.tasks.law import Purpose
+from memformer.model.config import MemformerConfig
+from memformer.model.forward import forward
+from memformer.solvers.experts import assemble
+from tests.memformer.helpers import assert_close, random_parameters, random_problem
+
+
+@pytest.mark.parametrize("memory", ["first_order", "conjugate"])
+def test_a_head_taken_out_of_a_mixture_is_that_expert(memory):
+    config = MemformerConfig(d=3, depth=2, memory=memory)
+    experts, problem = random_parameters(config, 3), random_problem(d=3)
+    joined = {name: tensor for name, tensor in assemble(config, experts).parameters.items() if name != "gates"}
+    for i in range(3):
+        alone = {name: _head(tensor, i, name, config) for name, tensor in joined.items()}
+        own = {name: tensor[i : i + 1] for name, tensor in experts.items()}
+        assert_close(forward(config, alone, problem).weights, forward(config, own, problem).weights)
+
+
+def test_variances_share_one_rotation():
+    laws = variance_shift().laws
+    torch.testing.assert_close(3.0 * laws["1"].second_moment, laws["3"].second_moment)
+
+
+@pytest.mark.parametrize("shift", [make() for make in SHIFTS.values()], ids=list(SHIFTS))
+def test_losses_are_in_units_of_the_labels(shift):
+    """Predicting zero has a loss of 1: the mean square of labels is what the shift says."""
+    for name, law in shift.laws.items():
+        y = law.stream(0, Purpose.SCORE).sample(20_000).y
+        assert y.square().mean().item() == pytest.approx(shift.labels[name], rel=0.1)
+
+
+def test_every_method_answers_every_law():
+    shift = component_shift()
+    found = list(answers(shift, 1, 0, tasks=500))
+    methods = {method for _, method, _ in found}
+    assert set(CLAIMS) | {shift.reference, "trained there", "cg", "pcg"} == methods
+    assert len(found) == len(shift.laws) * len(methods)
+    mean = {(law, method): losses.mean() for law, method, losses in found}
+    assert mean["mixture", "cg"] < 1e-20, "a step solves one dimension"
+    for name in shift.experts:
+        assert mean[name, "trained there"] < mean[name, shift.reference]
+
+
+def test_experts_are_judged_where_nobody_was_trained():
+    shift = variance_shift()
+    rows = [
+        {"experiment": shift.id, "layers": 1, "law": law, "method": method}
+        | {"log_mean": 0.0, "log_low": -0.1, "log_high": 0.1}
+        | {"ratio": ratio, "ratio_low": ratio - 0.1, "ratio_high": ratio + 0.1}
+        for law in shift.laws
+        for method, ratio in ((shift.reference, 0.0), *((name, -0.5) for name in CLAIMS))
+    ]
+    assert {row["verdict"] for row in judge_experts(shift, rows)} == {"holds"}
+    for row in rows:
+        if row["method"] == "equal gates" and row["law"] == "3.5":
+            row.update(ratio=0.5, ratio_low=0.4, ratio_high=0.6)
+        if row["method"] == "gates of each task" and row["law"] in shift.experts:
+            row.update(ratio=9.0, ratio_low=8.0, ratio_high=10.0)
+    equal, *_, own = judge_experts(shift, rows)
+    assert equal["verdict"] == "does not hold"
+    assert equal["fresh"] == "at worst +0.50 [+0.40, +0.60]"
+    assert own["verdict"] == "holds"
+    assert len(experts_figure(shift, rows).axes) == 1
