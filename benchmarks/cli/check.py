@@ -28,8 +28,8 @@ def check(
 
     Exit status: 0, 1 if something is slower, worse or broken, 2 for a mistake in what was asked.
     """
-    from benchmarks.gate.check import check as compare
-    from benchmarks.gate.report import markdown
+    from benchmarks.regression.gate.check import check as compare
+    from benchmarks.regression.gate.report import markdown
 
     if output is not None and not output.resolve().parent.is_dir():
         raise UserError(f"there is no folder {str(output.parent)!r} to write the report to")

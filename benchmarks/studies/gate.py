@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.gate.cases import speed_cases
-from benchmarks.gate.pair import a_cpu
-from benchmarks.gate.speed import SpeedResult, compare_speed
-from benchmarks.gate.worktree import checkout_root, resolve, worktree
+from benchmarks.regression.gate.cases import speed_cases
+from benchmarks.regression.gate.pair import a_cpu
+from benchmarks.regression.gate.speed import SpeedResult, compare_speed
+from benchmarks.regression.gate.worktree import checkout_root, resolve, worktree
 from benchmarks.studies.gate_losses import loss_trials
 from benchmarks.studies.gate_report import report
 

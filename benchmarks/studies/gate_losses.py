@@ -21,8 +21,8 @@ from baselines.gradient import GradientDescent
 from baselines.tuning import Tuned
 from benchmarks.catalogue.metrics import expected_test_loss
 from benchmarks.catalogue.registry import LAWS
-from benchmarks.gate.cases import LossCase
-from benchmarks.gate.losses import judge
+from benchmarks.regression.gate.cases import LossCase
+from benchmarks.regression.gate.losses import judge
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver

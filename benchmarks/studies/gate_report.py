@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import beta
 from tabulate import tabulate
 
-from benchmarks.gate import losses, speed
+from benchmarks.regression.gate import losses, speed
 
 
 def report(table: pd.DataFrame) -> str:

@@ -10,8 +10,8 @@ from benchmarks.catalogue import (
     solvers,  # noqa: F401 -- they fill the registries
 )
 from benchmarks.catalogue.registry import LAWS, SOLVERS
-from benchmarks.speed.catalogue import TIMED_BUDGET, VARIANTS
-from benchmarks.speed.training import Variant
+from benchmarks.regression.asv_suite.catalogue import TIMED_BUDGET, VARIANTS
+from benchmarks.regression.asv_suite.training import Variant
 from benchmarks.tasks.law import Purpose
 
 SOLVED = (

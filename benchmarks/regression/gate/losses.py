@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.gate.cases import LossCase
-from benchmarks.gate.pair import started
+from benchmarks.regression.gate.cases import LossCase
+from benchmarks.regression.gate.pair import started
 from benchmarks.statistics import compare
 
 TOLERANCE = 0.003

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.speed.catalogue import LAWS, SCORED_BUDGET, SLOW, SOLVERS, TIMED_BUDGET
+from benchmarks.regression.asv_suite.catalogue import LAWS, SCORED_BUDGET, SLOW, SOLVERS, TIMED_BUDGET
 
 LOSS_LAWS: dict[str, dict[str, Any]] = {
     "isotropic": {},

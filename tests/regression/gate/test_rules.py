@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.gate.cases import LossCase, SpeedCase, loss_cases, speed_cases
-from benchmarks.gate.losses import TOLERANCE, judge
-from benchmarks.gate.report import Verdict, markdown
-from benchmarks.gate.speed import SpeedResult, suspicious
+from benchmarks.regression.gate.cases import LossCase, SpeedCase, loss_cases, speed_cases
+from benchmarks.regression.gate.losses import TOLERANCE, judge
+from benchmarks.regression.gate.report import Verdict, markdown
+from benchmarks.regression.gate.speed import SpeedResult, suspicious
 
 RNG = np.random.default_rng(0)
 LOSSES = RNG.exponential(size=(2, 1, 4000))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from benchmarks.gate import losses, speed
-from benchmarks.gate.losses import LossResult
-from benchmarks.gate.speed import SpeedResult
+from benchmarks.regression.gate import losses, speed
+from benchmarks.regression.gate.losses import LossResult
+from benchmarks.regression.gate.speed import SpeedResult
 
 FAILS = ("slower", "worse", "broken")
 """Statuses that stop a change."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gate.pair import started
+from benchmarks.regression.gate.pair import started
 from tests.gate.conftest import git
 
 
@@ -76,7 +76,7 @@ def test_an_arm_runs_the_code_of_its_own_tree(clone: Path) -> None:
     change(clone, 'SOLVERS.add("cg"', 'SOLVERS.add("other"', "benchmarks/catalogue/solvers.py")
     case = {"kind": "solve", "solver": "cg", "params": {}, "law": "isotropic", "law_params": {"d": 2, "N": 5}}
     case |= {"batch": 3, "steps": 1}
-    with started(Path(__file__).parents[2], clone, None) as pair:
+    with started(Path(__file__).parents[3], clone, None) as pair:
         assert pair.base.ask("prepare", key="x", case=case)["seconds"] > 0
         assert pair.head.ask("prepare", key="x", case=case) == {"missing": "no solver 'cg'"}
         assert pair.base.ask("time", key="x", calls=2)["seconds"] > 0

@@ -36,7 +36,7 @@ class Arm:
 
         Args:
             key: name of the case.
-            case: what `benchmarks.gate.cases.SpeedCase` says.
+            case: what `benchmarks.regression.gate.cases.SpeedCase` says.
             slowed: how many times as long it is to take; 1 but where the gate itself is studied.
 
         Returns:
@@ -57,7 +57,7 @@ class Arm:
         return {"seconds": (time.perf_counter() - start) / calls}
 
     def losses(self, case: dict[str, Any], file: str) -> dict[str, Any]:
-        """Per-task losses of what `benchmarks.gate.cases.LossCase` says, written to an npy file.
+        """Per-task losses of what `benchmarks.regression.gate.cases.LossCase` says, written to an npy file.
 
         Returns:
             The fingerprint of the law, and whether the solver is fitted.

@@ -11,7 +11,7 @@ import pytest
 import benchmarks.catalogue.laws
 import benchmarks.catalogue.solvers  # noqa: F401 -- they fill the registries
 from benchmarks.catalogue import registry
-from benchmarks.speed import catalogue, making, program, scoring, solving, training
+from benchmarks.regression.asv_suite import catalogue, making, program, scoring, solving, training
 
 
 def test_the_static_lists_are_the_registry() -> None:
@@ -59,7 +59,7 @@ def test_importing_computes_nothing() -> None:
         "    def __torch_dispatch__(self, func, types, args=(), kwargs=None):\n"
         "        raise AssertionError(f'computed at import: {func}')\n"
         "with Nothing():\n"
-        "    from benchmarks.speed import problems, program, scoring, solving, training\n"
+        "    from benchmarks.regression.asv_suite import problems, program, scoring, solving, training\n"
         "assert not torch.cuda.is_initialized()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -14,8 +14,8 @@ from asv.config import Config
 from asv.environment import get_environment_class_by_name
 from asv.util import load_json
 
-ROOT = Path(__file__).parents[2]
-FILES = [ROOT / "asv.conf.json", ROOT / "benchmarks/asv_isolated.conf.json"]
+ROOT = Path(__file__).parents[3]
+FILES = [ROOT / "asv.conf.json", ROOT / "benchmarks/regression/asv_isolated.conf.json"]
 ALSO = {"version", "build_cache_size"}
 """Keys that asv reads without giving them a default."""
 
@@ -30,7 +30,7 @@ def test_every_key_is_one_that_asv_reads(file: Path) -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
 def test_folders_are_where_they_should_be(file: Path) -> None:
     given = load_json(str(file), js_comments=True)
-    assert (file.parent / given["benchmark_dir"]).resolve() == ROOT / "benchmarks/speed"
+    assert (file.parent / given["benchmark_dir"]).resolve() == ROOT / "benchmarks/regression/asv_suite"
     assert (file.parent / given["results_dir"]).resolve() == ROOT / "results/asv"
     ignored = [file.parent / given[key] / "x" for key in ("env_dir", "html_dir")]
     for path in ignored:
@@ -39,11 +39,11 @@ def test_folders_are_where_they_should_be(file: Path) -> None:
 
 
 def test_the_default_environment_is_the_one_that_borrows() -> None:
-    import benchmarks.asv_environment
+    import benchmarks.regression.asv_environment
 
     given = json.loads(FILES[0].read_text())
-    assert given["plugins"] == [f".{benchmarks.asv_environment.__name__}"]
-    assert get_environment_class_by_name(given["environment_type"]) is benchmarks.asv_environment.Borrowed
+    assert given["plugins"] == [f".{benchmarks.regression.asv_environment.__name__}"]
+    assert get_environment_class_by_name(given["environment_type"]) is benchmarks.regression.asv_environment.Borrowed
 
 
 def test_the_isolated_environment_has_everything_the_project_needs() -> None:
@@ -61,7 +61,7 @@ def test_asv_finds_these_benchmarks_and_no_others() -> None:
     code = (
         "import sys; sys.path.insert(0, 'benchmarks')\n"
         "from asv_runner.discovery import disc_benchmarks\n"
-        "print(*sorted(b.name for b in disc_benchmarks('benchmarks/speed')), sep='\\n')"
+        "print(*sorted(b.name for b in disc_benchmarks('benchmarks/regression/asv_suite')), sep='\\n')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.errors import UserError
-from benchmarks.gate.cases import LossCase, SpeedCase, loss_cases, speed_cases
-from benchmarks.gate.losses import compare_losses
-from benchmarks.gate.pair import a_cpu
-from benchmarks.gate.report import Verdict
-from benchmarks.gate.speed import compare_speed
-from benchmarks.gate.worktree import checkout_root, resolve, worktree
+from benchmarks.regression.gate.cases import LossCase, SpeedCase, loss_cases, speed_cases
+from benchmarks.regression.gate.losses import compare_losses
+from benchmarks.regression.gate.pair import a_cpu
+from benchmarks.regression.gate.report import Verdict
+from benchmarks.regression.gate.speed import compare_speed
+from benchmarks.regression.gate.worktree import checkout_root, resolve, worktree
 from benchmarks.runs.environment import cpu_name
 
 Half = Literal["speed", "losses"]

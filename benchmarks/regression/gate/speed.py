@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.gate.cases import SpeedCase
-from benchmarks.gate.pair import Pair, started
+from benchmarks.regression.gate.cases import SpeedCase
+from benchmarks.regression.gate.pair import Pair, started
 
 BLOCKS, LEAST_BLOCKS = 60, 16
 TURN_SECONDS = 0.5e-3

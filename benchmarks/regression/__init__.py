@@ -1,0 +1,1 @@
+"""Speed and loss over commits: the gate and the asv benchmarks."""

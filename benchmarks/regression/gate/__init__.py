@@ -1,0 +1,1 @@
+"""Is this checkout slower than another commit, or its test loss worse?"""
