@@ -1,4 +1,4 @@
-"""Hostile files end in a sentence: a small share of what `python -m benchmarks.studies.fuzz` tries by the thousand."""
+"""Hostile files end in a sentence: a small share of what `benchmarks.validation.fuzz` tries."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import run_suite
-from benchmarks.studies.fuzz import fuzz
 from benchmarks.suites.suite import load_suite
+from benchmarks.validation.fuzz import fuzz
 
 
 def test_damaged_files_are_read_or_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from baselines.lfom_optimal import LfomOptimal
-from benchmarks.studies.plots import plot_history, plot_polynomial, plot_preconditioners
+from benchmarks.validation.plots import plot_history, plot_polynomial, plot_preconditioners
 from memformer.core.problem import matvec
 from memformer.model import construct
 from memformer.model.config import MemformerConfig

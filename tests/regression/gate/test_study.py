@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.studies.gate_report import _exact, report
+from benchmarks.validation.gate_report import _exact, report
 
 STUDIES = Path(__file__).parents[3] / "results/studies"
 

@@ -3,7 +3,7 @@
 Every variant trains its depths 1 to 4 as one batch, and is scored on tasks it has not seen, as is the best linear
 first-order method with fixed coefficients (`lfom_optimal`), the floor for models with P = 0.
 
-Run it: `python -m benchmarks.studies.memformer_quality [--tasks 200000] [--seed 0] [--output TABLE.md]`.
+Run it: `python -m benchmarks.validation.memformer_quality [--tasks 200000] [--seed 0] [--output TABLE.md]`.
 """
 
 from __future__ import annotations

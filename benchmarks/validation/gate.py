@@ -1,10 +1,10 @@
 """How often does the gate cry wolf, and what does it find? Slow; run it on the machine the gate is to run on.
 
-    python -m benchmarks.studies.gate [--runs 4] [--passes 3] [--seeds 200] [--append]
+    python -m benchmarks.validation.gate [--runs 4] [--passes 3] [--seeds 200] [--append]
 
 Speed: this checkout against a worktree of its own HEAD, which must hold the same code. A/A runs go through the whole
 suite of cases; for power, the head arm of some cases is slowed by idle turns and every case is one trial. Losses: see
-`benchmarks.studies.gate_losses`. Every trial is a row of `gate.csv`; `gate.md` is made from it.
+`benchmarks.validation.gate_losses`. Every trial is a row of `gate.csv`; `gate.md` is made from it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from benchmarks.regression.gate.cases import speed_cases
 from benchmarks.regression.gate.pair import a_cpu
 from benchmarks.regression.gate.speed import SpeedResult, compare_speed
 from benchmarks.regression.gate.worktree import checkout_root, resolve, worktree
-from benchmarks.studies.gate_losses import loss_trials
-from benchmarks.studies.gate_report import report
+from benchmarks.validation.gate_losses import loss_trials
+from benchmarks.validation.gate_report import report
 
 SLOWED_CASES = (
     "solve gradient_descent",

@@ -3,7 +3,7 @@
 Both do forward, backward and an Adam step on the same fixed batch with the same loss. The plain one is what the paper's
 notebooks do: two einsums a layer, (N+1)×(N+1) scores, one model at a time, `torch.optim.Adam`.
 
-Run it: `python -m benchmarks.studies.compare_memformer [--compile] [--threads 2] [--device cuda]`.
+Run it: `python -m benchmarks.validation.compare_memformer [--compile] [--threads 2] [--device cuda]`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Damaged and hostile files, by the thousand: each is read, or refused in one sentence; nothing else happens.
 
-    python -m benchmarks.studies.fuzz --inputs 20000
+    python -m benchmarks.validation.fuzz --inputs 20000
 
 Suite files, the files of a run, parameter files and names of runs are cut off, overwritten, spliced, and given wrong
 types, huge numbers, control characters and path tricks. Every input must end as a value or as a `UserError` (a

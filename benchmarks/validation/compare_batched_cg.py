@@ -1,6 +1,6 @@
 """Batched cg against a plain loop over tasks with the same arithmetic: moments, then cg.
 
-Run it: `python -m benchmarks.studies.compare_batched_cg`.
+Run it: `python -m benchmarks.validation.compare_batched_cg`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Are the statistics calibrated? Simulated A/A comparisons from real losses; minutes.
 
-    python -m benchmarks.studies.calibration [--output results/studies] [--quick]
+    python -m benchmarks.validation.calibration [--output results/studies] [--quick]
 
 A pool of 400,000 tasks a law gives the truth. Samples of the sizes of suite `core` are drawn from it with replacement,
 and the intervals and tests of `benchmarks.statistics` are applied to them as the harness applies them.
@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.studies.calibration_report import report
-from benchmarks.studies.loss_pool import STEPS, Pool, draw_pool
-from benchmarks.studies.simulations import (
+from benchmarks.validation.calibration_report import report
+from benchmarks.validation.loss_pool import STEPS, Pool, draw_pool
+from benchmarks.validation.simulations import (
     DIFFERENCE_METHODS,
     Record,
     coverage,

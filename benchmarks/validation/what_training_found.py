@@ -3,7 +3,7 @@
 A Memformer with first-order memory and full Q trains on the anisotropic law. Its Q is compared with the best of a
 single layer, `-N/(N+1+d) Sigma^-1`; the polynomial it has become with that of `lfom_optimal`.
 
-Run it: `python -m benchmarks.studies.what_training_found [--depth 3] [--output results/studies]`.
+Run it: `python -m benchmarks.validation.what_training_found [--depth 3] [--output results/studies]`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor
 import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
 from baselines.lfom_optimal import LfomOptimal
 from benchmarks.catalogue.registry import LAWS
-from benchmarks.studies.plots import plot_history, plot_polynomial, plot_preconditioners
 from benchmarks.tasks.law import Purpose
+from benchmarks.validation.plots import plot_history, plot_polynomial, plot_preconditioners
 from memformer.core.problem import Problem, matvec
 from memformer.core.solver import Solver
 from memformer.model.config import MemformerConfig

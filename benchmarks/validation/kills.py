@@ -1,6 +1,6 @@
 """Kill runs at random moments and resume them: are the final tables those of a run that nobody disturbed?
 
-    python -m benchmarks.studies.kills --kills 100
+    python -m benchmarks.validation.kills --kills 100
 
 Each kill is a SIGKILL, at a moment drawn uniformly over the length of an undisturbed run, to the main process, to one
 worker, or to all of them at once; half of the runs have two workers, the others none. A main process loses one worker

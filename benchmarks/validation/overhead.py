@@ -1,6 +1,6 @@
 """What the harness costs a cell beyond the solver's own work: many cells whose solver has next to nothing to do.
 
-    python -m benchmarks.studies.overhead --output results/studies/overhead.md
+    python -m benchmarks.validation.overhead --output results/studies/overhead.md
 
 The whole scores pass is timed, from the suite to the written tables, and taken apart by clocks on its functions:
 
@@ -83,7 +83,7 @@ def main() -> None:
     lines = [
         "# Overhead of the harness",
         "",
-        "`python -m benchmarks.studies.overhead --output results/studies/overhead.md`, one process, one thread, "
+        "`python -m benchmarks.validation.overhead --output results/studies/overhead.md`, one process, one thread, "
         f"{describe()['cpu']}. Milliseconds a cell, median of {arguments.repeats} runs (least to most); a run has "
         f"{arguments.cells} cells of the first kind, a fifth of that of the second.",
         "",

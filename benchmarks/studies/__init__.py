@@ -1,1 +1,0 @@
-"""Studies: slow scripts whose committed results back what the documentation claims."""

@@ -1,0 +1,1 @@
+"""Studies that hold the project to what it claims of itself."""
