@@ -125,7 +125,7 @@ _RESULT = ("train_seconds", "train_reused", "status", "reason")
 def _fitted(cell: Cell, parameters: dict[str, torch.Tensor]) -> Solver:
     """The solver of a finished cell under its first seed.
 
-    One that keeps nothing in `parameters` is fitted once more, which costs nothing (see `memformer.core.solver.Solver`).
+    One that keeps nothing in `parameters` is fitted once more, at no cost (see `memformer.core.solver.Solver`).
     """
     solver = cell.solver
     if parameters:

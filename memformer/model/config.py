@@ -126,7 +126,7 @@ class MemformerConfig:
 
     @property
     def reducible(self) -> bool:
-        """Whether the d×d form of `memformer.model.from_moments` is exact: linear attention, no token-shaped weights."""
+        """Whether the form of `memformer.model.from_moments` is exact: linear attention, no token-shaped weights."""
         return self.attention == "linear" and self.gamma != "token"
 
     @property

@@ -15,7 +15,7 @@ from benchmarks.experiments.real.findings import Reading, answers, ratio, readin
 from benchmarks.harness.run import run_suite
 from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import load_suite
-from tests.views.test_commands import call
+from tests.reports.test_commands import call
 
 SUITE = """
 schema = 1

@@ -32,7 +32,8 @@ def read_transfer(path: str) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise UserError(
-            f"{path} has no column {missing[0]!r}; 'python -m benchmarks.experiments.transfer.command' writes such a table"
+            f"{path} has no column {missing[0]!r}; such a table is written by "
+            "'python -m benchmarks.experiments.transfer.command'"
         )
     return table
 

@@ -94,7 +94,7 @@ class _Ledger(TorchDispatchMode):
         return 0.0
 
     def _pointwise_product(self, kind: Any, tensors: list[torch.Tensor], out: torch.Tensor) -> float:
-        """Small matrices are multiplied by vectors entry by entry, or a column at a time (`memformer.kernels.first_order`)."""
+        """Small matrices are multiplied by vectors entry by entry or by columns (`memformer.kernels.first_order`)."""
         B, d = self.problem.B, self.problem.d
         if kind is aten.mul and out.numel() == B * d * d and min(tensor.numel() for tensor in tensors) == B * d:
             return 1.0

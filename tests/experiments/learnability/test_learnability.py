@@ -31,7 +31,8 @@ from memformer.model.forward import forward
 
 def test_a_process_that_scores_knows_the_laws() -> None:
     """joblib may start a worker anew, which then has imported nothing but the function it is given."""
-    known = "from benchmarks.experiments.learnability import scoring; assert 'anisotropic' in scoring.LAWS and 'cg' in scoring.SOLVERS"
+    known = "from benchmarks.experiments.learnability import scoring"
+    known += "; assert 'anisotropic' in scoring.LAWS and 'cg' in scoring.SOLVERS"
     subprocess.run([sys.executable, "-c", known], check=True)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.regression.gate.pair import started
-from tests.gate.conftest import git
+from tests.regression.gate.conftest import git
 
 
 def run_check(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
