@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types leaderboard reference paper bench asv asv-site check-regressions clean
+.PHONY: help run test lint types results reference paper bench asv asv-site check-regressions clean
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -25,13 +25,14 @@ lint: $(VENV)/.dev ## check style and format
 types: $(VENV)/.dev ## check types
 	$(BIN)/pyright
 
+results: $(VENV)/.dev ## make everything anew that is committed under results/ (hours; ONLY=memory for a part)
+	$(BIN)/python -m benchmarks.validation.committed $(addprefix --only ,$(ONLY))
+
 reference: $(VENV)/.run ## measure the committed run and leaderboard anew
-	rm -rf results/runs/core-reference
-	$(BIN)/memformer-bench run core --name core-reference --refit
-	$(BIN)/memformer-bench leaderboard core-reference --format markdown --output results/LEADERBOARD.md
+	$(BIN)/python -m benchmarks.validation.committed --only core
 
 paper: $(VENV)/.dev ## redo the paper's experiments and judge its claims (results/paper)
-	$(BIN)/memformer-bench run paper
+	$(BIN)/python -m benchmarks.validation.committed --only paper
 
 bench: $(VENV)/.dev ## time the hot paths in the middle of an edit (ARGS="--benchmark-compare" after a first time)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/perf -o python_files='bench_*.py' --benchmark-enable \

@@ -1,0 +1,82 @@
+"""Every committed file under results/ has a command that makes it, and what is stale is said."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmarks.validation.committed import (
+    GENERATED,
+    RESULTS,
+    Product,
+    keep,
+    products,
+    read_provenance,
+    source_digest,
+    stale,
+)
+
+
+def tracked() -> list[str]:
+    """Files under results/ that git knows."""
+    done = subprocess.run(["git", "ls-files", "."], cwd=RESULTS, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_every_committed_file_is_made_by_a_command() -> None:
+    made = {file.relative_to(RESULTS).as_posix() for product in products() for file in product.files()}
+    assert set(tracked()) - GENERATED - made == set()
+
+
+def test_no_file_belongs_to_two_products() -> None:
+    files = [file for product in products() for file in product.files()]
+    assert len(files) == len(set(files))
+
+
+@pytest.mark.parametrize("product", products(), ids=lambda product: product.name)
+def test_is_made_by_this_source(product: Product) -> None:
+    """Old results are no failure of the code, so they are said as skipped tests; `make results` makes them anew."""
+    why = stale(product)
+    if why:
+        pytest.skip(f"stale: {why}")
+    assert {read_provenance()[file.relative_to(RESULTS).as_posix()]["source"] for file in product.files()} == {
+        product.source
+    }
+
+
+def test_provenance_names_nothing_that_is_gone() -> None:
+    assert [name for name in read_provenance() if not (RESULTS / name).is_file()] == []
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> tuple[Product, Path, Path]:
+    source = tmp_path / "code.py"
+    source.write_text('"""A docstring."""\nx = 1  # a comment\n')
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "table.csv").write_text("a\n1\n")
+    return Product("toy", ("true",), ("table.csv",), (str(source),)), tmp_path / "results", source
+
+
+def test_what_was_made_by_this_source_is_not_stale(toy: tuple[Product, Path, Path]) -> None:
+    product, results, _ = toy
+    assert "nobody kept" in stale(product, results)
+    keep(product, 1.0, results)
+    assert stale(product, results) == ""
+
+
+def test_a_file_edited_by_hand_is_stale(toy: tuple[Product, Path, Path]) -> None:
+    product, results, _ = toy
+    keep(product, 1.0, results)
+    (results / "table.csv").write_text("a\n2\n")
+    assert "nobody kept" in stale(product, results)
+
+
+def test_source_is_what_code_does_and_not_how_it_is_written(tmp_path: Path) -> None:
+    texts = ['"""One."""\nx = 1  # why\n', '"""Two."""\n\nx = (\n    1\n)\n', "x = 2\n"]
+    files = [tmp_path / f"{number}.py" for number in range(3)]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    one, two, other = (source_digest([file]) for file in files)
+    assert one == two != other
