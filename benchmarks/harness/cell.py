@@ -14,7 +14,8 @@ from benchmarks.catalogue.registry import METRICS
 from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.scores.protocol import fit_under_protocol, in_blocks, scored_tasks
 from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit
-from benchmarks.runs.schema import Protocol, Status
+from benchmarks.runs.schema import Status
+from benchmarks.suites.entries import Protocol
 from benchmarks.tasks.law import Law
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver, Trace

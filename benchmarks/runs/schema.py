@@ -6,15 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from benchmarks.suites.entries import Protocol
+
 SCHEMA_VERSION = 3
 """Goes up when a column changes its name, type or meaning; `benchmarks.runs.migrate` reads the older ones.
 
 2: a status may be `memory_limit`. 3: timings say the work of a solve: `products`, `flops`, `peak_bytes`."""
-
-Protocol = Literal["held_out", "transductive", "context_adapted"]
-"""What a test loss means: `held_out`, fitted on training tasks, scored on fresh ones; `transductive`, fitted on the
-very batch that is scored, its query labels included (only to reproduce figures that did so); `context_adapted`,
-fitted on training tasks and adapted to the scored ones from their context alone."""
 
 Status = Literal["ok", "diverged", "breakdown", "nonfinite", "time_limit", "memory_limit", "error"]
 """How a cell ended. Everything but `ok` comes with a reason and makes the run's exit status non-zero."""

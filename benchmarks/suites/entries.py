@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from benchmarks.runs.schema import Protocol
-
 Count = Annotated[int, Field(ge=1)]
+
+Protocol = Literal["held_out", "transductive", "context_adapted"]
+"""What a test loss means: `held_out`, fitted on training tasks, scored on fresh ones; `transductive`, fitted on the
+very batch that is scored, its query labels included (only to reproduce figures that did so); `context_adapted`,
+fitted on training tasks and adapted to the scored ones from their context alone."""
 
 
 class Strict(BaseModel):
@@ -115,7 +118,7 @@ class SolverEntry(Strict):
         params: hyper-parameters that differ from the defaults.
         steps: numbers of steps, if not those of the suite.
         tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
-        protocol: what the test loss means (see `benchmarks.runs.schema.Protocol`).
+        protocol: what the test loss means (see `Protocol`).
         only: the tasks this entry is for, `{ d = 5 }` say; by default all of them.
         trained_on: the law it is fitted on, by name or as a `TrainedOn`; by default the law it is scored on.
     """

@@ -18,7 +18,8 @@ from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.scores.floors import FloorKey, floor_losses
 from benchmarks.harness.scores.protocol import ScoredTasks, scored_tasks
 from benchmarks.harness.scores.table import score_rows
-from benchmarks.runs.schema import Protocol, ScoreRow
+from benchmarks.runs.schema import ScoreRow
+from benchmarks.suites.entries import Protocol
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem, TaskSource
