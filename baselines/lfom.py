@@ -50,8 +50,8 @@ class _Table(IterativeSolver):
 class Lfom(Solver):
     """`w_{k+1} = w_k - sum_{i<=k} Gamma_i^k g_i`, Gamma learned from fresh tasks of a law.
 
-    The form of methods.md section 6; that of section 3.3, `w_0 - sum Gamma g`, spans the same methods. Each number
-    of steps K has a table of its own, trained for the loss after K steps alone. All tables (of all sources and
+    The paper writes `w_{k+1} = w_0 - sum_{i<=k} Gamma_i^k g_i`, which spans the same methods. Each number of steps K
+    has a table of its own, trained for the loss after K steps alone. All tables (of all sources and
     seeds) train as one batch: Adam on the log of the mean expected loss, cosine schedule, gradients clipped for
     each table, starting at gradient descent with `2/(mean mu + mean L)`, keeping the best on validation tasks.
 

@@ -50,7 +50,8 @@ class LfomOptimal(IterativeSolver):
     Needs: the law (training tasks of it).
     Cost: one matrix-vector product, and one with C if preconditioned; j passes over the vectors at step j.
     Guarantee: the mean loss on fresh tasks is the LFOM floor, up to O(k / num_tasks) of it.
-    Source: methods.md section 5; Pedregosa & Scieur 2020, arXiv 2002.04756, for the infinite-dimensional case.
+    Source: the normal equations of the mean loss over the Krylov space; Pedregosa & Scieur 2020, arXiv 2002.04756, for
+        the limit of infinite dimension.
 
     Example:
         >>> LfomOptimal(num_tasks=0)

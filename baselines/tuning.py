@@ -39,7 +39,7 @@ class Tuned(Solver):
     Needs: the law (training tasks of it).
     Cost: that of the method: one matrix-vector product a step.
     Guarantee: never below the LFOM floor on fresh tasks.
-    Source: methods.md section 6.
+    Source: Polyak 1964; Nesterov 1983; Nelder & Mead 1965.
 
     Example:
         >>> tuned = {"steps": torch.tensor([1]), "eta": torch.tensor([0.5]), "beta": torch.tensor([0.0])}

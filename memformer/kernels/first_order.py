@@ -87,7 +87,7 @@ class _FirstOrderMethod(torch.autograd.Function):
             own = grad_w[k - 1]
             if own is not None:  # where only the last iterate is judged, no other has a gradient of its own
                 grads[:, k - 1] += own
-        # The gradients of all coefficients are one product; those that nobody reads have none.
+        # The gradients of all coefficients are one product; coefficients that no step reads have none.
         grad_C = torch.bmm(grads.view(S, K * p, -1), residuals.view(S, K * p, -1).mT).view(S, K, p, K * p)
         grad_C *= _read(K, p, window, C.dtype, C.device)
         return grad_C.view(C.shape), None, None, None
@@ -107,21 +107,42 @@ def _block(C: Tensor) -> int:
     return 1 if C.ndim == 3 else C.shape[2]
 
 
+# Step k subtracts one product, `_Rows.at(k) @ _Past.upto(k, start)`, here for k = 2 and a window of 2 (start = 1).
+# Every cell of C and of the residuals is p rows high; p is 1 for scalars, and then d B numbers make a residual's one
+# row; p is d for matrices, and then a row is B numbers.
+#
+#          C, one model                          residuals, one model
+#            j=0     j=1     j=2
+#         +-------+-------+-------+
+#     k=0 | p x p |       |       |               r_0    p rows
+#         +-------+-------+-------+              +------------------+
+#     k=1 |       |       |       |              |r_1    p rows     |
+#         +-------+=======+=======+              |                  |
+#     k=2 |       |  read |  read |              |r_2    p rows     |
+#         +-------+=======+=======+              +------------------+
+#          <------ K p numbers ---->
+#
+# Both views are made by `as_strided`: one operation where slices would take four, which at this size is what costs.
+
+
 class _Rows:
     """Coefficients of each step, from the first source it reads on: `(S, p, (k + 1 - start) * p)`, views."""
 
     def __init__(self, C: Tensor, window: int | None) -> None:
         self.C, self.p, self.window = C, _block(C), window
-        self.K = C.shape[1]
+        self.row = C.shape[1] * self.p
+        self.cell = self.p * self.row
+        self.model = C.shape[1] * self.cell
 
     def start(self, k: int) -> int:
+        """The first source that step k reads."""
         return 0 if self.window is None else max(0, k + 1 - self.window)
 
     def at(self, k: int) -> Tensor:
-        start, p, width = self.start(k), self.p, self.K * self.p
-        # One operation where `C[:, k, :, start * p : (k + 1) * p]` would be four; at this size that is what costs.
-        size, stride = (len(self.C), p, (k + 1 - start) * p), (self.K * p * width, width, 1)
-        return self.C.as_strided(size, stride, k * p * width + start * p)
+        """`C[:, k, :, start * p : (k + 1) * p]`."""
+        start = self.start(k)
+        size = (len(self.C), self.p, (k + 1 - start) * self.p)
+        return self.C.as_strided(size, (self.model, self.row, 1), k * self.cell + start * self.p)
 
 
 class _Past:
@@ -129,16 +150,18 @@ class _Past:
 
     def __init__(self, residuals: Tensor, C: Tensor) -> None:
         self.residuals, self.p = residuals, _block(C)
-        self.whole = residuals[0].numel()
-        self.row = self.whole // (residuals.shape[1] * self.p)
+        self.model = residuals[0].numel()
+        self.cell = self.model // residuals.shape[1]
+        self.row = self.cell // self.p
 
     def upto(self, k: int, start: int) -> Tensor:
-        size, stride = (len(self.residuals), (k + 1 - start) * self.p, self.row), (self.whole, self.row, 1)
-        return self.residuals.as_strided(size, stride, start * self.p * self.row)
+        """`residuals[:, start : k + 1]`, its rows joined."""
+        size = (len(self.residuals), (k + 1 - start) * self.p, self.row)
+        return self.residuals.as_strided(size, (self.model, self.row, 1), start * self.cell)
 
 
 class _Product:
-    """`a - H v` for vectors `(G, S / G, d, B)`."""
+    """`a - H v` for vectors `v` `(G, S / G, d, B)`: the S / G models of a group share its H `(d, d, B)`."""
 
     def __init__(self, H: Tensor, models: int) -> None:
         G, d, _, B = H.shape
@@ -146,7 +169,7 @@ class _Product:
         self.stored = self.H.new_empty(G, models // G, d, d, B) if models * d * d * B <= _STORED else None
 
     def subtract(self, a: Tensor, v: Tensor, out: Tensor) -> None:
-        """Write `a - H v` into `out`."""
+        """Write `a - H v` into `out`, shaped like `v`; `a` is `(G, 1, d, B)` or like `v`."""
         if self.stored is not None:
             torch.mul(self.H, v.unsqueeze(2), out=self.stored)
             torch.sub(a, self.stored.sum(3), out=out)

@@ -130,8 +130,8 @@ def layer_work(K: Any, Q: Any, P: Any, features: Any, labels: Any, N: int, windo
     """Work of one model on one task, from the shapes of the operation's arguments.
 
     Returns:
-        Floating-point operations, and how many products of a matrix and one vector are among them: only the last layer,
-        of which nobody reads more than labels, has vectors.
+        Floating-point operations, and how many products of a matrix and one vector are among them. Only the last layer
+        has vectors: of it labels alone are read.
     """
     L, heads, d = Q[1], Q[2], Q[-1]
     p, flops = K[3], 0
@@ -222,7 +222,7 @@ def _plain(
         K = torch.cat([K[..., :N, :], K[..., N:, :].expand(*K.shape[:-2], d, -1)], 4)
     iterates, registers = [], []
     for layer in range(L):
-        # Of the last layer nobody reads what it does to covariates, or to the context.
+        # What the last layer does to covariates and to the context is read nowhere, so it is not computed.
         rows, columns = (slice(N, None), slice(d, None)) if layer == L - 1 else (slice(None), slice(None))
         if N:
             gram = task_product(Z[:, :N, :d].transpose(1, 2), Z[:, :N, columns])

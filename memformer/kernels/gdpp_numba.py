@@ -139,6 +139,22 @@ def _run(block, K, Q, P, N, window):
                 store(after, i * F + f, total)
 
 
+# The adjoint. A layer computes, with M the first d columns of Z and sums over the heads h of a register q,
+#
+#     E = H Z + [0 | b],  G = M^T E  (with tokens G = M^T Z),  V_h = Q_h G,  B_q = sum_h V_h P_h^T,  R_q = M B_q,
+#     Z' = Z + sum_{j, q} K[j, q] * R_{j, q}  (* number by number),  w = -(last column of Z').
+#
+# Write ~X for the gradient in X. Layers go from the last to the first; ~Z' is ~Z of the layer above, and ~M is added to
+# the first d columns of ~Z. In the order of the code:
+#
+#     (1)  ~Z' -= [0 | ~w],  ~Z = ~Z'
+#     (2)  ~K[j, q] += ~Z' * R_{j, q},      ~R_{j, q} += K[j, q] * ~Z'
+#     (3)  ~B_q = M^T ~R_q                  (~R_q is whole: all layers above have added to it)
+#     (4)  ~V_h = ~B_q P_h,                 ~P_h += ~B_q^T V_h
+#     (5)  ~Q_h += ~V_h G^T,                ~G = sum_h Q_h^T ~V_h
+#     (6)  ~M += sum_q ~R_q B_q^T + E ~G^T,    ~E = M ~G,    ~Z += H ~E     (with tokens ~M += Z ~G^T, ~Z += M ~G)
+#
+# The first layer needs no (6), nor ~G: its Z holds no parameter.
 @compiled
 def _run_back(block, K, Q, P, N, window, grad_w, grad_K, grad_Q, grad_P, scratch):
     """Add a block's gradients, lane by lane, to those of the parameters."""

@@ -23,17 +23,20 @@ compiled = njit(nogil=True, error_model="numpy")
 
 
 def kept_on_disk(function: Callable[..., None]) -> dict[str, Callable[..., None]]:
-    """Compiled once a machine, for each kind of numbers: it takes seconds. For functions that Python calls.
+    """Compile a function that Python calls, and keep the machine code on disk, since compiling takes seconds.
 
-    numba sees whether the function's own file has changed. So the name that the result is kept under, beside that file
-    or in numba's own folder, has a hash of it and of this file; and a kind of numbers, lest processes that start
-    together overwrite each other's.
+    numba's own cache compiles again when the function's file changes, and does not notice when this file does. The name
+    of a cache entry therefore contains a hash of both files. It contains the type of the numbers too: float32 and
+    float64 have entries of their own, so processes that start together and compile different ones do not overwrite each
+    other's. Entries lie beside the function's file, or in numba's folder for users where that cannot be written. Where
+    neither can be written nothing is kept.
 
     Args:
-        function: that calls only what is in its file or in this one, with arrays of one kind of numbers.
+        function: a function that calls only functions of its own file and of this one. Its arrays are all float32 or
+            all float64.
 
     Returns:
-        For `"float32"` and `"float64"`.
+        The compiled function for `"float32"` and for `"float64"`; each is compiled, or loaded, when first called.
     """
     texts = [Path(file).read_bytes() for file in (function.__code__.co_filename, __file__)]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()[:12]

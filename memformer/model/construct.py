@@ -57,7 +57,7 @@ def heavy_ball(
         first_eta: `(S,)`, the first step's eta, if it is another.
         preconditioner: C, `(d, d)`; None is the identity.
 
-    Source: methods.md section 3.3; Polyak 1964.
+    Source: Polyak 1964.
     """
     eta = _each_step(eta, depth)
     if first_eta is not None:
@@ -76,7 +76,7 @@ def heavy_ball(
 def chebyshev(mu: Tensor, L: Tensor, depth: int, d: int) -> Construction:
     """The Chebyshev semi-iteration for `[mu, L]` `(S,)` each: heavy ball whose constants change from step to step.
 
-    Source: methods.md section 6; Golub & Varga 1961.
+    Source: Golub & Varga 1961.
     """
     rho, omega = (L - mu) / (L + mu), torch.full_like(mu, 2.0)
     omegas = [torch.ones_like(mu)]
@@ -174,7 +174,7 @@ def nesterov(eta: Tensor, beta: Tensor, depth: int, d: int) -> Construction:
         depth: number of steps.
         d: covariate dimension.
 
-    Source: methods.md section 6; Nesterov 1983.
+    Source: Nesterov 1983.
     """
     beta = _each_step(beta, depth)
     # Rows of w_k and v_k as combinations of the gradients at v_0, ..., v_{depth-1}.

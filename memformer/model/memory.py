@@ -47,7 +47,7 @@ class Registers:
         return tuple(part.sum(1) for part in step) if self.config.gamma_per_head else step
 
     def _scale(self, weight: Tensor, register: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(part(weight) * tensor for part, tensor in zip(self.parts, register, strict=False))
+        return tuple(part(weight) * tensor for part, tensor in zip(self.parts, register, strict=True))
 
     def _conjugate(self, layer: int, attention: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if self._past is not None:
@@ -94,7 +94,7 @@ class Registers:
 
 
 def _add(left: tuple[Tensor, ...], right: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(a + b for a, b in zip(left, right, strict=False))
+    return tuple(a + b for a, b in zip(left, right, strict=True))
 
 
 def memory_matrix(config: MemformerConfig, parameters: Mapping[str, Tensor], channels: bool = False) -> Tensor:

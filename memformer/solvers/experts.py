@@ -64,7 +64,7 @@ def train_experts(
     Raises:
         TrainingError: if an expert never trained.
 
-    Source: Dutta & Sra, arXiv 2410.07263, section 4.3; methods.md section 3.4.
+    Source: Dutta & Sra, arXiv 2410.07263, section 4.3.
     """
     _require_expert(config)
     trained = train(config, components, [config.depth], [seed] * len(components), recipe, progress=progress)

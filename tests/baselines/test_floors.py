@@ -22,7 +22,7 @@ FLOOR = (0.143, -1.019, -2.014, -2.90)
 CG = (-0.09, -1.78, -3.76, -6.37)
 ORACLE = (-0.18, -1.96, -4.00, -6.64)
 TOLERANCE = (0.01, 0.015, 0.03, 0.07)
-"""methods.md section 5; the losses are heavy-tailed, so later steps are known less well."""
+"""Means over millions of tasks; the losses are heavy-tailed, so later steps are known less well."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_law_that_preconditioning_makes_isotropic_has_the_isotropic_floor():
 
 
 def test_nested_coefficients_equal_the_normal_equations(optimal, fresh):
-    # The monomial least-squares problem of methods.md section 5 is still well conditioned at k = 3.
+    # The monomial least-squares problem (normal equations in b, Hb, H^2 b) is still well conditioned at k = 3.
     fit = training(LAW).sample(4096)
     fitted = LfomOptimal(num_tasks=4096).fit(training(LAW), [3])
     H, b = fit.moments

@@ -60,7 +60,7 @@ def descend(
 
 
 def _clip(gradient: Tensor | None, most: float) -> None:
-    if gradient is not None:  # P of a single layer has none: nobody reads what it does
+    if gradient is not None:  # P of a single layer has none: no later layer reads the covariates
         norm = torch.linalg.matrix_norm(gradient, keepdim=True)
         gradient.mul_(most / norm.clamp(min=most))
 
