@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from benchmarks.statistics.intervals import LEVEL, TAIL_LIMIT, cautious_z_of_one, mean_interval, moments
-from benchmarks.statistics.resampling import Array, bootstrap_means
+from benchmarks.statistics.resampling import Array
 from benchmarks.statistics.seed_levels import Levels, two_level
 from benchmarks.statistics.significance import equal_means_test, wilcoxon_log_test
 
@@ -125,13 +125,6 @@ def log_ratio_interval(first: Sequence[Array], second: Sequence[Array]) -> tuple
     if error < 1e-9:  # alike but for rounding
         return estimate, estimate, estimate
     return estimate, estimate + _crossing(z, _Z, -error), estimate + _crossing(z, -_Z, error)
-
-
-def bootstrap_log_ratio(first: Sequence[Array], second: Sequence[Array]) -> tuple[float, float]:
-    """Percentile interval of the log ratio from the shared resamples; too narrow for heavy tails, for comparison."""
-    ratio = np.log(bootstrap_means(first) / bootstrap_means(second))
-    low, high = np.quantile(ratio, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
 
 
 def _crossing(z: Callable[[float], float], level: float, step: float) -> float:

@@ -44,9 +44,16 @@ def rank_solvers(losses: Array) -> Ranking:
     k, n = losses.shape
     ranks = stats.rankdata(np.where(np.isnan(losses), np.inf, losses), axis=0)
     average = ranks.mean(axis=1)
-    # With ties, the variance of the ranks within tasks replaces (k³ - k)/12.
-    spread = float(np.sum((ranks - (k + 1) / 2) ** 2)) / (n * (k - 1))
-    statistic = n * float(np.sum((average - (k + 1) / 2) ** 2)) / spread if spread > 0 else 0.0
     quantile = float(stats.studentized_range.ppf(1 - ALPHA, k, np.inf)) / np.sqrt(2)
     critical = quantile * float(np.sqrt(k * (k + 1) / (6 * n)))
-    return Ranking(average, critical, float(stats.chi2.sf(statistic, k - 1)), n)
+    return Ranking(average, critical, _friedman_p(ranks), n)
+
+
+def _friedman_p(ranks: Array) -> float:
+    """Friedman's test on ranks `(k, n)`; of two solvers it is the sign test, which is exact."""
+    if np.ptp(ranks) == 0:
+        return 1.0
+    if len(ranks) == 2:
+        better, worse = int(np.sum(ranks[0] < ranks[1])), int(np.sum(ranks[0] > ranks[1]))
+        return float(stats.binomtest(better, better + worse).pvalue)
+    return float(stats.friedmanchisquare(*ranks).pvalue)

@@ -41,13 +41,11 @@ class Metadata:
         name: the registry's id.
         version: goes up when any number the law draws can change.
         reference: where the law is defined.
-        superseded_by: the law to use instead, if this one is kept only for old results.
     """
 
     name: str
     version: int
     reference: str
-    superseded_by: str | None = None
 
 
 @dataclass(frozen=True)

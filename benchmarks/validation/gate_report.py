@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
+from scipy.stats import binomtest
 from tabulate import tabulate
 
 from benchmarks.regression.gate import losses, speed
@@ -87,6 +87,5 @@ def _loss(scored: pd.DataFrame) -> list[str]:
 
 def _exact(hits: int, trials: int) -> tuple[float, float]:
     """Clopper and Pearson's 95 % interval of a share."""
-    low = 0.0 if hits == 0 else float(beta.ppf(0.025, hits, trials - hits + 1))
-    high = 1.0 if hits == trials else float(beta.ppf(0.975, hits + 1, trials - hits))
-    return low, high
+    found = binomtest(hits, trials).proportion_ci(method="exact")
+    return float(found.low), float(found.high)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -17,29 +13,6 @@ from memformer.core.solver import DIVERGENCE_FACTOR, Outcome, Solver, Trace, che
 
 CHECK_INTERVAL = 8
 """Steps taken between two looks at whether a task has finished, as long as none has."""
-
-
-_FUSE: ContextVar[bool] = ContextVar("fuse", default=False)
-
-
-@contextmanager
-def fused_steps() -> Iterator[None]:
-    """Within this block iterative solvers run their steps through `torch.compile`, as one kernel where it can.
-
-    Compiling takes seconds for each solver, problem size and number of steps (torch keeps eight of them, then goes on
-    as without); a small problem is solved in about two thirds of the time. It needs a C++ compiler. Numbers agree to
-    rounding.
-    """
-    token = _FUSE.set(True)
-    try:
-        yield
-    finally:
-        _FUSE.reset(token)
-
-
-@functools.cache
-def _fused_run_ahead() -> Any:
-    return torch.compile(IterativeSolver._run_ahead)
 
 
 class State(NamedTuple):
@@ -83,10 +56,9 @@ class IterativeSolver(Solver):
         weights = [state.w]
         # While no task has finished there is nothing to freeze, and no need to look after each step.
         none_finished = bool(limits.running(state.g[None], [None]).all())
-        run_ahead = _fused_run_ahead() if _FUSE.get() else IterativeSolver._run_ahead
         while none_finished and len(weights) <= num_steps:
             taken = len(weights) - 1
-            states, running = run_ahead(self, problem, state, limits, taken, min(taken + CHECK_INTERVAL, num_steps))
+            states, running = self._run_ahead(problem, state, limits, taken, min(taken + CHECK_INTERVAL, num_steps))
             none_finished = bool(running.all())
             good = len(states) if none_finished else int(running.all(-1).cumprod(0).sum())
             weights += [passed.w for passed in states[:good]]

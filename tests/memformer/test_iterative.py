@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
 
-from baselines.accelerated import HeavyBall
-from baselines.krylov import ConjugateGradient
-from memformer.core.iterative import CHECK_INTERVAL, IterativeSolver, State, fused_steps
+from memformer.core.iterative import CHECK_INTERVAL, IterativeSolver, State
 from memformer.core.problem import Problem, matvec
 from memformer.core.solver import Needs, Outcome
 from tests.memformer.helpers import assert_close, random_problem
@@ -56,15 +52,3 @@ def test_divergence_is_found_at_its_step_and_frozen():
     assert step < CHECK_INTERVAL
     assert torch.equal(trace.weights[step, 0], trace.weights[-1, 0])
     assert trace.weights.isfinite().all()
-
-
-@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="needs a C++ compiler")
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-@pytest.mark.parametrize("solver", [ConjugateGradient(), HeavyBall()], ids=lambda s: type(s).__name__)
-def test_fused_steps_agree(solver):
-    problem = random_problem(B=50, N=12, d=3)
-    plain = solver.solve(problem, 2)
-    with fused_steps():
-        fused = solver.solve(problem, 2)
-    assert_close(fused.weights, plain.weights)
-    assert torch.equal(fused.outcome, plain.outcome)

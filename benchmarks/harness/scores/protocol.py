@@ -24,8 +24,8 @@ BLOCK_BYTES = 2**31
 TOGETHER = 16
 """Blocks hold a multiple of so many tasks, so that cutting a batch into blocks changes no digit.
 
-Libraries work on several small matrices at a time: 4, 8 or 16 tasks fill a vector register. A task's place within such a
-group can change the order in which its numbers are summed. With a multiple of 16 tasks a block, each task keeps the
+Libraries work on several small matrices at a time: 4, 8 or 16 tasks fill a vector register. A task's place within such
+a group can change the order in which its numbers are summed. With a multiple of 16 tasks a block, each task keeps the
 place that it has in the whole batch."""
 
 
