@@ -11,7 +11,7 @@ from torch import Tensor
 
 from baselines.operations import finite_tasks
 from memformer.core.problem import Prior, Problem, TaskSource, matvec
-from memformer.core.solver import Needs, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Ridge(Solver):
     method: str = "qr"
 
     needs: ClassVar[Needs] = Needs.LAW
-    trains: ClassVar[bool] = True
+    fitting: ClassVar[Fitting] = Fitting.CLOSED_FORM
 
     def __post_init__(self) -> None:
         if self.method not in ("qr", "cholesky"):
@@ -128,7 +128,7 @@ class Bayes(Solver):
     noise_var: float | None = None
 
     needs: ClassVar[Needs] = Needs.LAW
-    trains: ClassVar[bool] = True
+    fitting: ClassVar[Fitting] = Fitting.CLOSED_FORM
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Bayes:
         exact = tasks.noise_var == 0 and tasks.d <= tasks.N

@@ -12,7 +12,7 @@ from torch import Tensor
 from baselines.operations import safe_divide, undefined_where, zero_start
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import Problem, TaskSource, dot, matvec
-from memformer.core.solver import Needs, Reach
+from memformer.core.solver import Fitting, Needs, Reach
 
 
 class CGState(NamedTuple):
@@ -84,7 +84,7 @@ class PreconditionedCG(IterativeSolver):
 
     needs: ClassVar[Needs] = Needs.LAW
     reach: ClassVar[Reach] = Reach.KRYLOV_PRECONDITIONED
-    trains: ClassVar[bool] = True
+    fitting: ClassVar[Fitting] = Fitting.CLOSED_FORM
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> PreconditionedCG:
         return replace(self, parameters={"preconditioner": law_preconditioner(tasks)})

@@ -14,7 +14,7 @@ from baselines.objective import excess_loss
 from baselines.operations import gradient, require_choice, require_positive, zero_start
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Needs, Reach, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
 
 VALIDATION_TASKS = 4096
 VALIDATION_INTERVAL = 25
@@ -81,7 +81,8 @@ class Lfom(Solver):
 
     needs: ClassVar[Needs] = Needs.LAW
     anytime: ClassVar[bool] = False
-    trains: ClassVar[bool] = True
+    fitting: ClassVar[Fitting] = Fitting.RANDOM
+    learned: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_choice("gamma", self.gamma, ("scalar", "diagonal"))

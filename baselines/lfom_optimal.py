@@ -15,7 +15,7 @@ from baselines.objective import Quadratic, apply_metric, quadratic_loss
 from baselines.operations import zero_start
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import Moments, Problem, TaskSource, matvec
-from memformer.core.solver import Needs, Reach, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Reach, Trace, check_num_steps
 
 CHUNK = 8192
 """Training tasks are drawn this many at a time; only their moments are kept."""
@@ -64,7 +64,7 @@ class LfomOptimal(IterativeSolver):
     parameters: Mapping[str, Tensor] | None = None
 
     needs: ClassVar[Needs] = Needs.LAW
-    trains: ClassVar[bool] = True
+    fitting: ClassVar[Fitting] = Fitting.CLOSED_FORM
 
     def __post_init__(self) -> None:
         if self.num_tasks < 1:

@@ -40,6 +40,7 @@ class _ScipySolver(Solver):
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING
+    batched: ClassVar[bool] = False
     countable: ClassVar[bool] = False
 
     @abstractmethod

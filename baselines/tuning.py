@@ -16,7 +16,7 @@ from baselines.gradient import GradientDescent
 from baselines.objective import excess_loss
 from baselines.operations import require_choice
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Needs, Reach, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
 
 GRID_TASKS = 500
 """The grid is searched on this many tasks, the refinement on all."""
@@ -55,7 +55,7 @@ class Tuned(Solver):
     needs: ClassVar[Needs] = Needs.LAW
     reach: ClassVar[Reach] = Reach.FIXED
     anytime: ClassVar[bool] = False
-    trains: ClassVar[bool] = True
+    fitting: ClassVar[Fitting] = Fitting.RANDOM
 
     def __post_init__(self) -> None:
         require_choice("method", self.method, ("gradient_descent", "heavy_ball", "nesterov"))

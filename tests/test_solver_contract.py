@@ -14,6 +14,7 @@ from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Outcome, Solver
+from memformer.solvers.memformer import Memformer
 from tests.baselines.helpers import scored, training, weights_of
 
 STEPS = (1, 2, 3)
@@ -29,12 +30,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "gradient_descent_tuned": {"num_tasks": 300},
     "heavy_ball_tuned": {"num_tasks": 300},
     "nesterov_tuned": {"num_tasks": 300},
-    **{name: {"tasks": 200, "iterations": 4} for name in SOLVERS if "former" in name},
+    **{name: {"tasks": 200, "iterations": 4} for name in SOLVERS if issubclass(SOLVERS[name].load(), Memformer)},
 }
 """Budgets that suffice here: the contract asks nothing of quality."""
 
 FEED_FORWARD = {
-    name: "layers have no stopping test, and the test loss was minimised" for name in SOLVERS if "former" in name
+    name: "layers have no stopping test, and the test loss was minimised"
+    for name in SOLVERS
+    if issubclass(SOLVERS[name].load(), Memformer)
 }
 """Solvers that take all their steps whatever the task, and need not lower the loss on its context."""
 
@@ -205,13 +208,13 @@ def test_a_wrong_number_of_steps_is_refused(name, steps):
         fitted(name).solve(problem(), steps)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if SOLVERS[name].load().trains])
+@pytest.mark.parametrize("name", [name for name in NAMES if SOLVERS[name].load().fitting.required])
 def test_what_must_be_fitted_says_so(name):
     with pytest.raises(ValueError, match="call fit first"):
         SOLVERS.create(name).solve(problem(), 1)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if SOLVERS[name].load().trains and name != "bayes"])
+@pytest.mark.parametrize("name", [name for name in NAMES if SOLVERS[name].load().fitting.required and name != "bayes"])
 def test_what_was_fitted_can_be_put_back(name):
     solver = fitted(name)
     parameters = {key: value.clone() for key, value in getattr(solver, "parameters").items()}  # noqa: B009

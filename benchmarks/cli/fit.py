@@ -26,7 +26,7 @@ def fit_and_score(task: TaskEntry, entry: SolverEntry, seed: int, folder: Path) 
         UserError: if a name or value is no good, or the fit fails.
     """
     law, solver = build_law(task), build_solver(entry)
-    if not solver.trains:
+    if not solver.fitting.required:
         raise UserError(f"the solver {entry.name!r} learns nothing; 'memformer-bench list solvers' shows which do")
     steps = sorted(entry.steps or [])
     dtype, device = torch.float64, torch.device("cpu")

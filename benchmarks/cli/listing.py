@@ -86,9 +86,15 @@ def _describe_entry(registry: Registry, name: str) -> str:
         parameters = inspect.signature(target).parameters.values()
         shown = [str(parameter).split(":")[0] + _default(parameter, entry.defaults) for parameter in parameters]
         parts.append(f"parameters: {', '.join(shown) or 'none'}")
-        needs = getattr(registry.create(name), "needs", None)
-        if needs is not None:
-            parts.append(f"needs: {needs.sentence}")
+        built = registry.create(name) if registry is SOLVERS else None
+        if built is not None:
+            parts += [
+                f"needs: {built.needs.sentence}",
+                f"reach: {built.reach.sentence}",
+                f"fitting: {built.fitting.sentence}",
+                f"learned: {'yes' if built.learned else 'no'}",
+                f"tasks: {'a batch at once' if built.batched else 'one after another, in a loop'}",
+            ]
     return "\n".join([*parts, "", inspect.getdoc(target) or ""])
 
 

@@ -28,6 +28,7 @@ class Cell:
     Attributes:
         law, solver: the objects; `law_name`, `solver_name`: their registry ids.
         solver_params: the hyper-parameters the suite gave.
+        trained_on: label of `training_law`, empty where there is none.
         steps: numbers of steps, ascending.
         seeds: of tasks, training and initialisation.
         tasks: scored tasks for each seed.
@@ -54,6 +55,7 @@ class Cell:
     memory_limit: float | None = None
     batches: tuple[int, ...] = ()
     training_law: Law | None = None
+    trained_on: str = ""
 
     @property
     def fitted_on(self) -> Law:

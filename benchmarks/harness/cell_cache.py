@@ -130,7 +130,7 @@ def _fitted(cell: Cell, parameters: dict[str, torch.Tensor]) -> Solver:
     solver = cell.solver
     if parameters:
         solver = dataclasses.replace(solver, parameters=parameters)  # type: ignore[type-var]
-    elif solver.trains:
+    elif solver.fitting.required:
         seed = cell.seeds[0]
         solver = solver.fit(cell.fitted_on.stream(seed, Purpose.TRAIN, cell.dtype, cell.device), cell.steps, seed)
     if cell.protocol == "context_adapted":

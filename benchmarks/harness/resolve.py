@@ -76,8 +76,8 @@ def build_cells(suite: Suite) -> list[Cell]:
     tasks = [(entry, build_law(entry)) for entry in suite.tasks]
     methods = [(entry, build_solver(entry)) for entry in suite.solvers]
     for entry, solver in methods:
-        if entry.trained_on is not None and (not solver.trains or entry.protocol == "transductive"):
-            why = "is fitted on the scored tasks" if solver.trains else "learns nothing"
+        if entry.trained_on is not None and (not solver.fitting.required or entry.protocol == "transductive"):
+            why = "is fitted on the scored tasks" if solver.fitting.required else "learns nothing"
             raise UserError(f"the solver {entry.name!r} {why}; 'trained_on' has no meaning there")
     return [
         Cell(
@@ -85,9 +85,7 @@ def build_cells(suite: Suite) -> list[Cell]:
             law=law,
             solver_name=entry.name,
             solver=solver,
-            solver_params=entry.params
-            if entry.trained_on is None
-            else {**entry.params, "trained_on": entry.trained_on.label},
+            solver_params=entry.params,
             steps=tuple(sorted(entry.steps or suite.steps)),
             seeds=tuple(suite.seeds),
             tasks=min(entry.tasks or suite.scores.tasks, task.tasks or suite.scores.tasks, suite.scores.tasks),
@@ -98,6 +96,7 @@ def build_cells(suite: Suite) -> list[Cell]:
             protocol=entry.protocol,
             memory_limit=suite.scores.memory_limit,
             training_law=entry.trained_on and build_law(entry.trained_on.at(task)),
+            trained_on="" if entry.trained_on is None else entry.trained_on.label,
         )
         for task, law in tasks
         for entry, solver in methods

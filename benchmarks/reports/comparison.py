@@ -15,11 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
-from benchmarks.runs.ranking import PREFERRED_METRICS, ROUNDING, TASK
+from benchmarks.runs.ranking import ROUNDING, solver_label
 from benchmarks.runs.read import Run
+from benchmarks.runs.schema import LAW, PREFERRED_METRICS, TASK
 from benchmarks.statistics import Levels
 
-SHOWN = ["law", "law_params", "d", "N", "noise_std", "protocol"]
+SHOWN = [*LAW, "protocol"]
 """Columns that say the setting in every table of a view."""
 
 Array = NDArray[np.float64]
@@ -35,7 +36,8 @@ class Entry:
     Attributes:
         label: its name, with the hyper-parameters that differ from the defaults.
         needs: what it must be told.
-        learned: whether it was fitted anew under each seed.
+        learned: whether it learned from tasks.
+        levels: what its intervals hold random.
         losses: for each number of steps, one array `(tasks,)` of per-task losses for each seed.
         seconds: for each number of steps, median warm time of one solve, in seconds a task; empty without timings.
     """
@@ -43,16 +45,13 @@ class Entry:
     label: str
     needs: str
     learned: bool
+    levels: Levels
     losses: dict[int, list[Array]]
     seconds: dict[int, float]
 
     def pooled(self, steps: int) -> Array:
         """Losses of all seeds, `(all tasks,)`."""
         return np.concatenate(self.losses[steps])
-
-    def levels(self) -> Levels:
-        """What its intervals hold random."""
-        return "seeds_and_tasks" if self.learned else "tasks"
 
 
 @dataclass(frozen=True)
@@ -120,6 +119,11 @@ class Setting:
         raise UserError(f"{label!r} was not scored on {self.title}; there are {_list(self.entries)}")
 
 
+def levels_of_pair(a: Entry, b: Entry) -> Levels:
+    """What a comparison of two solvers holds random: whatever the interval of either does."""
+    return b.levels if a.levels == "tasks" else a.levels
+
+
 def is_named(label: str, name: str) -> bool:
     """Whether a solver's label is `name`, or `name` with hyper-parameters."""
     return label == name or label.startswith(f"{name} (")
@@ -160,11 +164,14 @@ def settings(
     Raises:
         UserError: if nothing fits, or the run was stored without per-task losses.
     """
-    rows: list[Row] = [
-        {**row, "row": index, "label": label_of(row["solver"], row["solver_params"])}
+    scored: list[Row] = [
+        {**row, "row": index, "label": solver_label(row)}
         for index, row in enumerate(run.scores.to_dict("records"))
-        if not pd.isna(row["seed"]) and row["metric"] and law in (None, row["law"]) and d in (None, row["d"])
+        if row["metric"] and law in (None, row["law"]) and d in (None, row["d"])
     ]
+    rows = [row for row in scored if not pd.isna(row["seed"])]
+    # The row that pools all seeds says what an interval over them holds random; with one seed there is no such row.
+    levels = {(*(row[name] for name in TASK), row["label"]): row["levels"] for row in scored if pd.isna(row["seed"])}
     if not rows:
         wanted = " and ".join(f"{k} = {v}" for k, v in (("law", law), ("d", d)) if v is not None)
         raise UserError(f"the run {run.name} has no losses" + (f" for {wanted}" if wanted else ""))
@@ -176,19 +183,13 @@ def settings(
     for row in rows:
         if not solvers or any(is_named(row["label"], name) for name in solvers):
             groups.setdefault(tuple(row[name] for name in TASK), []).append(row)
-    timings: list[Row] = [
-        {**row, "label": label_of(row["solver"], row["solver_params"])} for row in run.timings.to_dict("records")
-    ]
+    for row in rows:
+        row["levels"] = levels.get((*(row[name] for name in TASK), row["label"]), row["levels"])
+    timings: list[Row] = [{**row, "label": solver_label(row)} for row in run.timings.to_dict("records")]
     return [
         _setting(run, group, [row for row in timings if tuple(row[name] for name in TASK) == key], metric)
         for key, group in groups.items()
     ]
-
-
-def label_of(solver: str, params: str) -> str:
-    """A solver of a table with its hyper-parameters, as the views name it."""
-    given = ", ".join(f"{key}={value}" for key, value in json.loads(params).items())
-    return f"{solver} ({given})" if given else solver
 
 
 def _setting(run: Run, rows: list[Row], timings: list[Row], metric: str | None) -> Setting:
@@ -231,5 +232,4 @@ def _entry(run: Run, label: str, rows: list[Row], timings: list[Row]) -> Entry:
         losses.setdefault(int(row["steps"]), []).append(np.maximum(run.losses(row["row"]).astype(np.float64), exact))
     timed = [row for row in timings if not pd.isna(row["warm_median"])]
     seconds = {int(row["steps"]): float(row["warm_median"]) / int(row["batch"]) for row in timed}
-    fitted = any(not pd.isna(row["train_seconds"]) for row in timed)
-    return Entry(label, rows[0]["needs"], fitted if timed else rows[0]["needs"] == "law", losses, seconds)
+    return Entry(label, rows[0]["needs"], rows[0]["learned"], rows[0]["levels"], losses, seconds)

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
-from benchmarks.runs.ranking import ROUNDING, SOLVER, TASK, rank
+from benchmarks.runs.ranking import ROUNDING, rank, solver_label
 from benchmarks.runs.read import Run
+from benchmarks.runs.schema import SOLVER, TASK
 
 Format = Literal["terminal", "markdown", "csv", "latex"]
 
@@ -40,14 +41,14 @@ def render(runs: Sequence[Run], form: Format) -> str:
         return ranked.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     rows: list[Row] = ranked.astype(object).where(ranked.notna(), None).to_dict("records")  # type: ignore[assignment]
     parts = [_introduction(runs, form)]
-    for table in _split(rows, TASK):
+    for table in _split(rows, [*TASK, "draw"]):
         parts += [_heading(table[0], table, form), _table(table, form)]
     if form == "markdown":
         parts.append(_remarks(rows))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _split(rows: list[Row], key: list[str]) -> list[list[Row]]:
+def _split(rows: list[Row], key: Sequence[str]) -> list[list[Row]]:
     """Rows that agree in the key columns, together; in order of first appearance."""
     first = {tuple(row[name] for name in key): index for index, row in reversed(list(enumerate(rows)))}
 
@@ -132,8 +133,7 @@ def _with_error(number: str, half_width: float, form: Format) -> str:
 
 
 def _solver_name(row: Row, form: Format) -> str:
-    params = ", ".join(f"{key}={value}" for key, value in json.loads(row["solver_params"]).items())
-    name = row["solver"] + (f" ({params})" if params else "")
+    name = solver_label(row)
     latex = name.replace("_", r"\_")
     return {"terminal": name, "markdown": f"`{name}`", "latex": rf"\texttt{{{latex}}}"}[form]
 

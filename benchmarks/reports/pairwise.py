@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from benchmarks.reports.comparison import Setting
-from benchmarks.reports.style import COLOURS, NEEDS, caption, figure
+from benchmarks.reports.comparison import Setting, levels_of_pair
+from benchmarks.reports.style import COLOURS, EXACT, NEEDS, caption, figure
 from benchmarks.statistics import Comparison, compare, holm, letters, rank_solvers, summarise, tail_limited, tie_groups
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def pairwise(setting: Setting, steps: int) -> pd.DataFrame:
     ordered = sorted(setting.at(steps), key=lambda entry: float(entry.pooled(steps).mean()))
     rows = []
     for a, b in combinations(ordered, 2):
-        levels = "seeds_and_tasks" if a.learned or b.learned else "tasks"
+        levels = levels_of_pair(a, b)
         outcome = compare(a.losses[steps], b.losses[steps], levels)
         rows.append({"first": a.label, "second": b.label, **asdict(outcome), "levels": levels})
     table = pd.DataFrame(rows, columns=["first", "second", *Comparison.__dataclass_fields__, "levels"])
@@ -66,7 +66,7 @@ def standing(setting: Setting, steps: int, pairs: pd.DataFrame | None = None) ->
     ranking = rank_solvers(np.stack([entry.pooled(steps) for entry in entries])) if len(entries) > 1 else None
     rows = []
     for index, entry in enumerate(entries):
-        summary = summarise(entry.losses[steps], entry.levels())
+        summary = summarise(entry.losses[steps], entry.levels)
         rows.append(
             {
                 **setting.identity,
@@ -88,10 +88,6 @@ def standing(setting: Setting, steps: int, pairs: pd.DataFrame | None = None) ->
             }
         )
     return pd.DataFrame(rows)
-
-
-EXACT = -30.0
-"""A log loss below this is an exact answer but for rounding; it is drawn at the left edge."""
 
 
 def standing_figure(setting: Setting, table: pd.DataFrame) -> Figure:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.errors import UserError
 from benchmarks.reports.comparison import Setting
-from benchmarks.reports.style import COLOURS, NEEDS, caption, figure
+from benchmarks.reports.style import COLOURS, EXACT, NEEDS, caption, figure
 from benchmarks.statistics import summarise
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def pareto(setting: Setting) -> pd.DataFrame:
         for steps, seconds in entry.seconds.items():
             if steps not in entry.losses or not np.isfinite(entry.pooled(steps)).all():
                 continue
-            summary = summarise(entry.losses[steps], entry.levels())
+            summary = summarise(entry.losses[steps], entry.levels)
             rows.append(
                 {
                     **setting.identity,
@@ -63,10 +63,6 @@ def on_front(seconds: np.ndarray, loss: np.ndarray) -> np.ndarray:
     faster, better = seconds[None, :] <= seconds[:, None], loss[None, :] <= loss[:, None]
     strictly = (seconds[None, :] < seconds[:, None]) | (loss[None, :] < loss[:, None])
     return np.asarray(~(faster & better & strictly).any(axis=1))
-
-
-EXACT = -30.0
-"""A log loss below this is an exact answer but for rounding; it is drawn at the lower edge."""
 
 
 def pareto_figure(setting: Setting, table: pd.DataFrame) -> Figure:

@@ -23,6 +23,9 @@ COLOURS = {
 }
 """What a solver needs to know, as a colour (Okabe and Ito's palette, safe for colour-blind readers)."""
 
+EXACT = -30.0
+"""A log loss below this is an exact answer but for rounding: it is drawn at the edge of a figure."""
+
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 DASHES = ("-", "--", ":")
 NEEDS = {"nothing": "told nothing", "L": "told L", "mu, L": "told mu, L", "law": "knows the law", "direct": "direct"}

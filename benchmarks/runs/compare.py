@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.runs.pairing import keyed, refuse_other_tasks
-from benchmarks.runs.ranking import ROUNDING
+from benchmarks.runs.ranking import ROUNDING, solver_label
 from benchmarks.runs.read import LOSSES, Run
-from benchmarks.runs.schema import FAILURES
-from benchmarks.statistics import log_ratio_interval
+from benchmarks.runs.schema import FAILURES, NAMED, SCORED, SOLVER, TIMED
+from benchmarks.statistics import Levels, log_ratio_interval
 
 SHOWN = 20
 """Lines of a kind that are shown before the rest is counted."""
@@ -65,10 +65,11 @@ _BETTER = {"loss": "better", "time": "faster", "status": "fail no more", "rows":
 def compare_runs(first: Run, second: Run, least_loss: float = 0.001, least_factor: float = 1.5) -> Changes:
     """Compare run B with run A, row by row.
 
-    Losses are compared by the paired 95 % interval of the log ratio of their means over the same tasks where both
-    runs have per-task losses of the same seeds, else by the log ratio alone. Nothing is corrected for the number of
-    pairs; the same source gives the same losses to the last digit. A time changed if its ratio exceeds the factor
-    and the quartiles do not overlap.
+    Losses are compared by the paired 95 % interval of the log ratio of their means over the same tasks (and over seeds,
+    where the rows' own intervals are) where both runs have per-task losses of the same seeds, else by the log ratio
+    alone. Nothing is corrected for the number of pairs; the same source gives the same losses to the last digit. A time
+    changed if its ratio exceeds the factor and the quartiles do not overlap; times of different machines are not
+    compared.
 
     Args:
         first: run A.
@@ -81,18 +82,19 @@ def compare_runs(first: Run, second: Run, least_loss: float = 0.001, least_facto
     """
     refuse_other_tasks([first, second])
     changes = Changes(list(_heading(first, second)))
-    a, b = (keyed(run.scores, ["metric", "seed"]) for run in (first, second))
+    a, b = (keyed(run.scores, SCORED) for run in (first, second))
     for key in a.keys() | b.keys():
         if key not in a or key not in b:
             row = a.get(key) or b[key]
             changes.add("rows", 1.0 if key in a else -1.0, f"{_name(row)}, {row['metric']}, seed {row['seed']}")
     both = [key for key in a if key in b]
     changes.compared["rows"] = len(both)
-    _compare_statuses([(a[key], b[key]) for key in both if key[-1] is None], changes)
+    _compare_statuses([(a[key], b[key]) for key in both if a[key]["seed"] is None], changes)
     arrays = all((run.path / LOSSES).is_file() for run in (first, second))
     groups: dict[tuple[object, ...], list[tuple[Row, Row]]] = {}
     for key in both:
-        groups.setdefault(key[:-1], []).append((a[key], b[key]))
+        one = tuple(a[key][name] for name in (*NAMED, "metric", "draw"))
+        groups.setdefault(one, []).append((a[key], b[key]))
     for pairs in groups.values():
         _compare_losses(pairs, (first, second) if arrays else None, least_loss, changes)
     _compare_times(first, second, least_factor, changes)
@@ -109,23 +111,21 @@ def _heading(first: Run, second: Run) -> Iterator[str]:
             yield from (f"  {name} {part}: {before.get(part)} -> {after.get(part)}" for part in sorted(parts))
         elif before != after:
             yield f"  {name}: {before} -> {after}"
-    columns = ["solver", "solver_params", "solver_version"]
     before, after = (
-        {(name, params): number for name, params, number in run.scores[columns].itertuples(index=False)}
+        {solver_label(row): row["solver_version"] for row in run.scores[SOLVER].drop_duplicates().to_dict("records")}
         for run in (first, second)
     )
     for solver, number in before.items():
         if after.get(solver, number) != number:
-            yield f"  version of {_solver(*solver)}: {number} -> {after[solver]}"
+            yield f"  version of {solver}: {number} -> {after[solver]}"
+    machines = [sorted(set(run.timings["machine"])) for run in (first, second)]
+    if all(machines) and not set(machines[0]) & set(machines[1]):
+        yield f"  no time is compared: A was measured on {' and '.join(machines[0])}, B on {' and '.join(machines[1])}"
 
 
 def _name(row: Row) -> str:
-    solver = _solver(row["solver"], row["solver_params"])
+    solver = solver_label(row)
     return f"{row['law']} d={row['d']} N={row['N']} {solver} ({row['protocol']}) at {row['steps']} steps"
-
-
-def _solver(name: str, params: str) -> str:
-    return name if params == "{}" else f"{name} {params}"
 
 
 def _compare_statuses(pairs: list[tuple[Row, Row]], changes: Changes) -> None:
@@ -148,7 +148,8 @@ def _compare_losses(pairs: list[tuple[Row, Row]], runs: tuple[Run, Run] | None, 
     if runs is not None and seeded and same:
         exact = math.exp(ROUNDING[a["dtype"]])
         losses = [[_losses(run, pair[side]["row"], exact) for pair in seeded] for side, run in enumerate(runs)]
-        change, low, high = log_ratio_interval(losses[1], losses[0])
+        levels: Levels = "seeds_and_tasks" if "seeds_and_tasks" in (a["levels"], b["levels"]) else "tasks"
+        change, low, high = log_ratio_interval(losses[1], losses[0], levels)
         how = f"[{low:+.4f}, {high:+.4f}]"
     else:
         exact = ROUNDING[a["dtype"]]
@@ -164,7 +165,7 @@ def _losses(run: Run, row: int, exact: float) -> NDArray[np.float64]:
 
 
 def _compare_times(first: Run, second: Run, least: float, changes: Changes) -> None:
-    a, b = (keyed(run.timings, ["batch", "threads"]) for run in (first, second))
+    a, b = (keyed(run.timings, TIMED) for run in (first, second))
     for key, row in a.items():
         other = b.get(key)
         if other is None or not (row["warm_median"] > 0 and other["warm_median"] > 0):

@@ -6,11 +6,15 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("memformer-bench", "torch", "numba", "numpy", "scipy", "pandas", "pydantic", "safetensors")
 """Packages whose version is kept with every run."""
@@ -33,6 +37,25 @@ def describe() -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "git": git_state(),
     }
+
+
+def machine(device: torch.device) -> str:
+    """What a time on a device belongs to: the processor with its cores, or the accelerator."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return machine_name(cpu_name(), os.cpu_count())
+
+
+def machine_name(cpu: str, cores: int | None) -> str:
+    """A processor with its cores, as the column `machine` says it.
+
+    Example:
+        >>> machine_name("AMD EPYC", 2)
+        'AMD EPYC, 2 cores'
+    """
+    return f"{cpu}, {cores} core{'s' * (cores != 1)}" if cores else cpu
 
 
 def conditions() -> dict[str, Any]:
@@ -91,6 +114,7 @@ def _version(name: str) -> str | None:
         return None
 
 
+@cache
 def cpu_name() -> str:
     """The processor, as the system calls it."""
     try:

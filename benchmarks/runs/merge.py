@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.runs.pairing import WHAT, keyed, refuse_other_tasks
+from benchmarks.runs.pairing import keyed, refuse_other_tasks
 from benchmarks.runs.read import LOSSES, Run
-from benchmarks.runs.schema import ScoreRow, TimingRow
+from benchmarks.runs.schema import NAMED, SCORED, ScoreRow, TimingRow
 from benchmarks.runs.write import Part, RunWriter
 
 NUMBERS = ["mean", "log_mean", "median", "num_tasks", "status", "solver_version"]
@@ -46,8 +46,8 @@ def merge_runs(runs: Sequence[Run], folder: Path, name: str, last: bool = False)
     owner: dict[tuple[Any, ...], int] = {}
     timed: dict[tuple[Any, ...], int] = {}
     for number, run in enumerate(ordered):
-        owner |= dict.fromkeys(run.scores[WHAT].itertuples(index=False, name=None), number)
-        timed |= dict.fromkeys(run.timings[WHAT].itertuples(index=False, name=None), number)
+        owner |= dict.fromkeys(_keys(run.scores), number)
+        timed |= dict.fromkeys(_keys(run.timings), number)
     timings = [
         TimingRow.model_validate(row)
         for number, run in enumerate(ordered)
@@ -74,7 +74,13 @@ def _parts(runs: Sequence[Run], owner: dict[tuple[Any, ...], int]) -> Iterator[P
 
 def _of(table: pd.DataFrame, owner: dict[tuple[Any, ...], int], number: int) -> pd.DataFrame:
     """The rows of a table that are taken from the run of that number."""
-    return table.loc[[owner[key] == number for key in table[WHAT].itertuples(index=False, name=None)]]
+    return table.loc[[owner[key] == number for key in _keys(table)]]
+
+
+def _keys(table: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """What is taken whole from one run: everything of a cell after one number of steps, times by machine."""
+    whole = [*NAMED, *(name for name in ("machine", "draw") if name in table)]
+    return table[whole].itertuples(index=False, name=None)
 
 
 def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -84,7 +90,7 @@ def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
 def _refuse_disagreement(runs: Sequence[Run]) -> None:
     seen: dict[tuple[Any, ...], tuple[str, dict[str, Any]]] = {}
     for run in runs:
-        for key, row in keyed(run.scores, ["metric", "seed"]).items():
+        for key, row in keyed(run.scores, SCORED).items():
             before, other = seen.setdefault(key, (run.name, row))
             odd = next((name for name in NUMBERS if not _agree(row[name], other[name])), None)
             if odd is not None:

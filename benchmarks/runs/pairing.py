@@ -9,13 +9,7 @@ import pandas as pd
 
 from benchmarks.errors import UserError
 from benchmarks.runs.read import Run
-from benchmarks.runs.schema import Identity
-
-LAW = ["law", "law_params", "d", "N", "noise_std"]
-"""What names the tasks; equal names must stand for equal tasks."""
-
-WHAT = [name for name in Identity.model_fields if name not in ("law_version", "fingerprint", "solver_version", "needs")]
-"""What names a row whatever its versions."""
+from benchmarks.runs.schema import LAW, NAMED
 
 
 def refuse_other_tasks(runs: Sequence[Run]) -> None:
@@ -29,7 +23,7 @@ def refuse_other_tasks(runs: Sequence[Run]) -> None:
         laws = run.scores[[*LAW, "law_version", "fingerprint"]].drop_duplicates()
         for *law, version, fingerprint in laws.itertuples(index=False, name=None):
             name, before, drew = seen.setdefault(tuple(law), (run.name, version, fingerprint))
-            where = f"the law {law[0]!r} at d = {law[2]}"
+            where = f"the law {law[0]!r} at d = {law[LAW.index('d')]}"
             if before != version:
                 raise UserError(
                     f"{where} has version {before} in {name} and {version} in {run.name}: it drew other tasks, "
@@ -47,12 +41,12 @@ def keyed(table: pd.DataFrame, further: Sequence[str]) -> dict[tuple[Any, ...], 
 
     Args:
         table: scores or timings.
-        further: columns beyond `WHAT` that tell rows apart.
+        further: columns beyond `benchmarks.runs.schema.NAMED` that tell rows apart.
     """
     numbered = table.assign(row=range(len(table)))
     if "seed" in numbered:
         numbered["seed"] = pd.Series([None if pd.isna(seed) else int(seed) for seed in table["seed"]], dtype=object)
-    names = [*WHAT, *further]
+    names = [*NAMED, *further]
     return {tuple(row[name] for name in names): {str(k): v for k, v in row.items()} for row in _records(numbered)}
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from benchmarks.errors import UserError
 from benchmarks.runs.read import Run
-
-PREFERRED_METRICS = ("expected_test_loss", "test_loss")
-"""The metric shown is the first of these that a row has: same mean, least variance first."""
+from benchmarks.runs.schema import LAW, SOLVER, TASK
 
 ROUNDING = {name: 2 * math.log(1e3 * eps) for name, eps in (("float64", 2.0**-52), ("float32", 2.0**-23))}
 """A log loss below this is 0 but for rounding: it is shown as exact, and such losses share a rank."""
 
-TASK = ["law", "law_params", "law_version", "fingerprint", "d", "N", "noise_std", "protocol", "device", "dtype"]
-SOLVER = ["solver", "solver_params", "solver_version", "needs"]
+
+def solver_label(row: Mapping[Any, Any]) -> str:
+    """A solver of a table, for people: its name, with the hyper-parameters given and the law it was trained on."""
+    trained_on = {"trained_on": row["trained_on"]} if row["trained_on"] else {}
+    given = ", ".join(f"{key}={value}" for key, value in {**json.loads(row["solver_params"]), **trained_on}.items())
+    return f"{row['solver']} ({given})" if given else str(row["solver"])
 
 
 def rank(runs: Sequence[Run]) -> pd.DataFrame:
@@ -37,32 +41,41 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     scores = pd.concat([run.scores for run in ordered], ignore_index=True)
     timings = pd.concat([run.timings for run in ordered], ignore_index=True)
     _refuse_mixed_laws(scores)
-    key = [*TASK, *SOLVER, "steps"]
-    preference = {name: index for index, name in enumerate(PREFERRED_METRICS)}
-    scores["preference"] = [preference.get(metric, len(preference)) for metric in scores["metric"]]
+    timing_key = [*TASK, *SOLVER, "steps"]
+    key = [*timing_key, "draw"]
+    scores = scores[scores["shown"]]
     # The row of all seeds has no seed and comes last of its kind; a run of one seed has only that row.
-    scores["pooled"] = scores["seed"].isna()
-    best_last = scores.sort_values(["preference", "pooled"], ascending=[False, True], kind="stable")
-    kept = best_last.groupby(key, sort=False).tail(1).index
+    last = scores.assign(pooled=scores["seed"].isna()).sort_values("pooled", kind="stable")
+    kept = last.groupby(key, sort=False).tail(1).index
     table = scores.loc[scores.index.isin(kept)]
-    timed = timings.groupby(key, sort=False).tail(1)
-    table = table.merge(timed[[*key, "warm_median", "batch", "train_seconds"]], on=key, how="left")
+    timed = timings.groupby(timing_key, sort=False).tail(1)
+    table = table.merge(timed[[*timing_key, "warm_median", "batch", "train_seconds"]], on=timing_key, how="left")
     # A solver scored on fewer tasks is not ranked: its loss differs by which tasks those were.
-    all_tasks = table["num_tasks"] == table.groupby([*TASK, "steps"])["num_tasks"].transform("max")
+    all_tasks = table["num_tasks"] == table.groupby([*TASK, "draw", "steps"])["num_tasks"].transform("max")
     rounding = table["dtype"].map(ROUNDING).astype(float)
     comparable = table["log_mean"].clip(lower=rounding).where(all_tasks)
-    table["rank"] = comparable.groupby([table[name] for name in (*TASK, "needs", "steps")]).rank(method="min")
+    table["rank"] = comparable.groupby([table[name] for name in (*TASK, "draw", "needs", "steps")]).rank(method="min")
     table["rank"] = table["rank"].astype("Int64")
     names = {"log_mean": "log_loss", "median": "median_loss", "warm_median": "warm_seconds"}
     columns = [*key, "metric", "rank", "log_loss", "log_low", "log_high", "median_loss", "num_tasks"]
-    columns += ["reach", "gap_to_floor", "gap_low", "gap_high", "gap_to_bayes", "alarm"]
+    columns += [
+        "levels",
+        "tail_limited",
+        "reach",
+        "floor",
+        "floor_exact",
+        "gap_to_floor",
+        "gap_low",
+        "gap_high",
+        "gap_to_bayes",
+        "alarm",
+    ]
     columns += ["warm_seconds", "batch", "train_seconds", "status", "reason"]
     return pd.DataFrame(table.rename(columns=names), columns=columns)
 
 
 def _refuse_mixed_laws(scores: pd.DataFrame) -> None:
-    key = ["law", "law_params", "d", "N", "noise_std"]
-    for _, group in scores.groupby(key):
+    for _, group in scores.groupby(LAW):
         if len(set(zip(group["law_version"], group["fingerprint"], strict=True))) > 1:
             law, d = group["law"].iloc[0], group["d"].iloc[0]
             raise UserError(f"these runs drew different tasks for the law {law!r} at d = {d}; show them one by one")

@@ -88,7 +88,12 @@ def read_run(path: Path) -> Run:
         raise UserError(
             f"{path} has schema version {version!r:.40}; this memformer-bench reads versions 1 to {SCHEMA_VERSION}"
         )
-    tables = migrated(Tables(_read_table(path / SCORES), _read_table(path / TIMINGS), meta), version)
+    tables = Tables(_read_table(path / SCORES), _read_table(path / TIMINGS), meta)
+    try:
+        tables = migrated(tables, version)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{path} does not hold the tables of schema version {version}: {what:.200}") from None
     scores = _checked(tables.scores, path / SCORES, ScoreRow)
     return Run(path, scores, _checked(tables.timings, path / TIMINGS, TimingRow), tables.meta)
 
@@ -161,4 +166,5 @@ def _checked(table: pd.DataFrame, path: Path, model: type[BaseModel]) -> pd.Data
 def _column(rows: list[BaseModel], name: str, field: FieldInfo) -> pd.Series:
     """A column of a checked table, in the type that the schema says."""
     types: dict[Any, Any] = {int: "int64", float: "float64", bool: "bool", float | None: "float64", int | None: "Int64"}
+    types[bool | None] = "boolean"
     return pd.Series([getattr(row, name) for row in rows], dtype=types.get(field.annotation, "str"))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from benchmarks.errors import UserError
 from benchmarks.runs.read import LOSSES, Run
-from benchmarks.runs.schema import Identity
+from benchmarks.runs.schema import SCORED, TIMED, Identity
 from benchmarks.suites.suite import Suite
 
 IDENTITY = list(Identity.model_fields)
@@ -34,8 +34,8 @@ def problems(run: Run) -> list[str]:
 
 def _doubled(run: Run) -> Iterator[str]:
     for name, table, key in (
-        ("scores.csv", run.scores, [*IDENTITY, "seed", "metric"]),
-        ("timings.csv", run.timings, [*IDENTITY, "batch", "threads"]),
+        ("scores.csv", run.scores, [*IDENTITY, *SCORED]),
+        ("timings.csv", run.timings, [*IDENTITY, *TIMED]),
     ):
         yield from _say(name, table.duplicated(key), "is there twice")
 

@@ -72,22 +72,23 @@ def compare(first: Sequence[Array], second: Sequence[Array], levels: Levels = "t
     share = float(np.mean(a < b) + np.mean(a == b) / 2)
     typical = wilcoxon_log_test(a, b)
     tail = bool(abs(sample.skewness) > TAIL_LIMIT)
+    ratio = log_ratio_interval(first, second, levels)
     if levels == "seeds_and_tasks" and len(differences) > 1:
         by_seed = np.array([values.mean() for values in differences])
         errors = np.array([values.std(ddof=1) / len(values) ** 0.5 for values in differences])
         combined = two_level(by_seed, errors)
         low, high = combined.interval()
-        ratio = _seeds_log_ratio(first, second)
         return Comparison(
             scale * float(sample.mean), scale * low, scale * high, *ratio, combined.p_value(), typical, share, tail
         )
     low, high = mean_interval(differences, "cautious")
-    ratio = log_ratio_interval(first, second)
     p_value = equal_means_test(np.concatenate(differences))
     return Comparison(scale * float(sample.mean), scale * low, scale * high, *ratio, p_value, typical, share, tail)
 
 
-def log_ratio_interval(first: Sequence[Array], second: Sequence[Array]) -> tuple[float, float, float]:
+def log_ratio_interval(
+    first: Sequence[Array], second: Sequence[Array], levels: Levels = "tasks"
+) -> tuple[float, float, float]:
     """`log(mean(a)/mean(b))` with its paired 95 % interval: every ρ for which "a - e^ρ b has mean 0" is not rejected.
 
     It excludes 0 exactly where the `cautious` interval of the paired difference does.
@@ -95,12 +96,16 @@ def log_ratio_interval(first: Sequence[Array], second: Sequence[Array]) -> tuple
     Args:
         first: losses a, one array `(tasks,)` for each seed.
         second: losses b on the same tasks.
+        levels: what the interval holds random; over `seeds_and_tasks` it is that of `two_level`, around the same
+            estimate.
 
     Returns:
         Estimate, lower end, upper end; an end is infinite where no ratio is rejected on that side.
 
     Source: Fieller, J. R. Stat. Soc. B 16 (1954) 175-185, with `cautious_z` as its statistic.
     """
+    if levels == "seeds_and_tasks" and len(first) > 1:
+        return _seeds_log_ratio(first, second)
     count = sum(len(a) for a in first)
     means = [float(np.concatenate(list(part)).mean()) for part in (first, second)]
     if min(means) <= 0:

@@ -1,4 +1,4 @@
-"""What a solver is: the knowledge it needs, its class of methods, and the trace it leaves."""
+"""What a solver is: the traits it declares, the trace it leaves, and what its training can tell."""
 
 from __future__ import annotations
 
@@ -56,6 +56,28 @@ class Reach(enum.StrEnum):
             Reach.KRYLOV: "methods whose k-th iterate lies in span{b, H b, ..., H^(k-1) b}",
             Reach.KRYLOV_PRECONDITIONED: "the same, preconditioned with the law's second moment",
             Reach.ANY: "all estimates from the context",
+        }[self]
+
+
+class Fitting(enum.StrEnum):
+    """What `fit` does, and whether chance has a part in what it finds: that decides what an interval holds random."""
+
+    NONE = "none"
+    CLOSED_FORM = "closed_form"
+    RANDOM = "random"
+
+    @property
+    def required(self) -> bool:
+        """Whether `fit` must be called before `solve`."""
+        return self is not Fitting.NONE
+
+    @property
+    def sentence(self) -> str:
+        """The kind of fit, for people."""
+        return {
+            Fitting.NONE: "needs no fitting",
+            Fitting.CLOSED_FORM: "fitted in closed form to what the law states, or to a large sample of its moments",
+            Fitting.RANDOM: "fitted by a search on drawn training tasks; every seed finds other parameters",
         }[self]
 
 
@@ -144,25 +166,57 @@ def _finite_outcome(values: Tensor) -> tuple[Tensor, Tensor]:
     return outcome, torch.where(nonfinite, steps_finite, len(values) - 1)
 
 
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What training cost for one number of steps, and what its starts found; None for what is not known.
+
+    Attributes:
+        steps: training steps of a start.
+        tasks: training tasks drawn, all starts.
+        flops: floating-point operations of the training, all starts.
+        starts: starts of the search.
+        spread: log validation loss of the worst start minus that of the best.
+        near_best: share of starts whose log validation loss is within 0.05 of the best.
+        median: natural logarithm of the validation loss of the median start: what one start is likely to find.
+    """
+
+    steps: int | None = None
+    tasks: int | None = None
+    flops: float | None = None
+    starts: int | None = None
+    spread: float | None = None
+    near_best: float | None = None
+    median: float | None = None
+
+
 class Solver(ABC):
     """A method that answers regression problems. Subclasses are frozen dataclasses of hyper-parameters.
+
+    The first five class attributes are its traits: declared here alone, stored in every row of a result, and read by
+    whatever compares, judges or shows solvers. The name under which a solver is registered decides nothing.
 
     Class attributes:
         needs: what it must be told (see `Needs`).
         reach: the class of methods whose best member bounds its loss from below (see `Reach`).
+        fitting: what `fit` does, whether it must be called, and whether chance is in it (see `Fitting`). What `fit`
+            finds is kept in a dataclass field `parameters: Mapping[str, Tensor] | None`, so that it can be saved and
+            put back without fitting again.
+        learned: whether its form itself is learned from tasks: many coefficients, by descent on a training loss. A
+            classical method whose one or two constants are searched for is not.
+        batched: whether it solves all tasks of a batch at once; otherwise it loops over them.
         version: goes up when any number it computes can change.
         anytime: whether `solve(p, k).weights[j]` equals `solve(p, j).weights[j]`, so that one solve tells
             every smaller number of steps. False for a method whose parameters depend on the horizon.
-        trains: whether `fit` must be called before `solve`. What `fit` finds is kept in a dataclass field
-            `parameters: Mapping[str, Tensor] | None`, so that it can be saved and put back without training.
         countable: whether torch does all of its work, so that it can be counted.
     """
 
     needs: ClassVar[Needs]
     reach: ClassVar[Reach] = Reach.ANY
+    fitting: ClassVar[Fitting] = Fitting.NONE
+    learned: ClassVar[bool] = False
+    batched: ClassVar[bool] = True
     version: ClassVar[int] = 1
     anytime: ClassVar[bool] = True
-    trains: ClassVar[bool] = False
     countable: ClassVar[bool] = True
 
     def prepare(self, dtype: torch.dtype, device: torch.device) -> None:  # noqa: B027 - most have nothing to prepare
@@ -177,13 +231,16 @@ class Solver(ABC):
             seed: of every random choice that is not a task.
 
         Returns:
-            The fitted solver; `self` for a solver that learns nothing.
+            The fitted solver; `self` for a solver without parameters to fit.
         """
         return self
 
     def fit_many(self, sources: Sequence[TaskSource], steps: Sequence[int], seeds: Sequence[int]) -> list[Solver]:
         """One fitted solver for each pair of source and seed; a solver that can trains them all at once."""
         return [self.fit(tasks, steps, seed) for tasks, seed in zip(sources, seeds, strict=True)]
+
+    def training_record(self, num_steps: int) -> TrainingRecord | None:  # noqa: B027 - most have none
+        """What the training of the parameters for a number of steps cost and found; None if nothing was recorded."""
 
     def adapt(self, context: Problem) -> Solver:
         """The solver adapted to the tasks of `context` from what is known of them there: no query label, no `w_star`.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Needs, Reach, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
 from memformer.kernels.gdpp import prepare
 from memformer.model.config import (
     Attention,
@@ -83,7 +83,8 @@ class Memformer(Solver):
 
     needs: ClassVar[Needs] = Needs.LAW
     anytime: ClassVar[bool] = False
-    trains: ClassVar[bool] = True
+    fitting: ClassVar[Fitting] = Fitting.RANDOM
+    learned: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.config(d=1, N=1, depth=1)

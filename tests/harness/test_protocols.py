@@ -23,7 +23,7 @@ from benchmarks.suites.entries import Protocol
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Needs, Reach, Solver, Trace
+from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace
 
 CPU = torch.device("cpu")
 ISOTROPIC = Isotropic(d=3, N=9)
@@ -45,7 +45,7 @@ class Memorises(Solver):
     """Answers with the labels it was fitted on, where it knows the context again; with 0 elsewhere."""
 
     needs = Needs.LAW
-    trains = True
+    fitting = Fitting.RANDOM
     known: Problem | None = None
 
     def fit(self, tasks: TaskSource, steps: Any, seed: int = 0) -> Solver:

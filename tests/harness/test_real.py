@@ -67,18 +67,14 @@ def test_the_interval_is_over_parts_even_for_what_learns_nothing(cells: list[Cel
 
 def test_trained_on_another_law_is_trained_on_that_law_and_scored_on_this(cells: list[Cell]) -> None:
     own, isotropic, gmm = cells[3:]
-    assert [json.loads(json.dumps(cell.solver_params)).get("trained_on") for cell in cells[3:]] == [
-        None,
-        "isotropic",
-        "gmm noise_std=2.0",
-    ]
+    assert [cell.trained_on for cell in cells[3:]] == ["", "isotropic", "gmm noise_std=2.0"]
     assert (isotropic.fitted_on.d, isotropic.fitted_on.N) == (7, 20)
     assert own.fitted_on is own.law
     fitted = run_cell(isotropic, ParameterStore()).fitted[1]
     alone = SOLVERS.create("lfom_optimal", num_tasks=300).fit(isotropic.fitted_on.stream(1, Purpose.TRAIN), [1, 2], 1)
     parameters, expected = fitted.parameters, alone.parameters  # type: ignore[attr-defined]
     assert all(torch.equal(parameters[name], expected[name]) for name in expected)
-    assert len({cell_key(replace(cell, solver_params={}), 1) for cell in (own, isotropic, gmm)}) == 3
+    assert len({cell_key(replace(cell, trained_on=""), 1) for cell in (own, isotropic, gmm)}) == 3
 
 
 @pytest.mark.parametrize(
@@ -108,7 +104,7 @@ def test_both_real_suites_ask_for_every_part_of_the_same_tables() -> None:
     whole, quick = (build_cells(load_suite(name)) for name in ("real", "real-quick"))
     assert {cell.law for cell in whole} == {cell.law for cell in quick}
     assert all(len(cell.seeds) == cell.law.parameters["folds"] for cell in [*whole, *quick])
-    classical = {name for name in SOLVERS if not SOLVERS[name].load().trains}
+    classical = {name for name in SOLVERS if not SOLVERS[name].load().fitting.required}
     assert classical <= {cell.solver_name for cell in whole}
 
 
@@ -116,7 +112,7 @@ def test_the_synthetic_spectrum_has_the_scale_that_the_suite_says_tables_have() 
     cells = build_cells(load_suite("real"))
     largest = {}
     for cell in cells:
-        if cell.solver_params.get("trained_on", "").startswith("ood_variance"):  # type: ignore[attr-defined]
+        if cell.trained_on.startswith("ood_variance"):
             moment = cell.law.stream(0, Purpose.TRAIN).second_moment
             largest[cell.law.parameters["dataset"]] = float(torch.linalg.eigvalsh(moment)[-1])
             drawn = cell.fitted_on.stream(0, Purpose.TRAIN).sample(1).second_moment

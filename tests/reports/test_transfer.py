@@ -19,7 +19,7 @@ from benchmarks.experiments.transfer.matrix import read_transfer, transfer_figur
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.shift import OODVariance
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Needs, Solver, Trace
+from memformer.core.solver import Fitting, Needs, Solver, Trace
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class OneStep(Solver):
     """`w = b / c` with c the mean diagonal of H: right only for the variance it was fitted on."""
 
     needs = Needs.LAW
-    trains = True
+    fitting = Fitting.RANDOM
     parameters: dict[str, torch.Tensor] | None = None
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Solver:

@@ -24,8 +24,9 @@ from benchmarks.experiments.paper.verdicts import claims, judge, law_of
 from benchmarks.harness.passes import Progress
 from benchmarks.harness.run import Finished
 from benchmarks.harness.workers.limits import pinned_threads
-from benchmarks.reports.comparison import Setting, label_of, settings
+from benchmarks.reports.comparison import Setting, settings
 from benchmarks.reports.style import figure, save
+from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import Suite, load_suite
 
@@ -237,7 +238,11 @@ def _honest_rows(experiment: Experiment, run: Run | None, setting: Setting | Non
         return []
     law, d = law_of(experiment)
     rows = [
-        {"label": label_of(row["solver"], row["solver_params"]), **{name: row[name] for name in COLUMNS}}
+        {
+            "label": solver_label(row),
+            "is_floor": row["solver"] == row["floor"],
+            **{name: row[name] for name in COLUMNS},
+        }
         for row in run.scores.to_dict("records")
         if (row["law"], row["d"], row["metric"]) == (law, d, setting.metric) and pd.isna(row["seed"])
     ]

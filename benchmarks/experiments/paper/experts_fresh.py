@@ -21,10 +21,9 @@ import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
 from baselines.krylov import ConjugateGradient, PreconditionedCG
 from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS
-from benchmarks.experiments.paper.figures import EXACT
 from benchmarks.experiments.paper.verdicts import verdict
 from benchmarks.harness.workers.limits import pinned_threads
-from benchmarks.reports.style import CYCLE, caption, figure
+from benchmarks.reports.style import CYCLE, EXACT, caption, figure
 from benchmarks.statistics import compare, summarise
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.mixture import GaussianMixture

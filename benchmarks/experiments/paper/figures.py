@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import Experiment
-from benchmarks.reports.style import CYCLE, caption, figure
-
-EXACT = -30.0
-"""A log loss below this is an exact answer but for rounding; the figure need not reach it."""
+from benchmarks.reports.style import CYCLE, EXACT, caption, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +64,7 @@ def _fresh(axes: Axes, honest: Sequence[dict[str, Any]]) -> None:
     labels = list(dict.fromkeys(row["label"] for row in honest))
     for index, label in enumerate(labels):
         rows = [row for row in honest if row["label"] == label]
-        steps, floor = [row["steps"] for row in rows], label.startswith("lfom_optimal")
+        steps, floor = [row["steps"] for row in rows], rows[0]["is_floor"]
         colour = "black" if floor else CYCLE[index % len(CYCLE)]
         axes.plot(
             steps, [row["log_mean"] for row in rows], "--" if floor else "-", color=colour, label=label, marker="."

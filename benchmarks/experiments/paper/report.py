@@ -13,8 +13,8 @@ from tabulate import tabulate
 
 from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import Experiment
-from benchmarks.experiments.paper.figures import EXACT
 from benchmarks.experiments.paper.verdicts import RULE
+from benchmarks.reports.style import EXACT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import Experiment
-from benchmarks.reports.comparison import Setting
+from benchmarks.reports.comparison import Setting, levels_of_pair
 from benchmarks.statistics import compare
 from benchmarks.suites.entries import Strict
 
@@ -58,7 +58,8 @@ def judge(claim: Claim, redone: Sequence[Point], setting: Setting) -> dict[str, 
         `claim`, `experiment`, `published` and `fresh` (the numbers, layer by layer), `verdict`.
     """
     first, second = (setting.entry(label) for label in claim.honest)
-    found = {k: compare(first.losses[k], second.losses[k], "seeds_and_tasks") for k in claim.layers}
+    levels = levels_of_pair(first, second)
+    found = {k: compare(first.losses[k], second.losses[k], levels) for k in claim.layers}
     holds = all(c.log_ratio_high < 0 for c in found.values())
     refuted = any(c.log_ratio_low > 0 for c in found.values())
     differences = published_difference(claim, redone) if claim.published else []

@@ -68,7 +68,7 @@ class Reading:
 
 def name_of(row: dict) -> str:
     """A solver of the table: its id, what it was trained on if not the law itself, and whether it was adapted."""
-    law = json.loads(row["solver_params"]).get("trained_on")
+    law = row["trained_on"]
     adapted = ", adapted" if row["protocol"] == "context_adapted" else ""
     return row["solver"] + (f"{TRAINED}{law}" if law else "") + adapted
 

@@ -9,13 +9,10 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.errors import UserError
-from benchmarks.reports.comparison import label_of
-from benchmarks.runs.ranking import PREFERRED_METRICS
+from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import Run
+from benchmarks.runs.schema import NAMED
 from benchmarks.statistics import LEVEL
-
-LEARNED = ("memformer", "linear_transformer", "lfom", "gradient_descent_tuned", "heavy_ball_tuned", "nesterov_tuned")
-"""Names of methods whose coefficients are fitted to training tasks begin so."""
 
 SPAN = 10.0
 """Growth is fitted where the variable is at least its largest value divided by this: what is left of the constants."""
@@ -79,14 +76,12 @@ def points(run: Run) -> pd.DataFrame:
     Raises:
         UserError: if nothing was timed.
     """
-    key = [*TASK_NAMES, "d", "N", "solver", "solver_params", "steps", "protocol"]
-    scores: Any = run.scores[run.scores["metric"].isin(PREFERRED_METRICS)]
-    scores = scores.assign(order=scores["metric"].map(PREFERRED_METRICS.index), each=scores["seed"].notna())
-    scores = scores.sort_values(["order", "each"], kind="stable").drop_duplicates(key)
+    scores: Any = run.scores[run.scores["shown"]]
+    scores = scores.assign(each=scores["seed"].notna()).sort_values("each", kind="stable").drop_duplicates(NAMED)
     timed: Any = run.timings[run.timings["warm_median"].notna()]
     if timed.empty:
         raise UserError("the run has no timings; run its suite with a [timings] table")
-    table: Any = timed.merge(scores[[*key, "log_mean", "gap_to_bayes"]], on=key, how="left")
+    table: Any = timed.merge(scores[[*NAMED, "log_mean", "gap_to_bayes"]], on=NAMED, how="left")
     batch = table["batch"]
     return table.assign(
         rows_per_d=table["N"] / table["d"],
@@ -97,7 +92,7 @@ def points(run: Run) -> pd.DataFrame:
         seconds_high=table["warm_q75"] / batch,
         bytes_a_task=table["peak_bytes"] / batch,
         log_loss=table["log_mean"],
-        label=[label_of(name, params) for name, params in zip(table["solver"], table["solver_params"], strict=True)],
+        label=[solver_label(row) for row in table.to_dict("records")],
     )
 
 
@@ -161,7 +156,7 @@ def stopwatch(table: pd.DataFrame) -> pd.DataFrame:
     columns = ["law", "d", "N", "noise_std", "batch"]
     groups: Any = table.groupby([*columns, "law_params", "device", "dtype"], sort=False)
     for task, part in groups:
-        learned = part["solver"].str.startswith(LEARNED)
+        learned = part["learned"]
         for mine in part[learned & part["log_loss"].notna()].to_dict("records"):
             as_good = part[~learned & (part["log_loss"] <= mine["log_loss"] + AS_GOOD)].sort_values("seconds_a_task")
             best: dict[Any, Any] = as_good.iloc[0].to_dict() if len(as_good) else {}

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import measure
 from benchmarks.harness.resolve import build_law, build_solver
-from benchmarks.runs.ranking import PREFERRED_METRICS
-from benchmarks.statistics import compare
+from benchmarks.runs.schema import PREFERRED_METRICS
+from benchmarks.statistics import Levels, compare
 from benchmarks.suites.entries import SolverEntry, TaskEntry
 from benchmarks.tasks.law import Law, Purpose
-from memformer.core.solver import Solver
+from memformer.core.solver import Fitting, Solver
 
 OUT_OF_DISTRIBUTION: dict[str, TaskEntry] = {
     "isotropic": TaskEntry(law="isotropic"),
@@ -53,12 +53,14 @@ def transfer(
     Returns:
         One row for each number of steps, training law and test law: `log_loss` on the test law, `log_gap` to the
         solver fitted on the test law itself (0 on the diagonal) with its paired 95 % interval `log_low`, `log_high`
-        over seeds and tasks, `tasks` in all, `protocol`; nan where the solver cannot be used or gives no finite answer.
+        (over seeds too if the fit is random), `tasks` in all, `protocol`; nan where the solver cannot be used or gives
+        no finite answer.
     """
     fitted = {
         name: solver.fit_many([law.stream(seed, Purpose.TRAIN) for seed in seeds], list(steps), list(seeds))
         for name, law in laws.items()
     }
+    levels: Levels = "seeds_and_tasks" if solver.fitting is Fitting.RANDOM else "tasks"
     rows = []
     for test_law, law in laws.items():
         problems = [law.stream(seed, Purpose.SCORE).sample(tasks) for seed in seeds]
@@ -66,7 +68,7 @@ def transfer(
         for train_law, by_seed in losses.items():
             for index, step in enumerate(steps):
                 mine = [part[index] for part in by_seed]
-                gap = compare(mine, [part[index] for part in losses[test_law]], "seeds_and_tasks")
+                gap = compare(mine, [part[index] for part in losses[test_law]], levels)
                 mean = float(np.concatenate(mine).mean())
                 rows.append(
                     {

@@ -64,7 +64,7 @@ class ParameterStore:
             dtype: of training.
             device: of training.
         """
-        if not solver.trains:
+        if not solver.fitting.required:
             return Fit([solver] * len(seeds), None, reused=False)
         headers = [self._header(name, solver, law, steps, seed, dtype, device) for seed in seeds]
         found = [self._find(solver, header) for header in headers]

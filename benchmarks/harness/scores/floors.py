@@ -38,6 +38,21 @@ class FloorKey:
     device: torch.device
 
 
+def floor_name(reach: Reach) -> tuple[str, bool]:
+    """Which floor a class has, as `benchmarks.runs.schema.ScoreRow` names it, and whether its loss is exact.
+
+    The coefficients of the best fixed methods are estimated from `FLOOR_TASKS` tasks; the other floors are the best
+    answers to the very tasks.
+    """
+    return {
+        Reach.FIXED: ("lfom_optimal", False),
+        Reach.FIXED_PRECONDITIONED: ("lfom_optimal_preconditioned", False),
+        Reach.KRYLOV: ("krylov_oracle", True),
+        Reach.KRYLOV_PRECONDITIONED: ("krylov_oracle_preconditioned", True),
+        Reach.ANY: ("bayes", True),
+    }[reach]
+
+
 @lru_cache(maxsize=64)
 def floor_losses(key: FloorKey, reach: Reach, metric: str) -> Losses | None:
     """Per-task loss of the best method of a class after 0, 1, ..., `num_steps` steps.

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.cell import Cell
-from benchmarks.harness.scores.floors import FloorKey, bayes_losses, floor_losses
-from benchmarks.statistics import log_ratio_interval, tail_limited
+from benchmarks.harness.scores.floors import FloorKey, bayes_losses, floor_losses, floor_name
+from benchmarks.statistics import Levels, log_ratio_interval, tail_limited
 from memformer.core.solver import Reach
 
 ALARM_TOLERANCE = 0.02
@@ -26,7 +26,14 @@ Losses = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Gap:
-    """Log ratio of a mean loss to its floor's on the same tasks, paired 95 % interval, and the alarm; nan: no floor."""
+    """Log ratio of a mean loss to its floor's on the same tasks, paired 95 % interval, and the alarm; nan: no floor.
+
+    The attributes are columns of `benchmarks.runs.schema.ScoreRow`.
+    """
+
+    floor: str = ""
+    floor_exact: bool | None = None
+    floor_error: float = float("nan")
 
     gap_to_floor: float = float("nan")
     gap_low: float = float("nan")
@@ -35,7 +42,9 @@ class Gap:
     alarm: str = ""
 
 
-def judge_gap(cell: Cell, reach: Reach, steps: int, metric: str, losses: Mapping[int, Losses]) -> Gap:
+def judge_gap(
+    cell: Cell, reach: Reach, steps: int, metric: str, losses: Mapping[int, Losses], levels: Levels = "tasks"
+) -> Gap:
     """The gap of a cell after a number of steps.
 
     Args:
@@ -44,26 +53,35 @@ def judge_gap(cell: Cell, reach: Reach, steps: int, metric: str, losses: Mapping
         steps: number of steps.
         metric: id of the metric.
         losses: per-task losses `(tasks,)` by seed.
+        levels: what the interval of the gap holds random.
 
     Returns:
-        The gap, with an alarm where the loss is below the floor of its class beyond chance.
+        The gap, with an alarm where the loss is below the floor of its class beyond chance in the tasks. No chance in
+        the fit excuses that: the floor bounds whatever was fitted.
     """
     if not all(np.isfinite(values).all() for values in losses.values()):
         return Gap()
     keys = [FloorKey(cell.law, seed, cell.tasks, max(cell.steps), cell.dtype, cell.device) for seed in losses]
     floors = [floor_losses(key, reach, metric) for key in keys]
     bayes = [bayes_losses(key, metric) for key in keys]
-    to_bayes = _log_ratio(losses, bayes, steps)[0]
-    estimate, low, high = _log_ratio(losses, floors, steps)
+    to_bayes = _log_ratio(losses, bayes, steps, "tasks")[0]
+    estimate, low, high = _log_ratio(losses, floors, steps, levels)
+    if not np.isfinite(estimate):
+        return Gap(gap_to_bayes=to_bayes)
+    name, exact = floor_name(reach)
     tail = cell.protocol != "transductive" and _carried_by_few(losses, floors, steps)
-    return Gap(estimate, low, high, to_bayes, _alarm(estimate, high, TAIL_TOLERANCE if tail else ALARM_TOLERANCE))
+    within = high if levels == "tasks" else _log_ratio(losses, floors, steps, "tasks")[2]
+    alarm = _alarm(estimate, within, TAIL_TOLERANCE if tail else ALARM_TOLERANCE)
+    return Gap(name, exact, float("nan"), estimate, low, high, to_bayes, alarm)
 
 
-def _log_ratio(losses: Mapping[int, Losses], floors: list[Losses | None], steps: int) -> tuple[float, float, float]:
+def _log_ratio(
+    losses: Mapping[int, Losses], floors: list[Losses | None], steps: int, levels: Levels
+) -> tuple[float, float, float]:
     known = [floor[steps] for floor in floors if floor is not None]
     if len(known) < len(floors) or np.concatenate(known).mean() < np.finfo(np.float64).eps ** 1.5:
         return float("nan"), float("nan"), float("nan")  # no floor, or one that is 0 but for rounding
-    return log_ratio_interval(list(losses.values()), known)
+    return log_ratio_interval(list(losses.values()), known, levels)
 
 
 def _carried_by_few(losses: Mapping[int, Losses], floors: list[Losses | None], steps: int) -> bool:

@@ -78,7 +78,7 @@ def fit_under_protocol(cell: Cell, store: ParameterStore) -> Fit:
         ValueError: if the solver cannot be used under the protocol.
     """
     if cell.protocol == "transductive":
-        if not cell.solver.trains:
+        if not cell.solver.fitting.required:
             raise ValueError(f"{cell.solver_name} learns nothing, so it cannot be fitted on the scored tasks")
         scored = _scored(cell)
         start = time.perf_counter()

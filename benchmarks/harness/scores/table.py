@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from benchmarks.harness.cell import Cell, CellResult, Measured
 from benchmarks.harness.scores.gaps import judge_gap
-from benchmarks.runs.schema import ScoreRow, Status
-from benchmarks.statistics import summarise
-from memformer.core.solver import Outcome
+from benchmarks.runs.schema import PREFERRED_METRICS, TRAITS, ScoreRow, Status
+from benchmarks.statistics import Levels, summarise, tail_limited
+from memformer.core.solver import Fitting, Outcome
 
 Losses = NDArray[np.float64]
 
@@ -57,7 +57,8 @@ def identity(cell: Cell, steps: int) -> dict[str, Any]:
         "solver": cell.solver_name,
         "solver_version": cell.solver.version,
         "solver_params": json.dumps(cell.solver_params, sort_keys=True),
-        "needs": str(cell.solver.needs),
+        "trained_on": cell.trained_on,
+        **{name: getattr(cell.solver, name) for name in TRAITS},
         "steps": steps,
         "protocol": cell.protocol,
         "device": cell.device.type,
@@ -80,6 +81,7 @@ def score_rows(result: CellResult) -> Iterator[tuple[ScoreRow, Losses | None]]:
     if result.status != "ok":
         for steps in cell.steps:
             columns = {"steps": steps, "seed": None, "metric": "", "status": result.status, "reason": result.reason}
+            columns |= {"shown": True, "levels": interval_levels(cell, len(cell.seeds))}
             yield _row(cell, np.zeros(0, np.int8), {**shared, **columns}), None
         return
     for index, steps in enumerate(cell.steps):
@@ -105,18 +107,51 @@ def _measured_row(
     losses = [part.losses[metric][index] for part in measured.values()]
     outcomes = np.concatenate([part.outcomes[index] for part in measured.values()])
     status, reason = judge(outcomes)
-    two_levels = cell.solver.trains or not cell.law.synthetic
+    levels = interval_levels(cell, len(measured))
+    mean = summarise(losses, levels)
     columns = {
         **shared,
         "seed": seed,
         "metric": metric,
+        "shown": metric == shown_metric(result.measured[0].losses),
+        "levels": levels,
+        "tail_limited": tail_limited(losses) if np.isfinite(mean.mean) else None,
         "reach": str(reach),
         "status": status,
         "reason": reason,
-        **vars(summarise(losses, "seeds_and_tasks" if two_levels else "tasks")),
-        **vars(judge_gap(cell, reach, shared["steps"], metric, dict(zip(measured, losses, strict=True)))),
+        **vars(mean),
+        **vars(judge_gap(cell, reach, shared["steps"], metric, dict(zip(measured, losses, strict=True)), levels)),
+        **_training(result, shared["steps"], measured),
     }
     return _row(cell, outcomes, columns)
+
+
+def interval_levels(cell: Cell, seeds: int) -> Levels:
+    """What an interval over that many seeds holds random.
+
+    The seeds count where the solver was fitted under each of them anew, at random, and where the law is a table of real
+    data, of which each scores another part. What is fitted in closed form is the same solver under every seed.
+    """
+    anew = cell.solver.fitting is Fitting.RANDOM or not cell.law.synthetic
+    return "seeds_and_tasks" if anew and seeds > 1 else "tasks"
+
+
+def shown_metric(measured: Collection[str]) -> str:
+    """The metric that tables show of those a cell has: the first preferred one, else the first."""
+    return next((name for name in PREFERRED_METRICS if name in measured), next(iter(measured)))
+
+
+_TRAINING = {"spread": "starts_spread", "near_best": "starts_near_best", "median": "median_start", "starts": "starts"}
+_TRAINING |= {"steps": "train_steps", "tasks": "train_tasks", "flops": "train_flops"}
+"""Attributes of `memformer.solver.TrainingRecord`, and the columns they fill."""
+
+
+def _training(result: CellResult, steps: int, seeds: Collection[int]) -> dict[str, float | None]:
+    """What training cost and found, the mean over the seeds of a row."""
+    fitted = [one for seed, one in zip(result.cell.seeds, result.fitted, strict=True) if seed in seeds]
+    records = [one.training_record(steps) for one in fitted]
+    found = {column: [getattr(one, name, None) for one in records] for name, column in _TRAINING.items()}
+    return {column: None if None in values else float(np.mean(values)) for column, values in found.items()}
 
 
 def judge(outcomes: np.ndarray) -> tuple[Status, str]:
@@ -133,5 +168,5 @@ def _row(cell: Cell, outcomes: np.ndarray, columns: dict[str, Any]) -> ScoreRow:
     counts = np.bincount(outcomes, minlength=len(Outcome)).tolist()
     ended = {outcome.name.lower(): counts[outcome] for outcome in Outcome}
     empty = dict.fromkeys(ScoreRow.model_fields)
-    given = {"alarm": "", "reach": str(cell.solver.reach), "num_tasks": len(outcomes), **ended, **columns}
-    return ScoreRow.model_validate({**empty, **given})
+    given = {"alarm": "", "reach": str(cell.solver.reach), "draw": "plain", "num_tasks": len(outcomes)}
+    return ScoreRow.model_validate({**empty, **given, **ended, **columns})

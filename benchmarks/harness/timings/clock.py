@@ -15,6 +15,7 @@ from benchmarks.harness.cell import CellResult, one_line
 from benchmarks.harness.scores.table import identity
 from benchmarks.harness.timings.cost import Work, count_work
 from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit
+from benchmarks.runs.environment import machine
 from benchmarks.runs.schema import Status, TimingRow
 from benchmarks.suites.entries import Timings
 from benchmarks.tasks.law import Purpose
@@ -172,6 +173,7 @@ def _row(contender: _Contender, steps: int, batch: int, threads: int) -> TimingR
     low, median, high = np.quantile(contender.warm, [0.25, 0.5, 0.75]) if good else (None, None, None)
     work = contender.work
     columns = {
+        "machine": machine(result.cell.device),
         "batch": batch,
         "threads": threads,
         "repeats": len(contender.warm) if good else 0,

@@ -80,19 +80,30 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Memformers whose forward pass, backward pass and training step are timed: fields of `MemformerConfig`."""
 
 
+TUNED = ["gradient_descent_tuned", "heavy_ball_tuned", "nesterov_tuned"]
+LFOM = ["lfom", "lfom_diagonal"]
+LFOM_OPTIMAL = ["lfom_optimal", "lfom_optimal_preconditioned"]
+MEMFORMERS = [
+    "linear_transformer",
+    "memformer_conjugate",
+    "memformer_conjugate_scalar",
+    "memformer_first_order",
+    "memformer_first_order_scalar",
+    "memformer_gdpp",
+    "memformer_gated",
+    "memformer_adaptive",
+]
+"""What is fitted to training tasks, by the hyper-parameters that say how long."""
+
+
 def _budgets(tuned: int, lfom: dict[str, int], optimal: int, former: dict[str, int]) -> dict[str, dict[str, Any]]:
     """Hyper-parameters of what is fitted, by solver."""
-    found: dict[str, dict[str, Any]] = {}
-    for name in SOLVERS:
-        if name.endswith("_tuned"):
-            found[name] = {"num_tasks": tuned}
-        elif name.startswith("lfom_optimal"):
-            found[name] = {"num_tasks": optimal}
-        elif name.startswith("lfom"):
-            found[name] = lfom
-        elif "former" in name:
-            found[name] = former
-    return found
+    return {
+        **{name: {"num_tasks": tuned} for name in TUNED},
+        **dict.fromkeys(LFOM, lfom),
+        **{name: {"num_tasks": optimal} for name in LFOM_OPTIMAL},
+        **dict.fromkeys(MEMFORMERS, former),
+    }
 
 
 TIMED_BUDGET = _budgets(200, {"iterations": 5, "batch": 64}, 1000, {"tasks": 100, "iterations": 2})
@@ -101,5 +112,17 @@ TIMED_BUDGET = _budgets(200, {"iterations": 5, "batch": 64}, 1000, {"tasks": 100
 SCORED_BUDGET = _budgets(1000, {"iterations": 60}, 20_000, {"tasks": 4000, "batch": 500, "iterations": 60})
 """Training where the loss counts: short, and always the same."""
 
-SLOW = [name for name in SOLVERS if name.startswith("scipy_")]
+SLOW = [
+    "scipy_cg",
+    "scipy_minres",
+    "scipy_gmres",
+    "scipy_lsqr",
+    "scipy_lsmr",
+    "scipy_lstsq",
+    "scipy_solve",
+    "scipy_minimize_cg",
+    "scipy_minimize_bfgs",
+    "scipy_minimize_lbfgsb",
+    "scipy_minimize_newton_cg",
+]
 """Solvers that loop over tasks, and are given fewer of them."""

@@ -67,7 +67,7 @@ def fitted(solver: Any, law: Any, steps: tuple[int, ...], seed: int = 0) -> Any:
     """The solver, fitted on the law's training tasks if it has to be."""
     with lacking():
         from benchmarks.tasks.law import Purpose
-    return solver.fit(law.stream(seed, Purpose.TRAIN), steps, seed=seed) if solver.trains else solver
+    return solver.fit(law.stream(seed, Purpose.TRAIN), steps, seed=seed) if solver.fitting.required else solver
 
 
 def timed_problem(law: Any, batch: int, device: torch.device) -> Any:

@@ -73,7 +73,8 @@ class Arm:
             whole = _losses(one, problem, max(steps)) if one.anytime else None
             found.append([(_losses(one, problem, step) if whole is None else whole)[step] for step in steps])
         np.save(file, np.array(found))
-        return {"fingerprint": law.fingerprint, "trains": solver.trains}
+        trains = solver.trains if hasattr(solver, "trains") else solver.fitting.required  # older trees have the former
+        return {"fingerprint": law.fingerprint, "trains": trains}
 
     def _problem(self, law: Any, seed: int, purpose: Any, tasks: int) -> Any:
         """Scored tasks; those of the last law are kept, since many solvers ask for them."""

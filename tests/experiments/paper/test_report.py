@@ -16,8 +16,9 @@ from benchmarks.experiments.paper.command import in_order, narrowed, report, sel
 from benchmarks.experiments.paper.curves import Point, read_points
 from benchmarks.experiments.paper.entries import experiments
 from benchmarks.experiments.paper.verdicts import Claim, claims, law_of, published_difference, verdict
-from benchmarks.reports.comparison import label_of
+from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import read_run
+from benchmarks.suites.entries import SolverEntry
 from benchmarks.suites.suite import load_suite
 
 SMALL = """
@@ -35,6 +36,10 @@ law = "isotropic"
 """
 
 
+def _label(entry: SolverEntry) -> str:
+    return solver_label({"solver": entry.name, "solver_params": json.dumps(entry.params), "trained_on": ""})
+
+
 def test_the_rule():
     assert verdict(seen=True, holds=True, refuted=False) == "holds"
     assert verdict(seen=False, holds=True, refuted=False) == "holds"
@@ -49,10 +54,10 @@ def test_claims_name_curves_and_solvers_that_are_there():
     for claim in claims():
         law, d = law_of(by_id[claim.experiment])
         (task,) = [task for task in suite.tasks if (task.law, task.d) == (law, d)]
-        there = {label_of(s.name, json.dumps(s.params)) for s in suite.solvers if s.only.holds(task)}
+        there = {_label(s) for s in suite.solvers if s.only.holds(task)}
         assert set(claim.honest) <= there, claim.text
         for experiment in by_id.values():
-            assert set(experiment.honest) <= {label_of(s.name, json.dumps(s.params)) for s in suite.solvers}
+            assert set(experiment.honest) <= {_label(s) for s in suite.solvers}
 
 
 def test_published_differences_are_read_off_the_redone_points():

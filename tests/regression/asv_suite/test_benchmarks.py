@@ -20,9 +20,13 @@ def test_the_static_lists_are_the_registry() -> None:
     assert len(set(catalogue.SOLVERS)) == len(catalogue.SOLVERS)
 
 
+def test_what_loops_over_tasks_is_given_few_of_them() -> None:
+    assert sorted(catalogue.SLOW) == sorted(n for n in registry.SOLVERS if not registry.SOLVERS[n].load().batched)
+
+
 def test_what_has_to_be_fitted_has_a_budget_that_its_solver_knows() -> None:
     cheap = {"ridge", "ridge_cholesky", "bayes", "pcg"}
-    fitted = {name for name in registry.SOLVERS if registry.SOLVERS[name].load().trains} - cheap
+    fitted = {name for name in registry.SOLVERS if registry.SOLVERS[name].load().fitting.required} - cheap
     for budget in (catalogue.TIMED_BUDGET, catalogue.SCORED_BUDGET):
         assert fitted <= set(budget)
     for name in catalogue.SOLVERS:
