@@ -21,7 +21,7 @@ schema = 1
 steps = [1, 2, 4]
 seeds = [0]
 solvers = ["cg", "cgls", { name = "ridge", steps = [1] }, { name = "lfom_optimal", params = { num_tasks = 200 } },
-  { name = "lfom", steps = [1], params = { iterations = 2, batch = 8 }, only = { d = 30 } }]
+  { name = "lfom", steps = [1], params = { iterations = 2, batch = 8 }, only = { d = 60 } }]
 [scores]
 tasks = 40
 [timings]
