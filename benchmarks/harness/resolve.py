@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def build_law(entry: TaskEntry) -> Law:
         UserError: if the law or a parameter is unknown, or a value is out of its range.
     """
     parameters = {"d": entry.d, "N": entry.N, "noise_std": entry.noise_std, **entry.params}
-    return _build(LAWS, Law, entry.law, parameters)
+    return build(LAWS, Law, entry.law, parameters)
 
 
 def build_solver(entry: SolverEntry) -> Solver:
@@ -43,7 +44,7 @@ def build_solver(entry: SolverEntry) -> Solver:
     Raises:
         UserError: if the solver or a parameter is unknown, or a value is out of its range.
     """
-    return _build(SOLVERS, Solver, entry.name, entry.params)
+    return build(SOLVERS, Solver, entry.name, entry.params)
 
 
 def build_device(name: str) -> torch.device:
@@ -136,7 +137,12 @@ def _parameters(target: Any) -> tuple[str, ...]:
     return tuple(inspect.signature(target).parameters)
 
 
-def _build(registry: Registry, kind: type, name: str, parameters: dict[str, Any]) -> Any:
+def build(registry: Registry, kind: type, name: str, parameters: Mapping[str, Any]) -> Any:
+    """What a name of a registry stands for, an instance of `kind` with these parameters.
+
+    Raises:
+        UserError: if the name or a parameter is unknown, or a value is out of its range.
+    """
     entry = registry[name]
     try:
         target = entry.load()

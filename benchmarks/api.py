@@ -1,0 +1,223 @@
+"""The stable door to the benchmark: what other programs may import of it, whatever becomes of the rooms behind it.
+
+The gate's side processes, asv's benchmarks and README's example use nothing else of `benchmarks`, so that they run on
+other commits than their own. `API` goes up when something here goes away or means something else, not when something
+is added. Laws and solvers are those of `benchmarks.tasks.law.Law` and `memformer.core.solver.Solver`.
+
+Every mistake is a `benchmarks.errors.UserError` whose message is one sentence.
+
+Example:
+    >>> white = law("isotropic", d=5, N=20)
+    >>> losses(solver("cg"), white, seed=0, tasks=1000, steps=[1, 5]).mean(axis=1).round(3).tolist()
+    [0.922, 0.0]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS
+from benchmarks.errors import UserError
+from benchmarks.harness.cell import Cell, measure, run_cell
+from benchmarks.harness.resolve import build, build_device
+from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.floors import FloorKey, floor_losses
+from benchmarks.harness.scores.protocol import in_blocks
+from benchmarks.regression.memformer_training import TrainingStep, training_history
+from benchmarks.tasks.law import Law, Purpose
+from benchmarks.tasks.stream import TaskStream
+from memformer.core.solver import Solver
+
+__all__ = [
+    "API",
+    "TrainingStep",
+    "fitted",
+    "floor",
+    "harness_cell",
+    "law",
+    "losses",
+    "names",
+    "random_fit",
+    "solver",
+    "stream",
+    "training_history",
+]
+
+API = 1
+"""Number of this interface."""
+
+Losses = NDArray[np.float64]
+Kind = Literal["law", "solver", "metric"]
+
+_CPU = torch.device("cpu")
+_REGISTRIES = {"law": LAWS, "solver": SOLVERS, "metric": METRICS}
+
+
+def names(kind: Kind) -> list[str]:
+    """Ids of all registered laws, solvers or metrics; none of them is imported.
+
+    Example:
+        >>> "cg" in names("solver"), "isotropic" in names("law")
+        (True, True)
+    """
+    if kind not in _REGISTRIES:
+        raise UserError(f"unknown kind {kind!r}; it must be law, solver or metric")
+    return list(_REGISTRIES[kind])
+
+
+def law(name: str, **params: Any) -> Law:
+    """A registered task law.
+
+    Args:
+        name: its id.
+        **params: `d`, `N`, `noise_std`, `num_queries`, `law_seed`, and what the law has of its own.
+
+    Raises:
+        UserError: if the law or a parameter is unknown, or a value is out of its range.
+
+    Example:
+        >>> law("isotropic", d=3, M=7)
+        Traceback (most recent call last):
+        benchmarks.errors.UserError: unknown parameter 'M' of the law 'isotropic'; it has d, N, ...
+    """
+    return build(LAWS, Law, name, params)
+
+
+def solver(name: str, **params: Any) -> Solver:
+    """A registered solver, not fitted.
+
+    Args:
+        name: its id.
+        **params: hyper-parameters.
+
+    Raises:
+        UserError: if the solver or a parameter is unknown, or a value is out of its range.
+
+    Example:
+        >>> solver("gradient_descent", eta=0.1).eta
+        0.1
+    """
+    return build(SOLVERS, Solver, name, params)
+
+
+def stream(law: Law, seed: int, purpose: str, dtype: str = "float64", device: str = "cpu") -> TaskStream:
+    """Tasks of a law, drawn by `.sample(number)`.
+
+    Args:
+        law: see `law`.
+        seed: at least 0.
+        purpose: `train`, `validation`, `score`, `timing` or `truth`; streams of different purposes share nothing.
+        dtype: `float32` or `float64`.
+        device: `cpu`, `cuda`, ...
+
+    Raises:
+        UserError: for an unknown purpose or dtype, or a device that this machine lacks.
+
+    Example:
+        >>> tuple(stream(law("isotropic", d=3, N=7), 0, "score").sample(10).X.shape)
+        (10, 7, 3)
+    """
+    known = [one.name.lower() for one in Purpose]
+    if purpose not in known:
+        raise UserError(f"unknown purpose {purpose!r}; it must be one of {', '.join(known)}")
+    if dtype not in ("float32", "float64"):
+        raise UserError(f"unknown dtype {dtype!r}; it must be float32 or float64")
+    return law.stream(seed, Purpose[purpose.upper()], getattr(torch, dtype), build_device(device))
+
+
+def fitted(solver: Solver, law: Law, steps: Sequence[int], seed: int = 0) -> Solver:
+    """The solver fitted to training tasks of a law; itself, if it has nothing to fit.
+
+    Args:
+        solver: see `solver`.
+        law: see `law`.
+        steps: the numbers of steps that will be asked of it.
+        seed: of the training tasks and of everything random in the fit.
+
+    Raises:
+        UserError: if the law does not tell what the solver needs.
+
+    Example:
+        >>> white = law("isotropic", d=2, N=8, noise_std=0.5)
+        >>> fitted(solver("ridge"), white, steps=[1]).parameters["penalty"].item()
+        0.25
+    """
+    try:
+        return solver.fit(stream(law, seed, "train"), steps, seed=seed)
+    except ValueError as error:
+        raise UserError(f"{type(solver).__name__} cannot be fitted: {error}") from error
+
+
+def random_fit(solver: Solver) -> bool:
+    """Whether another seed gives another fitted solver, so that a mean loss varies over seeds as well as over tasks.
+
+    Example:
+        >>> random_fit(solver("cg")), random_fit(solver("memformer_conjugate"))
+        (False, True)
+    """
+    return solver.trains
+
+
+def losses(
+    solver: Solver, law: Law, seed: int, tasks: int, steps: Sequence[int], metric: str = "expected_test_loss"
+) -> Losses:
+    """Loss of each scored task: those tasks of the law that every run with this seed scores on.
+
+    Args:
+        solver: fitted, if it has to be.
+        law: see `law`.
+        seed: of the tasks.
+        tasks: how many.
+        steps: after how many steps.
+        metric: id of a metric; laws of real data have `test_loss` only.
+
+    Returns:
+        `(len(steps), tasks)` float64, in units of y squared.
+
+    Raises:
+        UserError: if the solver is not fitted, or the metric does not apply.
+    """
+    if metric not in METRICS:
+        raise UserError(f"unknown metric {metric!r}; it must be one of {', '.join(METRICS)}")
+    try:
+        measured = [measure(solver, block, steps) for block in in_blocks(law, seed, tasks, torch.float64, _CPU)]
+    except ValueError as error:
+        raise UserError(f"{type(solver).__name__} cannot solve: {error}") from error
+    if any(metric not in part.losses for part in measured):
+        raise UserError(f"the metric {metric!r} does not apply to {type(solver).__name__} on {law.metadata.name}")
+    return np.concatenate([part.losses[metric] for part in measured], axis=1)
+
+
+def floor(
+    solver: Solver, law: Law, seed: int, tasks: int, steps: Sequence[int], metric: str = "expected_test_loss"
+) -> Losses | None:
+    """Loss, on the same tasks, of the best method of the solver's class (see `memformer.core.solver.Reach`).
+
+    Returns:
+        `(len(steps), tasks)` float64; None where no floor of that class, law and metric is known.
+
+    Example:
+        >>> cg, white = solver("cg"), law("isotropic", d=5, N=20)
+        >>> bool((losses(cg, white, 0, 100, [2]) >= floor(cg, white, 0, 100, [2])).all())
+        True
+    """
+    found = floor_losses(FloorKey(law, seed, tasks, max(steps), torch.float64, _CPU), solver.reach, metric)
+    return None if found is None else found[list(steps)]
+
+
+def harness_cell(solver: Solver, law: Law, steps: Sequence[int], seeds: Sequence[int], tasks: int) -> Callable[[], str]:
+    """A call that takes the harness through one cell: tasks, fit, solves, metrics; it returns the cell's status.
+
+    Example:
+        >>> harness_cell(solver("cg"), law("isotropic"), [1, 2], [0], 10)()
+        'ok'
+    """
+    place: dict[str, Any] = {"dtype": torch.float64, "device": _CPU, "time_limit": 60.0, "solver_params": {}}
+    named: dict[str, Any] = {"law_name": law.metadata.name, "solver_name": type(solver).__name__}
+    cell = Cell(law=law, solver=solver, steps=tuple(steps), seeds=tuple(seeds), tasks=tasks, **named, **place)
+    return lambda: run_cell(cell, ParameterStore(None)).status
