@@ -26,13 +26,16 @@ def check(
 ) -> None:
     """Is this checkout slower than another commit, or its test loss worse? Measures both in turn on this machine.
 
-    Exit status: 0, 1 if something is slower, worse or broken, 2 for a mistake in what was asked.
+    Exit status: 0; 1 if something is slower, worse or broken, or if too little could be compared to judge; 2 for a
+    mistake in what was asked.
     """
     from benchmarks.regression.gate.check import check as compare
     from benchmarks.regression.gate.report import markdown
 
     if output is not None and not output.resolve().parent.is_dir():
         raise UserError(f"there is no folder {str(output.parent)!r} to write the report to")
+    if output is not None and output.is_dir():
+        raise UserError(f"the report cannot be written to {str(output)!r}, which is a folder; name a file")
     verdict = compare(
         against, Path.cwd(), lambda line: typer.echo(line, err=True), only.value if only else None, solver or ()
     )
@@ -43,5 +46,7 @@ def check(
         typer.echo(f"written to {output}")
     for failure in verdict.failures:
         typer.echo(f"failed: {failure}", err=True)
-    if verdict.failures:
+    for reason in verdict.unjudged:
+        typer.echo(f"not judged: {reason}", err=True)
+    if not verdict.passed:
         raise typer.Exit(1)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from benchmarks.runs.git import git
+
 if TYPE_CHECKING:
     import torch
 
@@ -93,18 +95,13 @@ def _read(sensor: Callable[[], Any]) -> Any:
 
 def git_state() -> dict[str, Any]:
     """Commit of this source and whether it has uncommitted changes; None for both outside a checkout."""
-    folder = Path(__file__).resolve().parent
+    root = Path(__file__).resolve().parents[2]
     try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        dirty = bool(_git(folder, "status", "--porcelain", "--", ".", "../memformer", "../baselines"))
+        commit = git(root, "rev-parse", "HEAD").decode().strip()
+        dirty = bool(git(root, "status", "--porcelain", "--", "memformer", "baselines", "benchmarks"))
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
     return {"commit": commit, "dirty": dirty}
-
-
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def _version(name: str) -> str | None:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.validation.gate [--runs 4] [--passes 3] [--seeds 200] [--append]
 
-Speed: this checkout against a worktree of its own HEAD, which must hold the same code. A/A runs go through the whole
-suite of cases; for power, the head arm of some cases is slowed by idle turns and every case is one trial. Losses: see
+Speed: this checkout against the files of its own HEAD, which must hold the same code. A/A runs go through the whole
+suite of cases; for power, head's side of some cases is slowed by idle turns and every case is one trial. Losses: see
 `benchmarks.validation.gate_losses`. Every trial is a row of `gate.csv`; `gate.md` is made from it.
 """
 
@@ -21,9 +21,9 @@ import pandas as pd
 
 from benchmarks.errors import UserError
 from benchmarks.regression.gate.cases import speed_cases
-from benchmarks.regression.gate.pair import a_cpu
+from benchmarks.regression.gate.paired_processes import a_cpu
 from benchmarks.regression.gate.speed import SpeedResult, compare_speed
-from benchmarks.regression.gate.worktree import checkout_root, resolve, worktree
+from benchmarks.regression.gate.trees import checkout_root, resolve, tree_of
 from benchmarks.validation.gate_losses import loss_trials
 from benchmarks.validation.gate_report import report
 
@@ -74,7 +74,7 @@ def trials(runs: int, passes: int, seeds: int, done: int = 0) -> Iterator[Row]:
     if seeds:
         yield from loss_trials(seeds)
     head = checkout_root(Path.cwd())
-    with worktree(head, resolve(head, "HEAD")) as base:
+    with tree_of(head, resolve(head, "HEAD")) as base:
         for number in range(max(passes, runs)):
             if number < passes:
                 yield from speed_trials(base, head, done + number, 1.10, SLOWED_CASES)

@@ -16,7 +16,7 @@ LOSS_LAWS: dict[str, dict[str, Any]] = {
 """The laws of suite `core`, whose losses the committed table holds."""
 
 LEARNED_LAWS = ("isotropic", "anisotropic")
-"""Laws that learned solvers are compared on: they are trained anew in both arms."""
+"""Laws that learned solvers are compared on: they are trained anew on both sides."""
 
 LOSS_STEPS = (1, 2, 3)
 """Intervals of mean losses hold up to 3 steps (results/studies/calibration.md)."""
@@ -48,13 +48,13 @@ class SpeedCase:
         return f"{self.kind} {self.solver or self.law}"
 
     def request(self) -> dict[str, Any]:
-        """What an arm is told."""
+        """What a side process is told."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class LossCase:
-    """One solver on one law: its losses on the same tasks in both arms.
+    """One solver on one law: its losses on the same tasks on both sides.
 
     Attributes:
         solver, params: the solver; a learned one is trained with this short budget.
@@ -78,7 +78,7 @@ class LossCase:
         return f"{self.solver} on {self.law}"
 
     def request(self) -> dict[str, Any]:
-        """What an arm is told."""
+        """What a side process is told."""
         return asdict(self)
 
 

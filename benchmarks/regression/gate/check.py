@@ -10,10 +10,10 @@ from typing import Literal
 from benchmarks.errors import UserError
 from benchmarks.regression.gate.cases import LossCase, SpeedCase, loss_cases, speed_cases
 from benchmarks.regression.gate.losses import compare_losses
-from benchmarks.regression.gate.pair import a_cpu
+from benchmarks.regression.gate.paired_processes import Process, a_cpu
 from benchmarks.regression.gate.report import Verdict
 from benchmarks.regression.gate.speed import compare_speed
-from benchmarks.regression.gate.worktree import checkout_root, resolve, worktree
+from benchmarks.regression.gate.trees import checkout_root, resolve, tree_of
 from benchmarks.runs.environment import cpu_name
 
 Half = Literal["speed", "losses"]
@@ -43,12 +43,24 @@ def check(
     commit = resolve(head, ref)
     timed, scored = _cases(solvers)
     cpu = a_cpu()
-    with worktree(head, commit) as base:
+    with tree_of(head, commit) as base:
         speed = compare_speed(base, head, timed, cpu, tick) if only != "losses" else []
         losses = compare_losses(base, head, scored, tick) if only != "speed" else []
-    where = f"{cpu_name()}, one thread, " + ("both arms on one CPU" if cpu is not None else "CPUs not pinned")
+        uncovered = () if solvers else _uncovered(base, timed)
+    where = f"{cpu_name()}, one thread, " + ("both sides on one CPU" if cpu is not None else "CPUs not pinned")
     words = f"working tree at {resolve(head, 'HEAD')[:12]}"
-    return Verdict(f"{ref} ({commit[:12]})", words, where, time.perf_counter() - start, speed, losses)
+    return Verdict(f"{ref} ({commit[:12]})", words, where, time.perf_counter() - start, speed, losses, uncovered)
+
+
+def _uncovered(base: Path, cases: Sequence[SpeedCase]) -> Sequence[str]:
+    """Solvers of base's registry that head has no case of: it dropped or renamed them."""
+    side = Process(base, None)
+    try:
+        side.wait()
+        known = side.ask("names", kind="solver").get("names", [])
+    finally:
+        side.close()
+    return sorted(set(known) - {case.solver for case in cases})
 
 
 def _cases(solvers: Sequence[str]) -> tuple[list[SpeedCase], list[LossCase]]:

@@ -1,6 +1,6 @@
 """Is head's test loss worse than base's? Paired intervals on the same tasks, and the committed table.
 
-Both arms draw the same tasks and fit with the same seeds: code that computes the same has equal losses, task by task.
+Both sides draw the same tasks and fit with the same seeds: code that computes the same has equal losses, task by task.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.regression.gate.cases import LossCase
-from benchmarks.regression.gate.pair import started
+from benchmarks.regression.gate.paired_processes import started
+from benchmarks.regression.gate.status import Status, of_unpaired
 from benchmarks.statistics import compare
 
 TOLERANCE = 0.003
@@ -35,9 +36,9 @@ TABLE_SEEDS = 3
 """The table's rows pool the first three seeds."""
 
 RULE = (
-    "Losses: expected test loss after 1, 2 and 3 steps on the same tasks in both arms; worse if the paired 95 % "
-    f"interval of log(head/base) lies above {TOLERANCE:g} (over seeds and tasks for learned solvers), or if base is "
-    "finite and head is not. Solvers that learn nothing are also compared with base's committed reference table, on "
+    "Losses: expected test loss after 1, 2 and 3 steps on the same tasks on both sides; worse if the paired 95 % "
+    f"interval of log(head/base) lies above {TOLERANCE:g} (over seeds and tasks where a fit is random), or if base is "
+    "finite and head is not. Solvers without a random fit are also compared with base's committed reference table, on "
     f"the table's own tasks: worse if the log ratio of head to it exceeds {TOLERANCE:g}."
 )
 
@@ -62,27 +63,28 @@ class LossResult:
     low: float = float("nan")
     high: float = float("nan")
     against_table: float = float("nan")
-    status: Literal["same", "worse", "better", "changed", "new", "gone", "broken"] = "same"
+    status: Status = "same"
     reason: str = ""
 
 
 def compare_losses(
     base: Path, head: Path, cases: Sequence[LossCase], tick: Callable[[str], None] = lambda _: None
 ) -> list[LossResult]:
-    """Every case in both arms, judged."""
+    """Every case on both sides, judged."""
     table = read_table(base / TABLE)
     results: list[LossResult] = []
     with started(base, head, None) as pair, TemporaryDirectory() as folder:
-        files = [Path(folder, f"{arm}.npy") for arm in ("base", "head")]
+        files = [Path(folder, f"{side}.npy") for side in ("base", "head")]
         for number, case in enumerate(cases, 1):
             tick(f"losses, {number} of {len(cases)}: {case.name}")
             asked = [{"do": "losses", "case": case.request(), "file": str(file)} for file in files]
             answers = pair.each(*asked)
-            if all("trains" in answer for answer in answers):
+            if all("fingerprint" in answer for answer in answers):
                 arrays = [np.load(file) for file in files]
                 results += judge(case, arrays[0], arrays[1], answers[1], table)
             else:
-                results.append(_unpaired(case, *answers))
+                status, reason = of_unpaired(*answers)
+                results.append(LossResult(case, case.steps[0], status=status, reason=reason))
     return results
 
 
@@ -95,30 +97,30 @@ def judge(
         case: what was computed.
         base: losses `(seeds, steps, tasks)`.
         head: likewise.
-        about: head's answer: `fingerprint` of the law, and whether the solver `trains`.
+        about: head's answer: `fingerprint` of the law, and `random_fit`, whether another seed fits another solver.
         table: the committed one, as `read_table` gives it.
     """
     found = []
     for index, steps in enumerate(case.steps):
-        a, b = (np.maximum(arm[:, index], NOISE_FLOOR) for arm in (head, base))
+        a, b = (np.maximum(side[:, index], NOISE_FLOOR) for side in (head, base))
         committed = _against_table(case, steps, a, about, table)
-        found.append(_verdict(case, steps, a, b, committed, bool(about["trains"])))
+        found.append(_verdict(case, steps, a, b, committed, bool(about["random_fit"])))
     return found
 
 
-def _verdict(case: LossCase, steps: int, head: Array, base: Array, committed: float, trains: bool) -> LossResult:
-    finite = [bool(np.isfinite(arm).all()) for arm in (head, base)]
+def _verdict(case: LossCase, steps: int, head: Array, base: Array, committed: float, random_fit: bool) -> LossResult:
+    finite = [bool(np.isfinite(side).all()) for side in (head, base)]
     if not finite[0]:
         lost = int((~np.isfinite(head)).sum())
         if finite[1]:
             return LossResult(case, steps, status="worse", reason=f"{lost} tasks have no finite loss any more")
-        return LossResult(case, steps, reason="no finite loss in either arm")
+        return LossResult(case, steps, reason="no finite loss on either side")
     if not finite[1]:
         return LossResult(case, steps, status="better", reason="finite now")
     ratio = float(np.log(head.mean() / base.mean()))
     low = high = ratio
     if not np.allclose(head, base, rtol=EQUAL, atol=0):
-        result = compare(list(head), list(base), "seeds_and_tasks" if trains and len(head) > 1 else "tasks")
+        result = compare(list(head), list(base), "seeds_and_tasks" if random_fit and len(head) > 1 else "tasks")
         low, high = result.log_ratio_low, result.log_ratio_high
     if low > TOLERANCE:
         return LossResult(case, steps, ratio, low, high, committed, "worse", "worse than base")
@@ -126,16 +128,6 @@ def _verdict(case: LossCase, steps: int, head: Array, base: Array, committed: fl
         return LossResult(case, steps, ratio, low, high, committed, "worse", "worse than the committed table")
     status = "better" if high < -TOLERANCE else "same" if abs(ratio) <= EQUAL else "changed"
     return LossResult(case, steps, ratio, low, high, committed, status)
-
-
-def _unpaired(case: LossCase, base: dict[str, Any], head: dict[str, Any]) -> LossResult:
-    """A case that at least one arm cannot do."""
-    steps = case.steps[0]
-    if "missing" in head:
-        return LossResult(case, steps, status="gone", reason=f"head: {head['missing']}")
-    if "error" in head and "trains" in base:
-        return LossResult(case, steps, status="broken", reason=f"head: {head['error']}")
-    return LossResult(case, steps, status="new", reason=f"base: {base.get('missing') or base.get('error')}")
 
 
 def read_table(path: Path) -> pd.DataFrame | None:
@@ -150,7 +142,7 @@ def read_table(path: Path) -> pd.DataFrame | None:
 
 def _against_table(case: LossCase, steps: int, head: Array, about: dict[str, Any], table: pd.DataFrame | None) -> float:
     """Log ratio of head's mean loss to the committed one on the same tasks; nan where there is none."""
-    if table is None or about["trains"]:
+    if table is None or about["random_fit"]:
         return float("nan")
     pooled = head[:TABLE_SEEDS]
     d, length = (case.law_params[name] for name in ("d", "N"))

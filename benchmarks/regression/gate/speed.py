@@ -15,11 +15,12 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.regression.gate.cases import SpeedCase
-from benchmarks.regression.gate.pair import Pair, started
+from benchmarks.regression.gate.paired_processes import Pair, started
+from benchmarks.regression.gate.status import Status, of_unpaired
 
 BLOCKS, LEAST_BLOCKS = 60, 16
 TURN_SECONDS = 0.5e-3
-"""A turn of an arm lasts about this long, or one call."""
+"""A turn of a side lasts about this long, or one call."""
 
 FIRST_PAIRS, SECOND_PAIRS = 2, 6
 
@@ -37,8 +38,6 @@ RULE = (
     f"interval, exceeds {AT_LEAST:g}."
 )
 
-Status = Literal["same", "slower", "faster", "new", "gone", "broken"]
-
 
 @dataclass
 class SpeedResult:
@@ -48,7 +47,7 @@ class SpeedResult:
         case: what was timed.
         first, second: ratio head/base of each pair of processes in the two looks.
         seconds: of one call of base.
-        status: the verdict; `broken` if head fails where base does not.
+        status: the verdict, or why there is none.
         reason: why there is no ratio.
     """
 
@@ -92,7 +91,7 @@ def compare_speed(
         base: tree of the commit compared with.
         head: tree that is judged.
         cases: what to time.
-        cpu: the one CPU that both arms share; None: not pinned, and not to be trusted.
+        cpu: the one CPU that both sides share; None: not pinned, and not to be trusted.
         tick: told of progress.
         slowed: planted slowdowns of head by name of the case, where the gate itself is studied.
     """
@@ -129,12 +128,12 @@ def look(
 
 
 def _ratio(pair: Pair, result: SpeedResult, slowed: float) -> float | None:
-    """Median over blocks of head/base; None, and a reason, where one arm cannot do it."""
+    """Median over blocks of head/base; None, and a reason, where one side cannot do it."""
     name, request = result.case.name, result.case.request()
     base = pair.base.ask("prepare", key=name, case=request)
     head = pair.head.ask("prepare", key=name, case=request, slowed=slowed)
     if "seconds" not in base or "seconds" not in head:
-        result.status, result.reason = _unpaired(base, head)
+        result.status, result.reason = of_unpaired(base, head)
         return None
     result.seconds = float(base["seconds"])
     calls = max(1, round(TURN_SECONDS / max(result.seconds, 1e-6)))
@@ -143,17 +142,6 @@ def _ratio(pair: Pair, result: SpeedResult, slowed: float) -> float | None:
     blocks = int(np.clip(round(turns), LEAST_BLOCKS, BLOCKS))
     ratios = []
     for _ in range(blocks):
-        a, b, c, d = (arm.ask("time", key=name, calls=calls)["seconds"] for arm in (*pair, *reversed(pair)))
+        a, b, c, d = (side.ask("time", key=name, calls=calls)["seconds"] for side in (*pair, *reversed(pair)))
         ratios.append((b + c) / (a + d))
     return float(np.median(ratios))
-
-
-def _unpaired(base: Mapping[str, object], head: Mapping[str, object]) -> tuple[Status, str]:
-    """Status and reason of a case that at least one arm cannot do."""
-    if "missing" in head:
-        return "gone", f"head: {head['missing']}"
-    if "error" in head and "seconds" in base:
-        return "broken", f"head: {head['error']}"
-    if "seconds" in head:
-        return "new", f"base: {base.get('missing') or base.get('error')}"
-    return "new", f"neither arm can: {head.get('error')}"

@@ -1,26 +1,35 @@
-"""The gate, driven as a person would, on a clone with planted changes."""
+"""The gate, driven as a person would, on projects with planted changes."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import pytest
 
-from benchmarks.regression.gate.pair import started
-from tests.regression.gate.conftest import git
+from benchmarks.regression.gate import check
+from benchmarks.regression.gate.cases import LossCase, SpeedCase, loss_cases
+from benchmarks.regression.gate.paired_processes import started
+from benchmarks.regression.gate.trees import checkout_root, resolve, tree_of
+from tests.regression.gate.conftest import ROOT, TINY, TINY_OF_OLD, change, commit, git, rename, run_check, write
+
+LOSSES = ("--against", "HEAD", "--only", "losses")
+REGISTRY = "benchmarks/registry.py"
 
 
-def run_check(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "benchmarks.cli.main", "check", *words]
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+@pytest.fixture
+def few_laws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses on one law are enough to see a change."""
+    monkeypatch.setattr(check, "loss_cases", lambda: [case for case in loss_cases() if case.law == "isotropic"])
 
 
-def change(clone: Path, old: str, new: str, file: str = "baselines/krylov.py") -> None:
-    path = clone / file
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
+@pytest.fixture
+def few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cases of the tiny project."""
+    names = ("one", "two")
+    monkeypatch.setattr(check, "speed_cases", lambda: [SpeedCase("solve", name, law="isotropic") for name in names])
+    loss = [LossCase(name, {}, "isotropic", {"d": 5, "N": 20}, 10, (0,)) for name in names]
+    monkeypatch.setattr(check, "loss_cases", lambda: loss)
 
 
 @pytest.mark.parametrize(
@@ -29,56 +38,142 @@ def change(clone: Path, old: str, new: str, file: str = "baselines/krylov.py") -
         (["--against", "nothing"], "there is no commit 'nothing' in this checkout"),
         (["--against", "HEAD", "--solver", "nestrov"], "the gate has no case of a solver 'nestrov'"),
         (["--against", "HEAD", "--output", "no/where.md"], "there is no folder 'no' to write the report to"),
+        (["--against", "HEAD", "--output", "benchmarks"], "cannot be written to 'benchmarks', which is a folder"),
     ],
 )
-def test_each_mistake_is_one_sentence_and_status_2(clone: Path, words: list[str], sentence: str) -> None:
-    done = run_check(clone, *words)
-    assert done.returncode == 2
-    assert sentence in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_each_mistake_is_one_sentence_and_status_2(tiny: Path, words: list[str], sentence: str) -> None:
+    done = run_check(tiny, *words)
+    assert done.status == 2
+    assert sentence in done.err
+    assert len(done.err.strip().splitlines()) == 1
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
     done = run_check(tmp_path, "--against", "HEAD")
-    assert done.returncode == 2
-    assert "not in a git checkout" in done.stderr
+    assert done.status == 2
+    assert "not in a git checkout" in done.err
 
 
-def test_a_worse_step_size_is_stopped_and_a_comment_is_not(clone: Path) -> None:
-    change(clone, "class ConjugateGradient", "# a comment\nclass ConjugateGradient")
-    words = ("--against", "HEAD", "--only", "losses", "--solver", "cg", "--solver", "gradient_descent_l")
+@pytest.mark.usefixtures("few_laws")
+def test_a_worse_step_size_is_stopped_and_a_module_of_another_name_is_not(clone: Path) -> None:
+    words = (*LOSSES, "--solver", "cg", "--solver", "gradient_descent_l")
+    rename(clone, "catalogue", "what_there_is")
     passed = run_check(clone, *words)
-    assert passed.returncode == 0, passed.stderr
-    assert "**Passed.**" in passed.stdout
+    assert passed.status == 0, passed.err
+    assert "**Passed.**" in passed.out
+    assert "losses 2 of 2" in passed.out
     change(clone, "column(1 / L if", "column(0.9 / L if", "baselines/gradient.py")
     stopped = run_check(clone, *words, "--output", "report.md")
-    assert stopped.returncode == 1, stopped.stderr
+    assert stopped.status == 1, stopped.err
     report = (clone / "report.md").read_text()
     assert "loss of gradient_descent_l on isotropic after 1 steps: worse" in report
     assert "loss of cg" not in report
-    assert git(clone, "worktree", "list").count("\n") == 0  # the base's tree is gone
 
 
-def test_a_solver_that_fails_now_is_stopped_and_one_that_is_new_is_not(clone: Path) -> None:
-    words = ("--only", "losses", "--solver", "cg")
-    change(clone, 'SOLVERS.add("cg"', 'SOLVERS.add("other"', "benchmarks/catalogue/solvers.py")
-    git(clone, "commit", "-qam", "without cg")
-    gone = run_check(clone, "--against", "HEAD~1", *words)
-    assert gone.returncode == 0, gone.stderr
-    git(clone, "checkout", "-q", "HEAD~1")
-    change(clone, "from dataclasses", "raise ValueError('alas')\nfrom dataclasses")
-    broken = run_check(clone, "--against", "HEAD", *words)
-    assert broken.returncode == 1
-    assert "broken, head: ValueError: alas" in broken.stderr
+@pytest.mark.usefixtures("few_cases")
+def test_every_case_is_compared_with_a_base_that_has_no_door(tiny: Path) -> None:
+    write(tiny, TINY_OF_OLD)
+    commit(tiny, "as it was before")
+    write(tiny, TINY)
+    done = run_check(tiny, *LOSSES)
+    assert (done.status, "losses 2 of 2" in done.out) == (0, True), done.err
+    change(tiny, "factor=1.0", "factor=1.1", "benchmarks/objects.py")
+    worse = run_check(tiny, *LOSSES)
+    assert (worse.status, "worse" in worse.err) == (1, True)
 
 
-def test_an_arm_runs_the_code_of_its_own_tree(clone: Path) -> None:
+@pytest.mark.usefixtures("few_cases")
+@pytest.mark.parametrize("half", ["losses", "speed"])
+def test_a_base_that_cannot_be_reached_is_not_judged(tiny: Path, half: str) -> None:
+    rename(tiny, "api", "entrance")
+    rename(tiny, "registry", "register")
+    commit(tiny, "no door, and no name that is known")
+    git(tiny, "checkout", "-q", "HEAD~1")
+    done = run_check(tiny, "--against", "HEAD@{1}", "--only", half)
+    assert done.status == 1
+    assert f"**Not judged**: {half}: nothing was compared." in done.out
+    assert "broken, base: ModuleNotFoundError" in done.err
+
+
+@pytest.mark.usefixtures("few_cases")
+def test_a_case_that_base_lacks_is_new_and_one_that_head_lacks_fails(tiny: Path) -> None:
+    change(tiny, ", two=Solver", "", REGISTRY)
+    fails = run_check(tiny, *LOSSES)
+    assert fails.status == 1
+    assert "loss of two on isotropic: gone, head has no solver 'two'" in fails.err
+    commit(tiny, "without it")
+    change(tiny, "one=Solver", "one=Solver, two=Solver", REGISTRY)
+    passes = run_check(tiny, *LOSSES)
+    assert passes.status == 0, passes.err
+    assert "losses 1 of 1 and 1 new" in passes.out
+    assert "Not in base, so not counted: loss of two on isotropic." in passes.out
+
+
+@pytest.mark.usefixtures("few_cases")
+def test_a_solver_of_base_that_head_has_no_case_of_fails(tiny: Path) -> None:
+    change(tiny, "two=Solver", "two=Solver, three=Solver", REGISTRY)
+    commit(tiny, "one more")
+    done = run_check(tiny, *LOSSES)
+    assert done.status == 1
+    assert "solver three: gone, head has no case of it" in done.err
+
+
+@pytest.mark.usefixtures("few_cases")
+def test_nothing_but_new_cases_is_not_judged(tiny: Path) -> None:
+    change(tiny, "one=Solver, two=Solver", "", REGISTRY)
+    commit(tiny, "nothing")
+    git(tiny, "revert", "--no-edit", "HEAD")
+    done = run_check(tiny, "--against", "HEAD~1", "--only", "losses")
+    assert (done.status, done.err.splitlines()[-1]) == (1, "not judged: losses: nothing was compared")
+
+
+@pytest.mark.usefixtures("few_cases")
+@pytest.mark.parametrize("fault", ["import no_such_module", "1 +", "raise SystemExit(0)", "raise ValueError('alas')"])
+def test_a_head_that_cannot_be_imported_fails(tiny: Path, fault: str) -> None:
+    (tiny / "benchmarks/api.py").write_text(f"{fault}\n")
+    done = run_check(tiny, *LOSSES)
+    assert done.status == 1
+    assert "loss of one on isotropic, loss of two on isotropic: broken, head: " in done.err
+    assert "not judged: losses: nothing was compared" in done.err
+
+
+@pytest.mark.usefixtures("few_cases")
+def test_what_head_cannot_run_any_more_is_broken_and_what_it_can_run_now_is_not_compared(tiny: Path) -> None:
+    change(tiny, "return self.factor", "raise ValueError('alas')", "benchmarks/objects.py")
+    broken = run_check(tiny, *LOSSES)
+    assert "broken, head: ValueError: alas" in broken.err
+    commit(tiny, "broken")
+    git(tiny, "revert", "--no-edit", "HEAD")
+    mended = run_check(tiny, "--against", "HEAD~1", "--only", "losses")
+    assert "broken" not in mended.err
+    assert "not judged: losses: nothing was compared" in mended.err
+
+
+def test_git_is_asked_about_the_folder_even_in_a_hook_and_keeps_no_record(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = git(tiny, "rev-parse", "HEAD")
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / "index"))
+    assert checkout_root(tiny / "benchmarks") == tiny
+    assert resolve(tiny, "HEAD") == known
+    with tree_of(tiny, known) as tree:
+        assert (tree / REGISTRY).read_text() == TINY[REGISTRY]
+        assert os.listdir(other / ".git/refs/heads") == []
+        assert not (tiny / ".git/worktrees").exists()
+    assert not tree.exists()
+
+
+def test_a_side_process_runs_the_code_of_its_own_tree(clone: Path) -> None:
     change(clone, 'SOLVERS.add("cg"', 'SOLVERS.add("other"', "benchmarks/catalogue/solvers.py")
     case = {"kind": "solve", "solver": "cg", "params": {}, "law": "isotropic", "law_params": {"d": 2, "N": 5}}
     case |= {"batch": 3, "steps": 1}
-    with started(Path(__file__).parents[3], clone, None) as pair:
+    with started(ROOT, clone, None) as pair:
         assert pair.base.ask("prepare", key="x", case=case)["seconds"] > 0
-        assert pair.head.ask("prepare", key="x", case=case) == {"missing": "no solver 'cg'"}
+        assert pair.head.ask("prepare", key="x", case=case) == {"lacks": "no solver 'cg'"}
         assert pair.base.ask("time", key="x", calls=2)["seconds"] > 0
         slowed = pair.base.ask("prepare", key="y", case=case, slowed=50.0)["seconds"]
         assert slowed > 5 * pair.base.ask("time", key="x", calls=20)["seconds"]

@@ -1,14 +1,18 @@
-"""The two trees of a comparison: the checkout one stands in, and another commit of it in a folder of its own."""
+"""The two trees of a comparison: the checkout one stands in, and the files of another commit in a folder."""
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.errors import UserError
+from benchmarks.runs.git import git
 
 
 def checkout_root(folder: Path) -> Path:
@@ -18,7 +22,7 @@ def checkout_root(folder: Path) -> Path:
         UserError: if it lies in none, or not in one of this project.
     """
     try:
-        root = Path(_git(folder, "rev-parse", "--show-toplevel"))
+        root = Path(os.fsdecode(git(folder, "rev-parse", "--show-toplevel")).rstrip("\n"))
     except (OSError, subprocess.CalledProcessError):
         raise UserError("this folder is not in a git checkout; run the check inside a clone of the project") from None
     if not all((root / package / "__init__.py").is_file() for package in ("memformer", "baselines", "benchmarks")):
@@ -33,27 +37,21 @@ def resolve(root: Path, ref: str) -> str:
         UserError: if it means none.
     """
     try:
-        return _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+        return git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").decode().strip()
     except subprocess.CalledProcessError:
         raise UserError(f"there is no commit {ref!r} in this checkout; fetch it, or name another") from None
 
 
 @contextmanager
-def worktree(root: Path, commit: str) -> Iterator[Path]:
-    """A checkout of a commit, removed afterwards."""
+def tree_of(root: Path, commit: str) -> Iterator[Path]:
+    """The files of a commit in a temporary folder; git keeps no record of it, so nothing is left to be cleaned up."""
     with TemporaryDirectory(prefix="memformer-bench-") as folder:
         tree = Path(folder, commit[:12])
         try:
-            _git(root, "worktree", "add", "--detach", "--force", str(tree), commit)
+            archive = git(root, "archive", "--format=tar", commit)
         except subprocess.CalledProcessError as error:
-            said = (error.stderr or "").strip().splitlines() or ["git gives no reason"]
-            raise UserError(f"commit {commit[:12]} cannot be checked out: {said[-1]}") from None
-        try:
-            yield tree
-        finally:
-            subprocess.run(["git", "-C", str(root), "worktree", "remove", "--force", str(tree)], capture_output=True)
-
-
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+            said = error.stderr.decode(errors="replace").strip().splitlines() or ["git gives no reason"]
+            raise UserError(f"the files of commit {commit[:12]} cannot be read: {said[-1]}") from None
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(tree, filter="data")
+        yield tree

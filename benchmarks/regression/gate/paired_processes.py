@@ -1,4 +1,4 @@
-"""Two arms, one for each tree, in processes of their own on the same CPU."""
+"""The two sides of a comparison, a process for each tree, on the same CPU."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from typing import Any, NamedTuple
 
 from benchmarks.errors import UserError
 
-ARM = Path(__file__).with_name("arm.py")
+SIDE = Path(__file__).with_name("side_process.py")
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Process:
-    """An arm: ask it something, and it answers."""
+    """A side process: ask it something, and it answers."""
 
     def __init__(self, tree: Path, cpu: int | None) -> None:
         environment = {**os.environ, **dict.fromkeys(_THREADS, "1")}
         environment.pop("PYTHONPATH", None)
         self.tree = tree
-        # A file, since nobody reads a pipe while the arm works, and a full one would stop it.
+        # A file, since nobody reads a pipe while the process works, and a full one would stop it.
         self._said = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 -- closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-B", str(ARM), str(tree), str(-1 if cpu is None else cpu)],
+            [sys.executable, "-B", str(SIDE), str(tree), str(-1 if cpu is None else cpu)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -40,11 +40,11 @@ class Process:
         )
 
     def wait(self) -> None:
-        """Wait until it has imported everything."""
+        """Wait until it has imported what it can."""
         self._read()
 
     def ask(self, do: str, **what: Any) -> dict[str, Any]:
-        """The answer; one with `missing` or `error` says why there is none."""
+        """The answer; one with `lacks` or `error` says why there is none."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({"do": do, **what}) + "\n")
@@ -93,7 +93,7 @@ class Pair(NamedTuple):
 
 @contextmanager
 def started(base: Path, head: Path, cpu: int | None) -> Iterator[Pair]:
-    """A fresh pair of arms, pinned to a CPU (None: not pinned)."""
+    """A fresh pair of side processes, pinned to a CPU (None: not pinned)."""
     pair = Pair(Process(base, cpu), Process(head, cpu))
     try:
         for process in pair:
@@ -105,7 +105,7 @@ def started(base: Path, head: Path, cpu: int | None) -> Iterator[Pair]:
 
 
 def a_cpu() -> int | None:
-    """The CPU both arms share: the last this process may use; None where the system cannot pin."""
+    """The CPU both sides share: the last this process may use; None where the system cannot pin."""
     if not hasattr(os, "sched_setaffinity"):
         return None
     return max(os.sched_getaffinity(0))
