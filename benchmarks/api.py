@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS
 from benchmarks.errors import UserError
@@ -31,6 +32,7 @@ from benchmarks.harness.scores.protocol import in_blocks
 from benchmarks.regression.memformer_training import TrainingStep, training_history
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.stream import TaskStream
+from memformer.core.problem import Problem
 from memformer.core.solver import Solver
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "law",
     "losses",
     "names",
+    "problem",
     "random_fit",
     "solver",
     "stream",
@@ -81,9 +84,9 @@ def law(name: str, **params: Any) -> Law:
         UserError: if the law or a parameter is unknown, or a value is out of its range.
 
     Example:
-        >>> law("isotropic", d=3, M=7)
+        >>> law("isotropic", d=3, M=7)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        benchmarks.errors.UserError: unknown parameter 'M' of the law 'isotropic'; it has d, N, ...
+        benchmarks.catalogue.registry.RegistryError: unknown parameter 'M' of the law 'isotropic'; it has d, ...
     """
     return build(LAWS, Law, name, params)
 
@@ -128,6 +131,29 @@ def stream(law: Law, seed: int, purpose: str, dtype: str = "float64", device: st
     if dtype not in ("float32", "float64"):
         raise UserError(f"unknown dtype {dtype!r}; it must be float32 or float64")
     return law.stream(seed, Purpose[purpose.upper()], getattr(torch, dtype), build_device(device))
+
+
+def problem(X: Tensor, y: Tensor, x_query: Tensor, y_query: Tensor | None = None) -> Problem:
+    """Tasks of one's own, for `solver.solve`.
+
+    Args:
+        X: `(B, N, d)` context covariates.
+        y: `(B, N)` context labels.
+        x_query: `(B, q, d)` covariates of the held-back points.
+        y_query: `(B, q)` their labels, where they are known.
+
+    Raises:
+        UserError: if a shape, dtype or device does not fit.
+
+    Example:
+        >>> one = problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
+        >>> solver("ols").solve(one, 1).weights[-1].tolist()
+        [[1.0, 1.0]]
+    """
+    try:
+        return Problem(X, y, x_query, y_query)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def fitted(solver: Solver, law: Law, steps: Sequence[int], seed: int = 0) -> Solver:

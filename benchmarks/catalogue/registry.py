@@ -13,7 +13,7 @@ from benchmarks.errors import UserError
 
 
 class RegistryError(UserError):
-    """A name is unknown, or taken; the message is a sentence for people."""
+    """A name, or that of a parameter, is unknown, or taken; the message is a sentence for people."""
 
 
 @dataclass(frozen=True)

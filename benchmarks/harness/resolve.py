@@ -19,7 +19,7 @@ from benchmarks.catalogue import (
     metrics,  # noqa: F401  # they fill the registries
     solvers,  # noqa: F401  # they fill the registries
 )
-from benchmarks.catalogue.registry import LAWS, SOLVERS, Registry
+from benchmarks.catalogue.registry import LAWS, SOLVERS, Registry, RegistryError
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell
 from benchmarks.suites.entries import SolverEntry, TaskEntry
@@ -154,7 +154,7 @@ def build(registry: Registry, kind: type, name: str, parameters: Mapping[str, An
     unknown = next((key for key in parameters if key not in known), None)
     if unknown is not None:
         has = f"it has {', '.join(known)}" if known else "it has none"
-        raise UserError(f"unknown parameter {unknown!r} of the {registry.kind} {name!r}; {has}")
+        raise RegistryError(f"unknown parameter {unknown!r} of the {registry.kind} {name!r}; {has}")
     try:
         built = registry.create(name, **parameters)
     except (ValueError, TypeError) as error:

@@ -71,6 +71,11 @@ def stream(law: Any, seed: int, purpose: str, dtype: str = "float64", device: st
     return law.stream(seed, purposes[purpose.upper()], getattr(torch, dtype), torch.device(device))
 
 
+def problem(X: Any, y: Any, x_query: Any, y_query: Any = None) -> Any:
+    """Tasks of one's own."""
+    return _module("memformer.problem", "memformer.core.problem").Problem(X, y, x_query, y_query)
+
+
 def fitted(solver: Any, law: Any, steps: Sequence[int], seed: int = 0) -> Any:
     """The solver fitted to training tasks of a law."""
     return solver.fit(stream(law, seed, "train"), steps, seed=seed)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.catalogue.registry import RegistryError
 from benchmarks.errors import UserError
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
@@ -99,5 +100,7 @@ def training_history(law: Law, depth: int, seed: int, recipe: dict[str, Any], **
 def _config(d: int, depth: int, parts: dict[str, Any]) -> MemformerConfig:
     try:
         return MemformerConfig(d=d, depth=depth, **parts)
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
+        raise RegistryError(f"this is no configuration of a Memformer: {error}") from error
+    except ValueError as error:
         raise UserError(f"this is no configuration of a Memformer: {error}") from error

@@ -80,10 +80,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Memformers whose forward pass, backward pass and training step are timed: fields of `MemformerConfig`."""
 
 
-TUNED = ["gradient_descent_tuned", "heavy_ball_tuned", "nesterov_tuned"]
-LFOM = ["lfom", "lfom_diagonal"]
-LFOM_OPTIMAL = ["lfom_optimal", "lfom_optimal_preconditioned"]
-MEMFORMERS = [
+_TUNED = ["gradient_descent_tuned", "heavy_ball_tuned", "nesterov_tuned"]
+_LEARNED = ["lfom", "lfom_diagonal"]
+_OPTIMAL = ["lfom_optimal", "lfom_optimal_preconditioned"]
+_MEMFORMERS = [
     "linear_transformer",
     "memformer_conjugate",
     "memformer_conjugate_scalar",
@@ -93,16 +93,15 @@ MEMFORMERS = [
     "memformer_gated",
     "memformer_adaptive",
 ]
-"""What is fitted to training tasks, by the hyper-parameters that say how long."""
 
 
-def _budgets(tuned: int, lfom: dict[str, int], optimal: int, former: dict[str, int]) -> dict[str, dict[str, Any]]:
+def _budgets(tuned: int, lfom: dict[str, int], optimal: int, memformer: dict[str, int]) -> dict[str, dict[str, Any]]:
     """Hyper-parameters of what is fitted, by solver."""
     return {
-        **{name: {"num_tasks": tuned} for name in TUNED},
-        **dict.fromkeys(LFOM, lfom),
-        **{name: {"num_tasks": optimal} for name in LFOM_OPTIMAL},
-        **dict.fromkeys(MEMFORMERS, former),
+        **{name: {"num_tasks": tuned} for name in _TUNED},
+        **dict.fromkeys(_LEARNED, lfom),
+        **{name: {"num_tasks": optimal} for name in _OPTIMAL},
+        **dict.fromkeys(_MEMFORMERS, memformer),
     }
 
 

@@ -1,29 +1,56 @@
-"""Laws, solvers and problems for the asv benchmarks; `NotImplementedError` for what the commit under test lacks."""
+"""Laws, solvers and problems for the asv benchmarks; `NotImplementedError` for what the commit under test lacks.
+
+They come through the door of the commit under test, `benchmarks.api`, or through the one for commits that have none.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 
 from .catalogue import NEED_PRIOR, NO_PRIOR
 
+_LACKING = (ImportError, AttributeError, TypeError, LookupError)
+
 
 @contextmanager
-def lacking() -> Iterator[None]:
-    """Whatever says that a name, a module or a parameter does not exist becomes asv's "skip this"."""
+def lacking(errors: tuple[type[Exception], ...] = _LACKING) -> Iterator[None]:
+    """Whatever says that a name, a module or a parameter does not exist becomes asv's "skip this".
+
+    Args:
+        errors: what says so beside the registry's own error; by default all that may, where nothing is computed.
+    """
     try:
         yield
     except NotImplementedError:
         raise
-    except (ImportError, AttributeError, TypeError, LookupError) as error:
+    except errors as error:
         raise NotImplementedError(f"this commit lacks it: {error}") from error
     except Exception as error:
         if type(error).__name__ == "RegistryError":
             raise NotImplementedError(str(error)) from error
         raise
+
+
+@cache
+def door() -> ModuleType:
+    """`benchmarks.api`, or what stands for it; not at import, when asv computes nothing."""
+    spec = importlib.util.spec_from_file_location("legacy_door", Path(__file__).parents[1] / "legacy_door.py")
+    assert spec is not None
+    assert spec.loader is not None
+    legacy = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = legacy
+    spec.loader.exec_module(legacy)
+    with lacking():
+        return legacy.open_door()
 
 
 def make_device(name: str) -> torch.device:
@@ -42,19 +69,13 @@ def synchronise(device: torch.device) -> None:
 def make_law(name: str, **parameters: Any) -> Any:
     """A registered law."""
     with lacking():
-        from benchmarks.catalogue import laws  # noqa: F401 -- it fills the registry
-        from benchmarks.catalogue.registry import LAWS
-
-        return LAWS.create(name, **parameters)
+        return door().law(name, **parameters)
 
 
 def make_solver(name: str, **parameters: Any) -> Any:
     """A registered solver, not fitted."""
     with lacking():
-        from benchmarks.catalogue import solvers  # noqa: F401 -- it fills the registry
-        from benchmarks.catalogue.registry import SOLVERS
-
-        return SOLVERS.create(name, **parameters)
+        return door().solver(name, **parameters)
 
 
 def check_applies(solver: str, law: str) -> None:
@@ -65,13 +86,9 @@ def check_applies(solver: str, law: str) -> None:
 
 def fitted(solver: Any, law: Any, steps: tuple[int, ...], seed: int = 0) -> Any:
     """The solver, fitted on the law's training tasks if it has to be."""
-    with lacking():
-        from benchmarks.tasks.law import Purpose
-    return solver.fit(law.stream(seed, Purpose.TRAIN), steps, seed=seed) if solver.fitting.required else solver
+    return door().fitted(solver, law, steps, seed)
 
 
 def timed_problem(law: Any, batch: int, device: torch.device) -> Any:
     """A batch of tasks without what a solver must not see, on the device."""
-    with lacking():
-        from benchmarks.tasks.law import Purpose
-    return law.stream(0, Purpose.TIMING, torch.float64, device).sample(batch).blinded()
+    return door().stream(law, 0, "timing", "float64", str(device)).sample(batch).blinded()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from .catalogue import DEVICES, LAWS
-from .making import lacking, make_device, make_law, synchronise, timed_problem
+from .helpers import door, lacking, make_device, make_law, synchronise, timed_problem
 
 
 class Moments:
@@ -44,13 +44,11 @@ class Drawing:
     rounds, warmup_time, repeat = 1, 0.02, (10, 100, 0.2)
 
     def setup(self, law: str) -> None:
-        with lacking():
-            from benchmarks.tasks.law import Purpose
-        self.law, self.purpose = make_law(law, d=5, N=20, noise_std=0.1), Purpose.TIMING
+        self.stream, self.law = door().stream, make_law(law, d=5, N=20, noise_std=0.1)
 
     def time_sample(self, law: str) -> None:
         """A new stream and its first 1,000 tasks."""
-        self.law.stream(0, self.purpose).sample(1000)
+        self.stream(self.law, 0, "timing").sample(1000)
 
 
 class TruthLines:
@@ -64,10 +62,9 @@ class TruthLines:
         torch.set_num_threads(1)
         with lacking():
             from baselines.truth_lines import krylov_oracle, lfom_floor
-            from benchmarks.tasks.law import Purpose
-        self.law = make_law("isotropic", d=5, N=20)
-        self.floor, self.oracle, self.purpose = lfom_floor, krylov_oracle, Purpose.TRUTH
-        self.problem = self.law.stream(0, self.purpose).sample(1000)
+        self.floor, self.oracle = lfom_floor, krylov_oracle
+        self.stream, self.law = door().stream, make_law("isotropic", d=5, N=20)
+        self.problem = self.stream(self.law, 0, "truth").sample(1000)
 
     def time_krylov_oracle(self) -> None:
         """The best point of each task's Krylov space, 1,000 tasks."""
@@ -75,4 +72,4 @@ class TruthLines:
 
     def time_lfom_floor(self) -> None:
         """Fit and judge fixed coefficients, 10,000 tasks drawn anew."""
-        self.floor(self.law.stream(0, self.purpose), 4, 10_000)
+        self.floor(self.stream(self.law, 0, "truth"), 4, 10_000)

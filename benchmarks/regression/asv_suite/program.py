@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from .making import lacking, make_law, make_solver
+from .helpers import door, lacking, make_law, make_solver
+
+
+def _first(now: str, then: str) -> str:
+    """The first of two imports that the commit under test can do."""
+    return f"try:\n    {now}\nexcept ModuleNotFoundError:\n    {then}\n"
 
 
 class StartUp:
@@ -18,7 +21,7 @@ class StartUp:
 
     def timeraw_import_memformer(self) -> str:
         """The library, torch included."""
-        return "import memformer.solvers.memformer"
+        return _first("import memformer.solvers.memformer", "import memformer.memformer_solver")
 
     def timeraw_import_torch(self) -> str:
         """Torch alone: what of the former is not ours."""
@@ -28,8 +31,8 @@ class StartUp:
         """`memformer-bench --help`, which imports nothing heavy."""
         return (
             "import contextlib, io\n"
-            "from benchmarks.cli.main import app\n"
-            "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+            + _first("from benchmarks.cli.main import app", "from benchmarks.cli import app")
+            + "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
             "    app(['--help'])"
         )
 
@@ -41,25 +44,19 @@ class Harness:
     rounds, warmup_time, repeat = 1, 0.05, (10, 100, 0.5)
 
     def setup(self) -> None:
-        if hasattr(self, "cell"):
+        if hasattr(self, "run"):
             return
         torch.set_num_threads(1)
+        law, self.solver = make_law("isotropic", d=5, N=20), make_solver("cg")
         with lacking():
-            from benchmarks.harness.cell import Cell, run_cell, scored_tasks
-            from benchmarks.harness.scores.fitting import ParameterStore
-
-            law, solver = make_law("isotropic", d=5, N=20), make_solver("cg")
-            shared: dict[str, Any] = {"steps": (1, 2, 3, 4), "seeds": (0, 1), "tasks": 50, "time_limit": 60.0}
-            place = {"dtype": torch.float64, "device": torch.device("cpu")}
-            self.cell = Cell("isotropic", law, "cg", solver, {}, **shared, **place)
-        self.run, self.store = run_cell, ParameterStore(None)
-        self.problems = [scored_tasks(law, seed, 50, torch.float64, torch.device("cpu")) for seed in (0, 1)]
+            self.run = door().harness_cell(self.solver, law, (1, 2, 3, 4), (0, 1), 50)
+        self.problems = [door().stream(law, seed, "score").sample(50) for seed in (0, 1)]
 
     def time_run_cell(self) -> None:
         """Tasks (found again), solves, metrics, outcomes."""
-        self.run(self.cell, self.store)
+        self.run()
 
     def time_solves_alone(self) -> None:
         """The same solves without the harness."""
         for problem in self.problems:
-            self.cell.solver.solve(problem.blinded(), 4)
+            self.solver.solve(problem.blinded(), 4)

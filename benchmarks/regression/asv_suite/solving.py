@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from .catalogue import DEVICES, LAWS, SLOW, SOLVERS, TIMED_BUDGET
-from .making import check_applies, fitted, make_device, make_law, make_solver, synchronise, timed_problem
+from .helpers import check_applies, fitted, make_device, make_law, make_solver, synchronise, timed_problem
 
 BATCH, SLOW_BATCH = 200, 20
 

@@ -59,7 +59,7 @@ def test_the_isolated_environment_has_everything_the_project_needs() -> None:
 
 def test_asv_finds_these_benchmarks_and_no_others() -> None:
     code = (
-        "import sys; sys.path.insert(0, 'benchmarks')\n"
+        "import sys; sys.path.insert(0, 'benchmarks/regression')\n"
         "from asv_runner.discovery import disc_benchmarks\n"
         "print(*sorted(b.name for b in disc_benchmarks('benchmarks/regression/asv_suite')), sep='\\n')"
     )

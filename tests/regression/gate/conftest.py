@@ -16,7 +16,7 @@ from benchmarks.cli.main import main
 
 ROOT = Path(__file__).parents[3]
 
-OBJECTS = '''
+OBJECTS = """
 import numpy as np
 
 class Problem:
@@ -47,10 +47,10 @@ class Array(np.ndarray):
 
 def loss(problem, factor):
     return (factor * np.linspace(1, 2, 40).reshape(4, 10)).view(Array)
-'''
+"""
 """A law, a solver and a metric."""
 
-REGISTRY = '''
+REGISTRY = """
 from .objects import Law, Solver, loss
 
 class Entry:
@@ -64,9 +64,9 @@ class Registry(dict):
 LAWS = Registry(isotropic=Law)
 SOLVERS = Registry(one=Solver, two=Solver)
 METRICS = Registry(expected_test_loss=Entry())
-'''
+"""
 
-DOOR = '''
+DOOR = """
 import numpy as np
 from benchmarks.registry import LAWS, METRICS, SOLVERS
 
@@ -92,13 +92,13 @@ def random_fit(solver):
 
 def losses(solver, law, seed, tasks, steps):
     return METRICS["expected_test_loss"].load()(None, solver.solve(None, 0))[list(steps)]
-'''
+"""
 
-LAW = '''
+LAW = """
 import enum
 
 Purpose = enum.IntEnum("Purpose", ["TRAIN", "SCORE", "TIMING"])
-'''
+"""
 
 TORCH = '''
 float64 = None
@@ -199,9 +199,9 @@ def run_check(folder: Path, *words: str) -> Done:
     out, err, line = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = ["memformer-bench", "check", *words]
     try:
-        with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            with pytest.raises(SystemExit) as end:
-                main()
+        outputs = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with contextlib.chdir(folder), outputs[0], outputs[1], pytest.raises(SystemExit) as end:
+            main()
     finally:
         sys.argv = line
     return Done(end.value.code, out.getvalue(), err.getvalue())

@@ -7,14 +7,15 @@ import pandas as pd
 import pytest
 
 from benchmarks.regression.gate.cases import LossCase, SpeedCase, loss_cases, speed_cases
-from benchmarks.regression.gate.losses import TOLERANCE, judge
+from benchmarks.regression.gate.losses import TOLERANCE, LossResult, judge
 from benchmarks.regression.gate.report import Verdict, markdown
 from benchmarks.regression.gate.speed import SpeedResult, suspicious
+from benchmarks.regression.gate.status import Status, of_unpaired
 
 RNG = np.random.default_rng(0)
 LOSSES = RNG.exponential(size=(2, 1, 4000))
 CASE = LossCase("cg", {}, "isotropic", {"d": 5, "N": 20}, 4000, (0, 1), (2,))
-FIXED, LEARNED = ({"trains": trains, "fingerprint": "abc"} for trains in (False, True))
+FIXED, LEARNED = ({"random_fit": random_fit, "fingerprint": "abc"} for random_fit in (False, True))
 
 
 def speed(first: list[float], second: list[float]) -> SpeedResult:
@@ -104,6 +105,67 @@ def test_the_report_says_first_what_stops_the_change() -> None:
     passed = Verdict("main (abc)", "working tree", "a machine", 1.0, [speed([1.0, 1.0], [])], [])
     assert "**Passed.**" in markdown(passed)
     assert not passed.failures
+
+
+LACKS, RAN = {"lacks": "no solver 'cg'"}, {"seconds": 1.0}
+FAILED, IMPORT, PACKAGE = ({"error": "alas", "cause": cause} for cause in ("run", "import", "package"))
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "status"),
+    [
+        (LACKS, RAN, "new"),
+        (LACKS, LACKS, "absent"),
+        (LACKS, FAILED, "broken"),  # new, and does not work
+        (RAN, LACKS, "gone"),
+        (RAN, FAILED, "broken"),
+        (RAN, IMPORT, "broken"),
+        (RAN, PACKAGE, "broken"),  # it needs now what this machine does not have
+        (FAILED, FAILED, "broken"),
+        (FAILED, RAN, "unpaired"),  # head mends it
+        (IMPORT, RAN, "broken"),  # base was not reached: nothing is known
+        (PACKAGE, PACKAGE, "unpaired"),
+    ],
+)
+def test_what_cannot_be_compared_counts_unless_base_lacks_it(
+    base: dict[str, object], head: dict[str, object], status: str
+) -> None:
+    assert of_unpaired(base, head)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("statuses", "unjudged"),
+    [
+        (["same"] * 9 + ["unpaired"], []),
+        (["same"] * 8 + ["unpaired"] * 2, ["speed: 2 of 10 cases could not be compared, more than 10%"]),
+        (["same"] * 9 + ["new"] * 9 + ["broken"], []),
+        (
+            ["same"] * 8 + ["new"] * 9 + ["broken", "gone"],
+            ["speed: 2 of 10 cases could not be compared, more than 10%"],
+        ),
+        (["new", "absent"], ["speed: nothing was compared"]),
+        ([], ["there was nothing to compare"]),
+    ],
+)
+def test_a_verdict_needs_nine_comparisons_in_ten(statuses: list[Status], unjudged: list[str]) -> None:
+    results = [SpeedResult(SpeedCase("solve", f"solver {i}"), status=status) for i, status in enumerate(statuses)]
+    verdict = Verdict("main (abc)", "working tree", "a machine", 1.0, results, [])
+    assert verdict.unjudged == unjudged
+    assert ("**Not judged**" in markdown(verdict)) == bool(unjudged)
+    assert verdict.passed == (not unjudged and "broken" not in statuses)
+
+
+def test_losses_are_counted_by_case_and_each_half_is_judged() -> None:
+    lost = LossResult(CASE, 2, status="broken", reason="head: alas")
+    verdict = Verdict("main (abc)", "working tree", "a machine", 1.0, [speed([1.0, 1.0], [])], [lost])
+    assert verdict.unjudged == ["losses: nothing was compared"]
+    both = [LossResult(CASE, steps) for steps in (1, 2)]
+    assert Verdict("a", "b", "c", 1.0, [], both).counts() == "Cases compared: losses 1 of 1."
+
+
+def test_what_fails_for_one_reason_is_said_once() -> None:
+    results = [SpeedResult(SpeedCase("solve", str(i)), status="broken", reason="head: alas") for i in range(9)]
+    assert Verdict("a", "b", "c", 1.0, results, []).failures == ["9 cases: broken, head: alas"]
 
 
 def test_each_case_has_a_name_of_its_own() -> None:
