@@ -15,46 +15,34 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS
+from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, RegistryError
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell, measure, run_cell
 from benchmarks.harness.resolve import build, build_device
 from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.scores.floors import FloorKey, floor_losses
 from benchmarks.harness.scores.protocol import in_blocks
-from benchmarks.regression.memformer_training import TrainingStep, training_history
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.stream import TaskStream
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver
-
-__all__ = [
-    "API",
-    "TrainingStep",
-    "fitted",
-    "floor",
-    "harness_cell",
-    "law",
-    "losses",
-    "names",
-    "problem",
-    "random_fit",
-    "solver",
-    "stream",
-    "training_history",
-]
+from memformer.model.config import MemformerConfig
+from memformer.training.recipe import Recipe
+from memformer.training.step import TrainingStep
+from memformer.training.train import train
 
 API = 1
 """Number of this interface."""
 
 Losses = NDArray[np.float64]
+Made = TypeVar("Made")
 Kind = Literal["law", "solver", "metric"]
 
 _CPU = torch.device("cpu")
@@ -99,7 +87,7 @@ def solver(name: str, **params: Any) -> Solver:
         **params: hyper-parameters.
 
     Raises:
-        UserError: if the solver or a parameter is unknown, or a value is out of its range.
+        UserError: as `law`.
 
     Example:
         >>> solver("gradient_descent", eta=0.1).eta
@@ -142,9 +130,6 @@ def problem(X: Tensor, y: Tensor, x_query: Tensor, y_query: Tensor | None = None
         x_query: `(B, q, d)` covariates of the held-back points.
         y_query: `(B, q)` their labels, where they are known.
 
-    Raises:
-        UserError: if a shape, dtype or device does not fit.
-
     Example:
         >>> one = problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
         >>> solver("ols").solve(one, 1).weights[-1].tolist()
@@ -169,8 +154,7 @@ def fitted(solver: Solver, law: Law, steps: Sequence[int], seed: int = 0) -> Sol
         UserError: if the law does not tell what the solver needs.
 
     Example:
-        >>> white = law("isotropic", d=2, N=8, noise_std=0.5)
-        >>> fitted(solver("ridge"), white, steps=[1]).parameters["penalty"].item()
+        >>> fitted(solver("ridge"), law("isotropic", d=2, N=8, noise_std=0.5), steps=[1]).parameters["penalty"].item()
         0.25
     """
     try:
@@ -247,3 +231,54 @@ def harness_cell(solver: Solver, law: Law, steps: Sequence[int], seeds: Sequence
     named: dict[str, Any] = {"law_name": law.metadata.name, "solver_name": type(solver).__name__}
     cell = Cell(law=law, solver=solver, steps=tuple(steps), seeds=tuple(seeds), tasks=tasks, **named, **place)
     return lambda: run_cell(cell, ParameterStore(None)).status
+
+
+def training_step(problem: Problem, depth: int, **config: Any) -> TrainingStep:
+    """A Memformer near gradient descent and a batch, for measuring what a training step is made of.
+
+    Args:
+        problem: the batch.
+        depth: number of layers.
+        **config: other fields of `MemformerConfig`.
+
+    Example:
+        >>> training_step(stream(law("isotropic"), 0, "train").sample(50), depth=2, memory="conjugate").gradient().shape
+        torch.Size([1, 54])
+    """
+    return TrainingStep(_config(problem.d, depth, config), problem)
+
+
+def training_history(law: Law, depth: int, seed: int, recipe: dict[str, Any], **config: Any) -> list[tuple[int, float]]:
+    """Steps and validation losses of a Memformer that trains on a law.
+
+    Args:
+        law: see `law`.
+        depth: number of layers.
+        seed: of tasks and start.
+        recipe: fields of `memformer.training.recipe.Recipe`.
+        **config: other fields of `MemformerConfig`.
+
+    Returns:
+        At each validation, how many steps were taken and the mean loss, in units of y squared.
+
+    Example:
+        >>> budget = {"steps": 4, "interval": 2, "tasks": 100, "batch": 50, "validation": 50, "patience": 0}
+        >>> [step for step, _ in training_history(law("isotropic"), 2, 0, budget, memory="conjugate")]
+        [0, 2, 4]
+    """
+    source, made = [stream(law, seed, "train")], _named(Recipe, **recipe)
+    records = train(_config(law.d, depth, config), source, [depth], [seed], made).history.records
+    return [(record.step, record.validation[0]) for record in records]
+
+
+def _config(d: int, depth: int, parts: dict[str, Any]) -> MemformerConfig:
+    return _named(MemformerConfig, d=d, depth=depth, **parts)
+
+
+def _named(kind: type[Made], **fields: Any) -> Made:
+    try:
+        return kind(**fields)
+    except TypeError as error:
+        raise RegistryError(f"{kind.__name__}: {error}") from error
+    except ValueError as error:
+        raise UserError(f"{kind.__name__}: {error}") from error

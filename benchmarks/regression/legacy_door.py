@@ -124,13 +124,13 @@ def harness_cell(solver: Any, law: Any, steps: Sequence[int], seeds: Sequence[in
     return lambda: cells.run_cell(cell, store).status
 
 
-class TrainingStep:
+class _TrainingStep:
     """One Memformer near gradient descent and one batch."""
 
-    def __init__(self, problem: Any, depth: int, **config: Any) -> None:
+    def __init__(self, problem: Any, config: Any) -> None:
         torch = _module("torch")
         self._torch, self._objective = torch, _module("memformer.training.objective", "memformer.objective")
-        self._config = _config(problem.d, depth, config)
+        self._config = config
         part = vars(self._objective.read(self._config, problem, "query"))
         self._batch = self._objective.Batch(**{name: None if one is None else one[None] for name, one in part.items()})
         generator, shapes = torch.Generator().manual_seed(1), self._config.shapes()
@@ -158,6 +158,11 @@ class TrainingStep:
 
     def _loss(self, theta: Any) -> Any:
         return self._objective.losses(self._config, self._coordinates.parameters(theta), self._batch)
+
+
+def training_step(problem: Any, depth: int, **config: Any) -> Any:
+    """A Memformer near gradient descent and a batch."""
+    return _TrainingStep(problem, _config(problem.d, depth, config))
 
 
 def training_history(law: Any, depth: int, seed: int, recipe: dict[str, Any], **config: Any) -> list[tuple[int, float]]:

@@ -29,7 +29,7 @@ spec.loader.exec_module(legacy)
 door = legacy.open_door()
 law, noisy = door.law("isotropic", d=3, N=9), door.law("isotropic", noise_std=0.5)
 cg = door.solver("cg")
-step = door.TrainingStep(door.stream(law, 0, "timing", "float32").sample(20), 2, memory="conjugate")
+step = door.training_step(door.stream(law, 0, "timing", "float32").sample(20), 2, memory="conjugate")
 before = step.loss()
 step.step()
 recipe = {"steps": 4, "interval": 2, "tasks": 100, "batch": 50, "validation": 50, "patience": 0}

@@ -92,7 +92,7 @@ class StepsToFloor:
 def make_step(problem: Any, depth: int, **config: Any) -> Any:
     """A Memformer of that depth and a batch."""
     with lacking():
-        return door().TrainingStep(problem, depth, **config)
+        return door().training_step(problem, depth, **config)
 
 
 def isotropic(tasks: int, length: int, device: torch.device) -> Any:
