@@ -19,8 +19,8 @@ from scipy.optimize import brentq
 from baselines.accelerated import HeavyBall, Nesterov
 from baselines.gradient import GradientDescent
 from baselines.tuning import Tuned
+from benchmarks import api
 from benchmarks.catalogue.metrics import expected_test_loss
-from benchmarks.catalogue.registry import LAWS
 from benchmarks.regression.gate.cases import LossCase
 from benchmarks.regression.gate.losses import judge
 from benchmarks.tasks.law import Law, Purpose
@@ -39,10 +39,8 @@ METHODS: dict[str, Callable[[float, float], Solver]] = {
 
 def loss_trials(seeds: int) -> Iterator[dict[str, Any]]:
     """A row for each law, method and kind of change: how many of the trials raised an alarm."""
-    from benchmarks.catalogue import laws  # noqa: F401 -- it fills the registry
-
     for law_name in ("isotropic", "anisotropic"):
-        law = LAWS.create(law_name, d=5, N=20)
+        law = api.law(law_name, d=5, N=20)
         pool = law.stream(1, Purpose.TRUTH).sample(POOL)
         pairs = {method: plant(law, pool, method) for method in METHODS}
         alarms: dict[tuple[str, str], int] = dict.fromkeys(product(METHODS, ("2 % worse", "equal")), 0)
@@ -89,4 +87,4 @@ def alarm(method: str, law: str, tasks: Problem, base: Solver, head: Solver) -> 
     """Whether the gate's rule calls head worse."""
     case = LossCase(method, {}, law, {"d": 5, "N": 20}, TASKS, (0,), (STEPS,))
     before, after = (losses(solver, tasks)[None, None] for solver in (base, head))
-    return judge(case, before, after, {"trains": False, "fingerprint": ""})[0].status == "worse"
+    return judge(case, before, after, {"random_fit": False, "fingerprint": ""})[0].status == "worse"

@@ -19,9 +19,8 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
 from baselines.lfom_optimal import LfomOptimal
-from benchmarks.catalogue.registry import LAWS
+from benchmarks import api
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver
@@ -85,7 +84,7 @@ def excess(problem: Problem, w: Tensor) -> Tensor:
 
 def rows(case: Case, tasks: int, seed: int) -> Iterator[dict[str, object]]:
     """Train, score, and say how it went: a row for each depth."""
-    law = LAWS.create(case.law)
+    law = api.law(case.law)
     began = time.perf_counter()
     fitted = case.solver.fit(law.stream(seed, Purpose.TRAIN), DEPTHS, seed)
     seconds = (time.perf_counter() - began) / len(DEPTHS)

@@ -15,9 +15,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
 from baselines.lfom_optimal import LfomOptimal
-from benchmarks.catalogue.registry import LAWS
+from benchmarks import api
 from benchmarks.tasks.law import Purpose
 from benchmarks.validation.plots import plot_history, plot_polynomial, plot_preconditioners
 from memformer.core.problem import Problem, matvec
@@ -71,7 +70,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("results/studies"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    depth, law, white = options.depth, LAWS.create("anisotropic"), LAWS.create("isotropic")
+    depth, law, white = options.depth, api.law("anisotropic"), api.law("isotropic")
     config = MemformerConfig(d=law.d, depth=depth, memory="first_order")
     depths = list(range(1, depth + 1))
     source = law.stream(options.seed, Purpose.TRAIN)
