@@ -32,7 +32,7 @@ from benchmarks.harness.scores.protocol import in_blocks
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.stream import TaskStream
 from memformer.core.problem import Problem
-from memformer.core.solver import Solver
+from memformer.core.solver import Fitting, Solver
 from memformer.model.config import MemformerConfig
 from memformer.training.recipe import Recipe
 from memformer.training.step import TrainingStep
@@ -170,7 +170,7 @@ def random_fit(solver: Solver) -> bool:
         >>> random_fit(solver("cg")), random_fit(solver("memformer_conjugate"))
         (False, True)
     """
-    return solver.trains
+    return solver.fitting is Fitting.RANDOM
 
 
 def losses(
