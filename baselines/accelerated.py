@@ -8,7 +8,8 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from baselines.operations import column, gradient, require_choice, require_positive, zero_start
+from baselines.operations import column, gradient, zero_start
+from memformer.core.checks import require_choice, require_number
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Reach
@@ -26,7 +27,8 @@ class MomentumState(NamedTuple):
 
 
 def _check_fixed(eta: float | None, beta: float | None) -> None:
-    require_positive("eta", eta)
+    if eta is not None:
+        require_number("eta", eta, least=0.0, strictly=True)
     if (eta is None) != (beta is None):
         raise ValueError(f"eta is {eta!r} and beta is {beta!r}; give both or neither")
     if beta is not None and not -1 < beta < 1:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from baselines.operations import finite_tasks
+from memformer.core.checks import require_choice
 from memformer.core.problem import Prior, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
 
@@ -66,8 +67,7 @@ class Ridge(Solver):
     fitting: ClassVar[Fitting] = Fitting.CLOSED_FORM
 
     def __post_init__(self) -> None:
-        if self.method not in ("qr", "cholesky"):
-            raise ValueError(f"method is {self.method!r}; it must be 'qr' or 'cholesky'")
+        require_choice("method", self.method, ("qr", "cholesky"))
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Ridge:
         first = tasks.sample(1)

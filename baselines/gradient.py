@@ -11,12 +11,11 @@ from torch import Tensor
 from baselines.operations import (
     column,
     gradient,
-    require_choice,
-    require_positive,
     safe_divide,
     undefined_where,
     zero_start,
 )
+from memformer.core.checks import require_choice, require_number
 from memformer.core.iterative import IterativeSolver, State
 from memformer.core.problem import Problem, dot, matvec
 from memformer.core.solver import Needs, Reach
@@ -54,7 +53,8 @@ class GradientDescent(IterativeSolver):
 
     def __post_init__(self) -> None:
         require_choice("step_rule", self.step_rule, ("mu_L", "L"))
-        require_positive("eta", self.eta)
+        if self.eta is not None:
+            require_number("eta", self.eta, least=0.0, strictly=True)
 
     @property
     def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from baselines.objective import excess_loss
-from baselines.operations import gradient, require_choice, require_positive, zero_start
+from baselines.operations import gradient, zero_start
+from memformer.core.checks import require_choice, require_int, require_number
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
@@ -70,7 +71,7 @@ class Lfom(Solver):
     Example:
         >>> Lfom("full")
         Traceback (most recent call last):
-        ValueError: gamma is 'full'; it must be one of 'scalar', 'diagonal'
+        ValueError: gamma is 'full'; it must be 'scalar' or 'diagonal'
     """
 
     gamma: Literal["scalar", "diagonal"] = "scalar"
@@ -86,8 +87,9 @@ class Lfom(Solver):
 
     def __post_init__(self) -> None:
         require_choice("gamma", self.gamma, ("scalar", "diagonal"))
-        for name in ("iterations", "batch", "learning_rate"):
-            require_positive(name, getattr(self, name))
+        require_int("iterations", self.iterations, least=1)
+        require_int("batch", self.batch, least=1)
+        require_number("learning_rate", self.learning_rate, least=0.0, strictly=True)
 
     @property
     def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances

@@ -13,6 +13,7 @@ from baselines.arnoldi import Krylov, arnoldi
 from baselines.krylov import law_preconditioner
 from baselines.objective import Quadratic, apply_metric, quadratic_loss
 from baselines.operations import zero_start
+from memformer.core.checks import require_int
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import Moments, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Reach, Trace, check_num_steps
@@ -56,7 +57,7 @@ class LfomOptimal(IterativeSolver):
     Example:
         >>> LfomOptimal(num_tasks=0)
         Traceback (most recent call last):
-        ValueError: num_tasks is 0; it must be 1 or more
+        ValueError: num_tasks is 0; it must be a whole number, 1 or more
     """
 
     preconditioned: bool = False
@@ -67,8 +68,7 @@ class LfomOptimal(IterativeSolver):
     fitting: ClassVar[Fitting] = Fitting.CLOSED_FORM
 
     def __post_init__(self) -> None:
-        if self.num_tasks < 1:
-            raise ValueError(f"num_tasks is {self.num_tasks}; it must be 1 or more")
+        require_int("num_tasks", self.num_tasks, least=1)
 
     @property
     def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances

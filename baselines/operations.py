@@ -45,15 +45,3 @@ def finite_tasks(*tensors: Tensor) -> Tensor:
     """Mask `(B,)` of tasks all of whose numbers are finite."""
     masks = [tensor.isfinite().flatten(1).all(-1) for tensor in tensors]
     return torch.stack(masks).all(0)
-
-
-def require_positive(name: str, value: float | None) -> None:
-    """Raise ValueError unless `value` is None or a finite number above 0."""
-    if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
-        raise ValueError(f"{name} is {value!r}; it must be a finite number above 0")
-
-
-def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise ValueError unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}")

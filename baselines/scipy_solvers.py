@@ -15,7 +15,8 @@ import scipy.sparse.linalg
 import torch
 from numpy.typing import NDArray
 
-from baselines.operations import finite_tasks, require_choice
+from baselines.operations import finite_tasks
+from memformer.core.checks import require_choice
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Outcome, Reach, Solver, Trace, check_num_steps
 

@@ -11,6 +11,7 @@ from baselines.arnoldi import Krylov, arnoldi
 from baselines.krylov import law_preconditioner
 from baselines.lfom_optimal import draw_moments, fit_shared
 from baselines.objective import Quadratic, apply_metric, excess_loss, quadratic_loss
+from memformer.core.checks import require_int
 from memformer.core.problem import Moments, Problem, TaskSource, matvec
 
 
@@ -74,8 +75,7 @@ def lfom_floor(tasks: TaskSource, num_steps: int, num_tasks: int = 100_000, prec
     Raises:
         ValueError: if `num_tasks` is less than 4.
     """
-    if num_tasks < 4:
-        raise ValueError(f"num_tasks is {num_tasks}; it must be 4 or more")
+    require_int("num_tasks", num_tasks, least=4)
     preconditioner = law_preconditioner(tasks) if preconditioned else None
     halves = [draw_moments(tasks, num_tasks // 2) for _ in range(2)]
     fitted = [fit_shared(moments, loss, num_steps, preconditioner) for moments, loss in halves]
@@ -116,6 +116,6 @@ def one_layer_floor(N: int, d: int) -> float:
         >>> round(one_layer_floor(N=20, d=5), 4)
         1.1538
     """
-    if N < 1 or d < 1:
-        raise ValueError(f"N is {N} and d is {d}; both must be 1 or more")
+    require_int("N", N, least=1)
+    require_int("d", d, least=1)
     return d * (d + 1) / (N + 1 + d)

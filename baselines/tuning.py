@@ -14,7 +14,7 @@ from torch import Tensor
 from baselines.accelerated import HeavyBall, Nesterov
 from baselines.gradient import GradientDescent
 from baselines.objective import excess_loss
-from baselines.operations import require_choice
+from memformer.core.checks import require_choice, require_int
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
 
@@ -59,8 +59,7 @@ class Tuned(Solver):
 
     def __post_init__(self) -> None:
         require_choice("method", self.method, ("gradient_descent", "heavy_ball", "nesterov"))
-        if self.num_tasks < 1:
-            raise ValueError(f"num_tasks is {self.num_tasks}; it must be 1 or more")
+        require_int("num_tasks", self.num_tasks, least=1)
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Tuned:
         problem = tasks.sample(self.num_tasks).to(dtype=torch.float64)

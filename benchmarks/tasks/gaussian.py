@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.checks import require_choice, require_number
 from benchmarks.tasks.law import Draw, Law, Metadata
 from benchmarks.tasks.randomness import paper_rotation, rand_rotations
+from memformer.core.checks import require_choice, require_number
 from memformer.core.problem import Prior
 
 PAPER_PATTERN = (1.0, 1.0, 0.5, 0.25, 1.0)

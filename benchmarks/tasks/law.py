@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.checks import require_int, require_number
 from benchmarks.tasks.stream import TaskStream
+from memformer.core.checks import require_int, require_number
 from memformer.core.problem import Prior
 
 FINGERPRINT_TASKS = 16

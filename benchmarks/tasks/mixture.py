@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.checks import require_choice, require_numbers
 from benchmarks.tasks.law import Draw, Law, Metadata
 from benchmarks.tasks.randomness import rand_component
+from memformer.core.checks import require_choice, require_numbers
 from memformer.core.problem import Prior
 
 LEVELS = ("task", "point")

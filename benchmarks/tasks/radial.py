@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.checks import require_number
 from benchmarks.tasks.gaussian import gaussian_prior
 from benchmarks.tasks.law import Draw, Law, Metadata
 from benchmarks.tasks.randomness import rand_directions
+from memformer.core.checks import require_number
 from memformer.core.problem import Prior
 
 

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.checks import require_int
 from benchmarks.tasks.gaussian import gaussian_prior
 from benchmarks.tasks.law import Draw, Law, Metadata, Purpose
 from benchmarks.tasks.randomness import LAW_KEY, make_generator
 from benchmarks.tasks.tables import Table, load_table
+from memformer.core.checks import require_int
 from memformer.core.problem import Prior
 
 

@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from benchmarks.tasks.checks import require_number
 from benchmarks.tasks.gaussian import Anisotropic
 from benchmarks.tasks.law import Draw, Metadata
+from memformer.core.checks import require_number
 from memformer.core.problem import Prior
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.checks import require_int
 from benchmarks.tasks.randomness import make_generator
+from memformer.core.checks import require_int
 from memformer.core.problem import Prior, Problem
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from memformer.core.checks import require_int
 from memformer.core.problem import Problem, TaskSource, matvec
 
 DIVERGENCE_FACTOR = 1e8
@@ -257,5 +258,4 @@ class Solver(ABC):
 
 def check_num_steps(num_steps: int) -> None:
     """Raise ValueError unless `num_steps` is a whole number >= 0."""
-    if not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 0:
-        raise ValueError(f"num_steps is {num_steps!r}; it must be a whole number, 0 or more")
+    require_int("num_steps", num_steps, least=0)

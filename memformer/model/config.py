@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from memformer.core.checks import require_choice, require_int
+
 Memory = Literal["none", "conjugate", "first_order"]
 Preconditioner = Literal["scalar", "full"]
 GammaShape = Literal["scalar", "feature", "token"]
@@ -74,10 +76,10 @@ class MemformerConfig:
 
     def __post_init__(self) -> None:
         for name in ("d", "depth", "heads"):
-            _require_count(name, getattr(self, name))
+            require_int(name, getattr(self, name), least=1)
         for name in ("window", "num_tokens"):
             if getattr(self, name) is not None:
-                _require_count(name, getattr(self, name))
+                require_int(name, getattr(self, name), least=1)
         choices = {
             "memory": Memory,
             "preconditioner": Preconditioner,
@@ -87,9 +89,7 @@ class MemformerConfig:
             "attention": Attention,
         }
         for name, choice in choices.items():
-            if getattr(self, name) not in get_args(choice):
-                wanted = ", ".join(map(repr, get_args(choice)))
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {wanted}")
+            require_choice(name, getattr(self, name), get_args(choice))
         for sentence, wrong in self._contradictions():
             if wrong:
                 raise ValueError(sentence)
@@ -175,8 +175,3 @@ class MemformerConfig:
                 wanted = ("S", *shape)
                 raise ValueError(f"{name} has shape {tuple(parameters[name].shape)}; this Memformer needs {wanted}")
         return models[0]
-
-
-def _require_count(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number, 1 or more")

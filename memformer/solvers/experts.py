@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from memformer.core.checks import require_choice
 from memformer.core.problem import Problem, TaskSource
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import Output, check_fits, forward, forward_paired
@@ -133,8 +134,7 @@ def adapt(
     Raises:
         ValueError: if `what` is unknown, folds do not divide the context, or contexts cut short do not fit.
     """
-    if what not in get_args(Adapt):
-        raise ValueError(f"what is {what!r}; it must be one of {', '.join(map(repr, get_args(Adapt)))}")
+    require_choice("what", what, get_args(Adapt))
     if len(mixture.gates) > 1:
         raise ValueError("the mixture has weights for each task already; adapt the one it came from")
     tasks = problem if folds is None else context_folds(problem, folds)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
+from memformer.core.checks import require_choice, require_int, require_number
 from memformer.model.config import MemformerConfig
 from memformer.training.objective import LossKind
 
@@ -65,7 +65,7 @@ class Recipe:
     Example:
         >>> Recipe(method="sgd")
         Traceback (most recent call last):
-        ValueError: method is 'sgd'; it must be one of 'adam', 'lbfgs'
+        ValueError: method is 'sgd'; it must be 'adam' or 'lbfgs'
     """
 
     method: Method = "adam"
@@ -91,20 +91,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, choices in {"method": Method, "loss": LossKind, "schedule": Schedule}.items():
-            if getattr(self, name) not in get_args(choices):
-                wanted = ", ".join(map(repr, get_args(choices)))
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {wanted}")
+            require_choice(name, getattr(self, name), get_args(choices))
         for name in ("steps", "tasks", "batch", "validation", "interval", "patience", "passes", "retries"):
             value, least = getattr(self, name), 0 if name in ("patience", "retries") else 1
             optional = name in ("steps", "validation", "interval", "patience")
-            if not (optional and value is None) and (not isinstance(value, int) or value < least):
-                raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more")
-        if self.checkpoints is not None and not all(isinstance(step, int) and step > 0 for step in self.checkpoints):
-            raise ValueError(f"checkpoints are {self.checkpoints!r}; they must be whole numbers, 1 or more")
+            if not (optional and value is None):
+                require_int(name, value, least)
+        for step in self.checkpoints or ():
+            require_int("a checkpoint", step, least=1)
         for name in ("learning_rate", "clip", "noise", "tolerance", "warmup"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} is {value!r}; it must be a finite number, 0 or more")
+            if name != "clip" or self.clip is not None:
+                require_number(name, getattr(self, name), least=0.0)
 
     def steps_for(self, config: MemformerConfig) -> int:
         """At most so many steps, the default resolved."""

@@ -13,7 +13,7 @@ from tests.memformer.helpers import random_parameters, random_problem
     [
         ({"d": 0}, "d is 0"),
         ({"depth": 1.5}, "depth is 1.5"),
-        ({"memory": "lstm"}, "memory is 'lstm'; it must be one of 'none', 'conjugate', 'first_order'"),
+        ({"memory": "lstm"}, "memory is 'lstm'; it must be 'none' or 'conjugate' or 'first_order'"),
         ({"window": 2}, "window=2 needs memory='first_order'"),
         ({"memory": "conjugate", "window": 2}, "keeps one register"),
         ({"memory": "conjugate", "gamma_sharing": "past"}, "gamma_sharing='past' needs memory='first_order'"),

@@ -1,4 +1,6 @@
-"""Checks of the parameters of task laws: each returns the value in the form it is stored in, or says what is wrong."""
+"""Checks of the parameters of laws, solvers and models: each returns the value in the form to store, or says what is
+wrong in one sentence.
+"""
 
 from __future__ import annotations
 
