@@ -98,7 +98,7 @@ class Recipe:
             if not (optional and value is None):
                 require_int(name, value, least)
         for step in self.checkpoints or ():
-            require_int("a checkpoint", step, least=1)
+            require_int("a step of checkpoints", step, least=1)
         for name in ("learning_rate", "clip", "noise", "tolerance", "warmup"):
             if name != "clip" or self.clip is not None:
                 require_number(name, getattr(self, name), least=0.0)
