@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import METRICS
-from memformer.core.problem import Problem, dot, matvec
+from memformer.core.problem import Problem
 from memformer.core.solver import Trace
 
 
@@ -31,8 +32,7 @@ def expected_test_loss(problem: Problem, trace: Trace) -> Tensor | None:
     """
     if trace.weights is None or problem.w_star is None or problem.second_moment is None or problem.noise_var is None:
         return None
-    error = trace.weights - problem.w_star
-    return dot(error, matvec(problem.second_moment, error)).squeeze(-1) + problem.noise_var
+    return excess_loss(problem, trace.weights) + problem.noise_var
 
 
 test_loss.__test__ = False  # type: ignore[attr-defined]  # its name is the field's term, not a pytest case

@@ -6,6 +6,7 @@ from benchmarks.statistics.ranks import Ranking, rank_solvers
 from benchmarks.statistics.resampling import RESAMPLES, bootstrap_means, two_level_means
 from benchmarks.statistics.seed_levels import Levels, two_level, two_level_interval
 from benchmarks.statistics.significance import equal_means_test, holm, sign_flip_test, wilcoxon_log_test
+from benchmarks.statistics.student import Interval, mean_interval_of_few, power_law_interval, student_interval
 from benchmarks.statistics.summary import TRIM, Summary, summarise
 from benchmarks.statistics.ties import letters, tie_groups
 
@@ -16,6 +17,7 @@ __all__ = [
     "TAIL_LIMIT",
     "TRIM",
     "Comparison",
+    "Interval",
     "Levels",
     "Ranking",
     "Summary",
@@ -26,8 +28,11 @@ __all__ = [
     "letters",
     "log_ratio_interval",
     "mean_interval",
+    "mean_interval_of_few",
+    "power_law_interval",
     "rank_solvers",
     "sign_flip_test",
+    "student_interval",
     "summarise",
     "tail_limited",
     "tie_groups",

@@ -11,6 +11,7 @@ from scipy import stats
 
 from benchmarks.statistics.intervals import LEVEL
 from benchmarks.statistics.resampling import Array, two_level_means
+from benchmarks.statistics.student import student_interval
 
 Levels = Literal["tasks", "seeds_and_tasks"]
 """What an interval holds random."""
@@ -33,8 +34,7 @@ class TwoLevel:
 
     def interval(self) -> tuple[float, float]:
         """95 % interval of the estimate."""
-        half = float(stats.t.ppf((1 + LEVEL) / 2, self.freedom)) * self.standard_error
-        return self.estimate - half, self.estimate + half
+        return student_interval(self.estimate, self.standard_error, self.freedom)[1:]
 
     def p_value(self) -> float:
         """Two-sided p-value of the hypothesis that the expectation is 0."""

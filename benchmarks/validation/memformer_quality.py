@@ -20,9 +20,9 @@ from tabulate import tabulate
 from torch import Tensor
 
 from baselines.lfom_optimal import LfomOptimal
+from baselines.objective import excess_loss
 from benchmarks import api
 from benchmarks.tasks.law import Law, Purpose
-from memformer.core.problem import Problem
 from memformer.core.solver import Solver
 from memformer.solvers.memformer import Memformer
 
@@ -70,16 +70,8 @@ def excess_losses(solver: Solver, law: Law, k: int, tasks: int) -> Tensor:
         problem = stream.sample(min(AT_A_TIME, tasks - start))
         weights = solver.solve(problem, k).weights
         assert weights is not None
-        found.append(excess(problem, weights[-1]))
+        found.append(excess_loss(problem, weights[-1]))
     return torch.cat(found)
-
-
-def excess(problem: Problem, w: Tensor) -> Tensor:
-    """`(w - w_star)^T E[x x^T] (w - w_star)`, `(B,)`."""
-    assert problem.w_star is not None
-    assert problem.second_moment is not None
-    error = w - problem.w_star
-    return (error * (problem.second_moment @ error.unsqueeze(-1)).squeeze(-1)).sum(-1)
 
 
 def rows(case: Case, tasks: int, seed: int) -> Iterator[dict[str, object]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from memformer.core.roots import symmetric_roots
 from memformer.model.attention import as_matrix, gated_preconditioners
 from memformer.model.config import MemformerConfig
 from memformer.model.memory import memory_matrix
@@ -28,8 +29,7 @@ def whitened(matrix: Tensor, second_moment: Tensor) -> Tensor:
         matrix: `(..., d, d)`.
         second_moment: Sigma, `(d, d)`.
     """
-    values, vectors = torch.linalg.eigh(second_moment.to(matrix))
-    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.mT
+    root = symmetric_roots(second_moment.to(matrix)).root
     return root @ matrix @ root
 
 
@@ -68,9 +68,8 @@ def preconditioner_table(
         row |= {"relative": scale / closed_form, "deviation": deviation}
         if config.covariate_update:
             P = parameters["P"][model, layer, head].detach()
-            values, vectors = torch.linalg.eigh(second_moment.to(P))
-            turned = (vectors.mT @ P @ vectors) * (values[None].sqrt() / values[:, None].sqrt())
-            row["P_scale"], row["P_deviation"] = _near_identity(turned)
+            root, inverse_root = symmetric_roots(second_moment.to(P))
+            row["P_scale"], row["P_deviation"] = _near_identity(inverse_root @ P @ root)
         rows.append(row)
     return pandas.DataFrame(rows)
 

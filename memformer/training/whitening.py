@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from memformer.core.problem import TaskSource
+from memformer.core.roots import symmetric_roots
 from memformer.model.config import MemformerConfig
 
 _RELATIVE_RANK = 1e-10
@@ -36,10 +37,8 @@ class Coordinates:
         if config.preconditioner == "scalar":
             self.scale = config.d / second_moments.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
         if config.preconditioner == "full" or config.covariate_update:
-            values, vectors = torch.linalg.eigh(second_moments)
-            values = values.clamp(min=_RELATIVE_RANK * values[:, -1:])
-            self.root = _symmetric(vectors, values.sqrt())
-            self.inverse_root = _symmetric(vectors, values.rsqrt())
+            # They multiply matrices `(S, depth, heads, d, d)`.
+            self.root, self.inverse_root = symmetric_roots(second_moments[:, None, None], _RELATIVE_RANK)
 
     def parameters(self, theta: Tensor) -> dict[str, Tensor]:
         """The parameters that `theta` `(S, n)` stands for; differentiable."""
@@ -65,11 +64,6 @@ class Coordinates:
             if "P" in found:
                 found["P"] = self.inverse_root @ found["P"] @ self.root
         return torch.cat([found[name].flatten(1) for name in self.shapes], 1)
-
-
-def _symmetric(vectors: Tensor, values: Tensor) -> Tensor:
-    """`V diag(values) V^T`, to multiply `(S, depth, heads, d, d)`: `(S, 1, 1, d, d)`."""
-    return ((vectors * values[:, None]) @ vectors.mT)[:, None, None]
 
 
 def coordinates_of(config: MemformerConfig, sources: Sequence[TaskSource], members: int, whiten: bool) -> Coordinates:

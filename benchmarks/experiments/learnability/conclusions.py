@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
 from typing import NamedTuple
 
-from scipy.stats import t as student
 from tabulate import tabulate
 
 from benchmarks.experiments.learnability.rates import Rate
 from benchmarks.experiments.learnability.scoring import Risk
 from benchmarks.experiments.learnability.settings import Learnability
+from benchmarks.statistics import mean_interval_of_few
 
 RULE = """A model is fitted to m training tasks, one labelled query each, by minimising the squared error on those \
 queries, and scored by its expected loss on {scored:,} fresh tasks, the same for all. *Excess* is that loss less the \
@@ -66,9 +65,7 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float, float]:
         return math.nan, math.nan, math.nan
     if not all(math.isfinite(value) for value in values):
         return math.inf, -math.inf, math.inf
-    mean = fmean(values)
-    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-    return mean, mean - half, mean + half
+    return mean_interval_of_few(values)
 
 
 def _log(value: float) -> float:

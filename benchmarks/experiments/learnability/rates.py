@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-from scipy.stats import linregress
-from scipy.stats import t as student
+from typing import NamedTuple
 
 from benchmarks.experiments.learnability.scoring import Risk
 from benchmarks.experiments.learnability.settings import Learnability
+from benchmarks.statistics import power_law_interval
 
 
 class Rate(NamedTuple):
@@ -50,12 +48,9 @@ def fit_rates(risks: Sequence[Risk], settings: Learnability) -> list[Rate]:
             if len(sizes) < 3:
                 found.append(Rate(kind, depth, floor, count, math.nan, math.nan, math.nan, 0, 0, "too few m"))
                 continue
-            line: Any = linregress([math.log(risk.tasks) for risk in used], [math.log(risk.excess) for risk in used])
-            half = float(student.ppf(0.975, len(used) - 2)) * line.stderr
-            low, high = line.slope - half, line.slope + half
-            found.append(
-                Rate(kind, depth, floor, count, line.slope, low, high, sizes[0], sizes[-1], verdict(low, high))
-            )
+            slope = power_law_interval([risk.tasks for risk in used], [risk.excess for risk in used])
+            answer = verdict(slope.low, slope.high)
+            found.append(Rate(kind, depth, floor, count, *slope, sizes[0], sizes[-1], answer))
     return found
 
 

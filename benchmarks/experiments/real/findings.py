@@ -15,11 +15,10 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from benchmarks.errors import UserError
 from benchmarks.runs.read import Run
-from benchmarks.statistics import LEVEL, compare
+from benchmarks.statistics import compare, mean_interval_of_few
 
 LAW, METRIC, REFERENCE = "real", "test_loss", "ridge_loo"
 
@@ -131,10 +130,8 @@ def ratio(first: Reading, second: Reading) -> Ratio:
     counts = [min(len(a), len(b)) for a, b in zip(first.losses, second.losses, strict=True)]
     a, b = ([part[:count] for part, count in zip(one.losses, counts, strict=True)] for one in (first, second))
     logs = np.array([np.log(x.mean() / y.mean()) for x, y in zip(a, b, strict=True)])
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(logs) - 1) * logs.std(ddof=1) / len(logs) ** 0.5)
     paired = compare(a, b, "tasks")
-    mean = float(logs.mean())
-    return Ratio(mean, mean - half, mean + half, (paired.log_ratio_high - paired.log_ratio_low) / 2)
+    return Ratio(*mean_interval_of_few(logs), (paired.log_ratio_high - paired.log_ratio_low) / 2)
 
 
 @dataclass(frozen=True)

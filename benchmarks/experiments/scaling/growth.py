@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from benchmarks.errors import UserError
 from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import NAMED
-from benchmarks.statistics import LEVEL
+from benchmarks.statistics import power_law_interval
 
 SPAN = 10.0
 """Growth is fitted where the variable is at least its largest value divided by this: what is left of the constants."""
@@ -114,33 +113,12 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
                 if len(top) >= LEAST_POINTS:
                     x, y = np.asarray(top.index, dtype=float), top.to_numpy(float)
                     expected = expected_exponent(names["solver"], sweep.variable, quantity)
-                    fitted = exponent(x, y)._asdict()
+                    fitted = dict(zip(("exponent", "low", "high"), power_law_interval(x, y), strict=True))
                     span = {"quantity": quantity, "least": x.min(), "most": x.max(), "points": len(x)}
                     rows.append({"variable": sweep.variable, **names, **span, **fitted, "expected": expected})
     if not rows:
         raise UserError(f"nothing grows in this run: no variable has {LEAST_POINTS} values within a factor of {SPAN:g}")
     return pd.DataFrame(rows)
-
-
-class Exponent(NamedTuple):
-    """A slope with its 95 % interval."""
-
-    exponent: float
-    low: float
-    high: float
-
-
-def exponent(x: np.ndarray, y: np.ndarray) -> Exponent:
-    """Slope of `log y` against `log x` by least squares.
-
-    Example:
-        >>> x = np.array([1.0, 2.0, 4.0, 8.0])
-        >>> [round(value, 6) for value in exponent(x, 5 * x**3)]
-        [3.0, 3.0, 3.0]
-    """
-    fit: Any = stats.linregress(np.log(x), np.log(y))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 2)) * float(fit.stderr)
-    return Exponent(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half)
 
 
 def stopwatch(table: pd.DataFrame) -> pd.DataFrame:

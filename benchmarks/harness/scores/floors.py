@@ -17,6 +17,7 @@ from benchmarks.catalogue.registry import METRICS
 from benchmarks.harness.scores.protocol import in_blocks
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
+from memformer.core.roots import symmetric_roots
 from memformer.core.solver import Reach
 
 Losses = NDArray[np.float64]
@@ -143,9 +144,7 @@ def optimal_method(
 
 def _whitened(problem: Problem, law: Law) -> Problem:
     """The same tasks in coordinates in which the law's second moment is the identity: `X S^-1/2`, `S^1/2 w_star`."""
-    values, vectors = torch.linalg.eigh(law.second_moment)
-    root = ((vectors * values.sqrt()) @ vectors.mT).to(problem.X)
-    inverse_root = ((vectors / values.sqrt()) @ vectors.mT).to(problem.X)
+    root, inverse_root = (part.to(problem.X) for part in symmetric_roots(law.second_moment))
     assert problem.w_star is not None
     assert problem.second_moment is not None
     return Problem(
