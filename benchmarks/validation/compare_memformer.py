@@ -143,12 +143,7 @@ def library_step(
     adam = BatchedAdam(coordinates.theta(own))
 
     def prepare() -> Batch:
-        parts = [read(config, Problem(p.X, p.y, p.x_query, p.y_query), "query") for p in problems]
-        stacked = {}
-        for name in vars(parts[0]):
-            tensors = [getattr(part, name) for part in parts]
-            stacked[name] = None if tensors[0] is None else torch.stack(tensors).contiguous()
-        return Batch(**stacked)
+        return Batch.stack([read(config, Problem(p.X, p.y, p.x_query, p.y_query), "query") for p in problems])
 
     fixed = prepare()
 

@@ -198,16 +198,13 @@ def context_folds(problem: Problem, folds: int) -> Problem:
 
 def _in_groups(config: MemformerConfig, tasks: Problem, groups: int) -> Batch:
     """Tasks as one batch; consecutive ones belong to a group."""
-    whole = read(config, tasks, "auto")
-    found = {}
-    for name, tensor in vars(whole).items():
-        if tensor is None:
-            found[name] = None
-        elif name == "metric" and tensor.ndim == 2:
-            found[name] = tensor.expand(groups, -1, -1)
-        else:
-            found[name] = tensor.unflatten(-1, (groups, -1)).movedim(-2, 0).contiguous()
-    return Batch(**found)
+
+    def grouped(name: str, tensor: Tensor) -> Tensor:
+        if name == "metric" and tensor.ndim == 2:
+            return tensor.expand(groups, -1, -1)
+        return tensor.unflatten(-1, (groups, -1)).movedim(-2, 0).contiguous()
+
+    return read(config, tasks, "auto").map(grouped)
 
 
 def _require_expert(config: MemformerConfig) -> None:

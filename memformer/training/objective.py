@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,6 +44,16 @@ class Batch:
     metric: Tensor | None = None
     x_query: Tensor | None = None
     y_query: Tensor | None = None
+
+    def map(self, change: Callable[[str, Tensor], Tensor]) -> Batch:
+        """The batch with each tensor that it holds changed, given its name."""
+        given = vars(self).items()
+        return Batch(**{name: None if tensor is None else change(name, tensor) for name, tensor in given})
+
+    @staticmethod
+    def stack(groups: Sequence[Batch]) -> Batch:
+        """One batch of G groups from G without the dimension of groups, as `read` gives them."""
+        return groups[0].map(lambda name, _: torch.stack([getattr(group, name) for group in groups]).contiguous())
 
 
 def losses(
@@ -139,7 +149,7 @@ def draw(config: MemformerConfig, sources: Sequence[TaskSource], count: int, siz
     Raises:
         ValueError: if the loss asked for cannot be computed from these tasks.
     """
-    parts: list[list[Batch]] = []
+    groups = []
     for source in sources:
         drawn, left = [], count
         while left:
@@ -147,15 +157,9 @@ def draw(config: MemformerConfig, sources: Sequence[TaskSource], count: int, siz
             problem = source.sample(min(left, _DRAWN_AT_ONCE))
             drawn.append(read(config, problem, kind))
             left -= problem.B
-        parts.append(drawn)
-    whole = {name: _gather([[getattr(part, name) for part in drawn] for drawn in parts], name) for name in _FIELDS}
-    return [
-        Batch(**{name: _cut(tensor, name, start, size) for name, tensor in whole.items()})
-        for start in range(0, count, size)
-    ]
-
-
-_FIELDS = ("H", "b", "X", "y", "w_star", "metric", "x_query", "y_query")
+        groups.append(_joined(drawn))
+    whole = Batch.stack(groups)
+    return [_cut(whole, start, size) for start in range(0, count, size)]
 
 
 def read(config: MemformerConfig, problem: Problem, kind: LossKind) -> Batch:
@@ -187,20 +191,21 @@ def read(config: MemformerConfig, problem: Problem, kind: LossKind) -> Batch:
     )
 
 
-def _gather(parts: list[list[Tensor | None]], name: str) -> Tensor | None:
-    """Parts of each source joined, and sources stacked."""
-    if parts[0][0] is None:
-        return None
-    sources = []
-    for drawn in parts:
-        tensors = [tensor for tensor in drawn if tensor is not None]
-        shared = name == "metric" and tensors[0].ndim == 2
-        sources.append(tensors[0] if shared else torch.cat(tensors, -1))
-    return torch.stack(sources)
+def _joined(parts: Sequence[Batch]) -> Batch:
+    """Parts of one source, without the dimension of groups, joined."""
+
+    def join(name: str, first: Tensor) -> Tensor:
+        shared = name == "metric" and first.ndim == 2
+        return first if shared else torch.cat([getattr(part, name) for part in parts], -1)
+
+    return parts[0].map(join)
 
 
-def _cut(tensor: Tensor | None, name: str, start: int, size: int) -> Tensor | None:
+def _cut(whole: Batch, start: int, size: int) -> Batch:
     """Tasks `start, ..., start + size - 1`, contiguous: a training step reads them from the first to the last."""
-    if tensor is None or (name == "metric" and tensor.ndim == 3):
-        return tensor
-    return tensor[..., start : start + size].contiguous()
+
+    def cut(name: str, tensor: Tensor) -> Tensor:
+        shared = name == "metric" and tensor.ndim == 3
+        return tensor if shared else tensor[..., start : start + size].contiguous()
+
+    return whole.map(cut)

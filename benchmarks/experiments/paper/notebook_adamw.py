@@ -67,9 +67,4 @@ def _clip(gradient: Tensor | None, most: float) -> None:
 
 def stack(config: MemformerConfig, problems: list[Problem]) -> Batch:
     """One group of tasks a model."""
-    batches = [read(config, Problem(p.X, p.y, p.x_query, p.y_query), "query") for p in problems]
-    stacked = {}
-    for name in vars(batches[0]):
-        parts = [getattr(batch, name) for batch in batches]
-        stacked[name] = None if parts[0] is None else torch.stack(parts).contiguous()
-    return Batch(**stacked)
+    return Batch.stack([read(config, Problem(p.X, p.y, p.x_query, p.y_query), "query") for p in problems])
