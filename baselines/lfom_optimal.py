@@ -65,6 +65,7 @@ class LfomOptimal(IterativeSolver):
     parameters: Mapping[str, Tensor] | None = None
 
     needs: ClassVar[Needs] = Needs.LAW
+    # Tasks are drawn, but another draw moves the loss by O(k / num_tasks) of it, far less than the scored tasks do.
     fitting: ClassVar[Fitting] = Fitting.CLOSED_FORM
 
     def __post_init__(self) -> None:

@@ -29,7 +29,8 @@ class Tuned(Solver):
     """A classical method with the constants `eta`, `beta` that minimise a law's mean expected loss after k steps.
 
     Each number of steps has constants of its own: a grid over `(eta, beta)`, then Nelder-Mead on `log eta` and
-    `artanh beta`, on training tasks.
+    `artanh beta`, on training tasks. The search itself leaves nothing to chance, but its tasks are drawn anew under
+    every seed, and so are the constants: the fit is random. Two constants are searched for and no form is learned.
 
     Attributes:
         method: `"gradient_descent"` (`eta` alone), `"heavy_ball"` or `"nesterov"`.

@@ -25,7 +25,7 @@ from benchmarks.harness.cell import Cell
 from benchmarks.suites.entries import SolverEntry, TaskEntry
 from benchmarks.suites.suite import Suite
 from benchmarks.tasks.law import Law
-from memformer.core.solver import Solver
+from memformer.core.solver import Fitting, Solver
 
 
 def build_law(entry: TaskEntry) -> Law:
@@ -44,7 +44,13 @@ def build_solver(entry: SolverEntry) -> Solver:
     Raises:
         UserError: if the solver or a parameter is unknown, or a value is out of its range.
     """
-    return build(SOLVERS, Solver, entry.name, entry.params)
+    solver: Solver = build(SOLVERS, Solver, entry.name, entry.params)
+    if not isinstance(solver.fitting, Fitting) or hasattr(solver, "trains"):
+        raise UserError(
+            f"the solver {entry.name!r} must declare how it is fitted: fitting = Fitting.NONE, Fitting.CLOSED_FORM or "
+            "Fitting.RANDOM; 'trains' is no longer read"
+        )
+    return solver
 
 
 def build_device(name: str) -> torch.device:

@@ -30,7 +30,7 @@ Row = dict[Any, Any]
 
 
 @dataclass(frozen=True)
-class Entry:
+class SolverLosses:
     """One solver under a setting.
 
     Attributes:
@@ -68,7 +68,7 @@ class Setting:
 
     identity: dict[str, Any]
     metric: str
-    entries: list[Entry]
+    entries: list[SolverLosses]
     tasks: int
     left_out: dict[str, str]
 
@@ -100,11 +100,11 @@ class Setting:
         """Every number of steps that a solver has."""
         return sorted({steps for entry in self.entries for steps in entry.losses})
 
-    def at(self, steps: int) -> list[Entry]:
+    def at(self, steps: int) -> list[SolverLosses]:
         """Solvers that were scored after this number of steps and answered every task."""
         return [e for e in self.entries if steps in e.losses and np.isfinite(e.pooled(steps)).all()]
 
-    def entry(self, label: str) -> Entry:
+    def entry(self, label: str) -> SolverLosses:
         """The solver of that label, or of that name where only one has it.
 
         Raises:
@@ -119,7 +119,7 @@ class Setting:
         raise UserError(f"{label!r} was not scored on {self.title}; there are {_list(self.entries)}")
 
 
-def levels_of_pair(a: Entry, b: Entry) -> Levels:
+def levels_of_pair(a: SolverLosses, b: SolverLosses) -> Levels:
     """What a comparison of two solvers holds random: whatever the interval of either does."""
     return b.levels if a.levels == "tasks" else a.levels
 
@@ -129,7 +129,7 @@ def is_named(label: str, name: str) -> bool:
     return label == name or label.startswith(f"{name} (")
 
 
-def _list(entries: list[Entry]) -> str:
+def _list(entries: list[SolverLosses]) -> str:
     return ", ".join(entry.label for entry in entries)
 
 
@@ -224,7 +224,7 @@ def _common_metric(rows: list[Row]) -> str:
     return PREFERRED_METRICS[-1]
 
 
-def _entry(run: Run, label: str, rows: list[Row], timings: list[Row]) -> Entry:
+def _entry(run: Run, label: str, rows: list[Row], timings: list[Row]) -> SolverLosses:
     # What is below rounding is exact: such losses are equal, and no ratio of them means anything.
     exact = math.exp(ROUNDING[rows[0]["dtype"]])
     losses: dict[int, list[Array]] = {}
@@ -232,4 +232,4 @@ def _entry(run: Run, label: str, rows: list[Row], timings: list[Row]) -> Entry:
         losses.setdefault(int(row["steps"]), []).append(np.maximum(run.losses(row["row"]).astype(np.float64), exact))
     timed = [row for row in timings if not pd.isna(row["warm_median"])]
     seconds = {int(row["steps"]): float(row["warm_median"]) / int(row["batch"]) for row in timed}
-    return Entry(label, rows[0]["needs"], rows[0]["learned"], rows[0]["levels"], losses, seconds)
+    return SolverLosses(label, rows[0]["needs"], rows[0]["learned"], rows[0]["levels"], losses, seconds)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.reports.comparison import Entry
+from benchmarks.reports.comparison import SolverLosses
 
 Array = NDArray[np.float64]
 
 
-def first_hits(entry: Entry, targets: list[float]) -> Array:
+def first_hits(entry: SolverLosses, targets: list[float]) -> Array:
     """Fewest steps after which a task's loss is at most a target, inf where it never is.
 
     Args:
@@ -29,7 +29,7 @@ def first_hits(entry: Entry, targets: list[float]) -> Array:
     return hits
 
 
-def in_seconds(entry: Entry, hits: Array) -> Array:
+def in_seconds(entry: SolverLosses, hits: Array) -> Array:
     """Steps as warm time a task, in seconds; inf where a number of steps was not timed."""
     seconds = np.full(hits.shape, np.inf)
     for steps, value in entry.seconds.items():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.reports.comparison import Entry, Setting
+from benchmarks.reports.comparison import Setting, SolverLosses
 from benchmarks.reports.style import COLOURS, caption, figure
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def target_losses(setting: Setting, classic: str = CLASSIC) -> dict[int, float]:
     return found
 
 
-def steps_needed(entry: Entry, target: float) -> int | None:
+def steps_needed(entry: SolverLosses, target: float) -> int | None:
     """Fewest steps after which the mean loss is at most the target; None if it never is in this run."""
     reached = [steps for steps in entry.losses if float(entry.pooled(steps).mean()) <= target * (1 + 1e-9)]
     return min(reached) if reached else None

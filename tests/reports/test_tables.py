@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.errors import UserError
-from benchmarks.reports.comparison import Entry, Setting, is_named, settings
+from benchmarks.reports.comparison import Setting, SolverLosses, is_named, settings
 from benchmarks.reports.critical_difference import rank_groups
 from benchmarks.reports.ecdf import ecdf
 from benchmarks.reports.pairwise import pairwise, standing
@@ -89,7 +89,7 @@ def test_steps_to_target(setting: Setting) -> None:
 
 
 def test_an_unreachable_target_is_none() -> None:
-    entry = Entry("e", "nothing", False, "tasks", {1: [np.ones(3)], 2: [np.full(3, 0.5)]}, {})
+    entry = SolverLosses("e", "nothing", False, "tasks", {1: [np.ones(3)], 2: [np.full(3, 0.5)]}, {})
     assert steps_needed(entry, 0.5) == 2
     assert steps_needed(entry, 0.4) is None
 

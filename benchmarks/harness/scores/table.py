@@ -143,7 +143,7 @@ def shown_metric(measured: Collection[str]) -> str:
 
 _TRAINING = {"spread": "starts_spread", "near_best": "starts_near_best", "median": "median_start", "starts": "starts"}
 _TRAINING |= {"steps": "train_steps", "tasks": "train_tasks", "flops": "train_flops"}
-"""Attributes of `memformer.solver.TrainingRecord`, and the columns they fill."""
+"""Attributes of `memformer.core.solver.TrainingRecord`, and the columns they fill."""
 
 
 def _training(result: CellResult, steps: int, seeds: Collection[int]) -> dict[str, float | None]:

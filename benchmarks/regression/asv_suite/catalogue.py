@@ -111,17 +111,5 @@ TIMED_BUDGET = _budgets(200, {"iterations": 5, "batch": 64}, 1000, {"tasks": 100
 SCORED_BUDGET = _budgets(1000, {"iterations": 60}, 20_000, {"tasks": 4000, "batch": 500, "iterations": 60})
 """Training where the loss counts: short, and always the same."""
 
-SLOW = [
-    "scipy_cg",
-    "scipy_minres",
-    "scipy_gmres",
-    "scipy_lsqr",
-    "scipy_lsmr",
-    "scipy_lstsq",
-    "scipy_solve",
-    "scipy_minimize_cg",
-    "scipy_minimize_bfgs",
-    "scipy_minimize_lbfgsb",
-    "scipy_minimize_newton_cg",
-]
+SLOW = [name for name in SOLVERS if name.startswith("scipy_")]
 """Solvers that loop over tasks, and are given fewer of them."""
