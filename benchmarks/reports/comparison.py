@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from benchmarks.errors import UserError
 from benchmarks.runs.ranking import ROUNDING, solver_label
 from benchmarks.runs.read import Run
-from benchmarks.runs.schema import LAW, PREFERRED_METRICS, TASK
+from benchmarks.runs.schema import LAW, PREFERRED_METRICS, SCORED_ON, TASK
 from benchmarks.statistics import Levels
 
-SHOWN = [*LAW, "protocol"]
+SHOWN = [*LAW, "protocol", "draw"]
 """Columns that say the setting in every table of a view."""
 
 Array = NDArray[np.float64]
@@ -78,7 +78,8 @@ class Setting:
         what = self.identity
         params = "".join(f", {name} = {value}" for name, value in self._special().items())
         noise = f", noise std {what['noise_std']:g}" if what["noise_std"] else ""
-        return f"{what['law']}{params}, d = {what['d']}, N = {what['N']}{noise}, {what['protocol']}"
+        drawn = "" if what["draw"] == "plain" else f", {what['draw']} sampling"
+        return f"{what['law']}{params}, d = {what['d']}, N = {what['N']}{noise}, {what['protocol']}{drawn}"
 
     @property
     def slug(self) -> str:
@@ -87,6 +88,7 @@ class Setting:
         given = "".join(f"_{name}-{value}" for name, value in self._special().items())
         noise = f"_noise-{what['noise_std']:g}" if what["noise_std"] else ""
         text = f"{what['law']}_d{what['d']}_N{what['N']}{noise}{given}_{what['protocol']}"
+        text += "" if what["draw"] == "plain" else f"_{what['draw']}"
         return "".join(letter if letter.isalnum() or letter in "_-." else "-" for letter in text)
 
     def _special(self) -> dict[str, Any]:
@@ -171,7 +173,7 @@ def settings(
     ]
     rows = [row for row in scored if not pd.isna(row["seed"])]
     # The row that pools all seeds says what an interval over them holds random; with one seed there is no such row.
-    levels = {(*(row[name] for name in TASK), row["label"]): row["levels"] for row in scored if pd.isna(row["seed"])}
+    levels = {(_of(row, SCORED_ON), row["label"]): row["levels"] for row in scored if pd.isna(row["seed"])}
     if not rows:
         wanted = " and ".join(f"{k} = {v}" for k, v in (("law", law), ("d", d)) if v is not None)
         raise UserError(f"the run {run.name} has no losses" + (f" for {wanted}" if wanted else ""))
@@ -182,14 +184,17 @@ def settings(
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
         if not solvers or any(is_named(row["label"], name) for name in solvers):
-            groups.setdefault(tuple(row[name] for name in TASK), []).append(row)
-    for row in rows:
-        row["levels"] = levels.get((*(row[name] for name in TASK), row["label"]), row["levels"])
+            row["levels"] = levels.get((_of(row, SCORED_ON), row["label"]), row["levels"])
+            groups.setdefault(_of(row, SCORED_ON), []).append(row)
     timings: list[Row] = [{**row, "label": solver_label(row)} for row in run.timings.to_dict("records")]
     return [
-        _setting(run, group, [row for row in timings if tuple(row[name] for name in TASK) == key], metric)
-        for key, group in groups.items()
+        _setting(run, group, [row for row in timings if _of(row, TASK) == _of(group[0], TASK)], metric)
+        for group in groups.values()
     ]
+
+
+def _of(row: Row, names: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in names)
 
 
 def _setting(run: Run, rows: list[Row], timings: list[Row], metric: str | None) -> Setting:

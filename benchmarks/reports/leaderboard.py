@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from benchmarks.runs.ranking import ROUNDING, rank, solver_label
 from benchmarks.runs.read import Run
-from benchmarks.runs.schema import SOLVER, TASK
+from benchmarks.runs.schema import SCORED_ON, SOLVER
 
 Format = Literal["terminal", "markdown", "csv", "latex"]
 
@@ -41,7 +41,7 @@ def render(runs: Sequence[Run], form: Format) -> str:
         return ranked.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     rows: list[Row] = ranked.astype(object).where(ranked.notna(), None).to_dict("records")  # type: ignore[assignment]
     parts = [_introduction(runs, form)]
-    for table in _split(rows, [*TASK, "draw"]):
+    for table in _split(rows, SCORED_ON):
         parts += [_heading(table[0], table, form), _table(table, form)]
     if form == "markdown":
         parts.append(_remarks(rows))

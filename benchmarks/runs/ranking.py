@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks.errors import UserError
 from benchmarks.runs.read import Run
-from benchmarks.runs.schema import LAW, SOLVER, TASK
+from benchmarks.runs.schema import LAW, SCORED_ON, SOLVER, TASK
 
 ROUNDING = {name: 2 * math.log(1e3 * eps) for name, eps in (("float64", 2.0**-52), ("float32", 2.0**-23))}
 """A log loss below this is 0 but for rounding: it is shown as exact, and such losses share a rank."""
@@ -51,10 +51,10 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     timed = timings.groupby(timing_key, sort=False).tail(1)
     table = table.merge(timed[[*timing_key, "warm_median", "batch", "train_seconds"]], on=timing_key, how="left")
     # A solver scored on fewer tasks is not ranked: its loss differs by which tasks those were.
-    all_tasks = table["num_tasks"] == table.groupby([*TASK, "draw", "steps"])["num_tasks"].transform("max")
+    all_tasks = table["num_tasks"] == table.groupby([*SCORED_ON, "steps"])["num_tasks"].transform("max")
     rounding = table["dtype"].map(ROUNDING).astype(float)
     comparable = table["log_mean"].clip(lower=rounding).where(all_tasks)
-    table["rank"] = comparable.groupby([table[name] for name in (*TASK, "draw", "needs", "steps")]).rank(method="min")
+    table["rank"] = comparable.groupby([table[name] for name in (*SCORED_ON, "needs", "steps")]).rank(method="min")
     table["rank"] = table["rank"].astype("Int64")
     names = {"log_mean": "log_loss", "median": "median_loss", "warm_median": "warm_seconds"}
     columns = [*key, "metric", "rank", "log_loss", "log_low", "log_high", "median_loss", "num_tasks"]

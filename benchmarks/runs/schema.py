@@ -113,6 +113,9 @@ SOLVER = list(SolverColumns.model_fields)
 TASK = [name for name in Identity.model_fields if name not in (*SOLVER, "steps")]
 """Columns that say which tasks are solved, and how: solvers are compared where these are equal."""
 
+SCORED_ON = [*TASK, "draw"]
+"""Columns of `scores.csv` that say on which tasks a solver was scored: losses are compared where these are equal."""
+
 NAMED = [name for name in Identity.model_fields if name not in (*VERSIONS, *TRAITS)]
 """Columns that name what was computed, whatever the versions: rows of two runs are paired by them."""
 

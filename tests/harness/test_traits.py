@@ -21,6 +21,7 @@ from benchmarks.harness.run import run_suite
 from benchmarks.reports.comparison import Setting, settings
 from benchmarks.reports.pairwise import pairwise, standing
 from benchmarks.reports.pareto import pareto
+from benchmarks.runs.compare import compare_runs
 from benchmarks.runs.ranking import rank
 from benchmarks.runs.read import Run, read_run
 from benchmarks.runs.schema import NAMED, SOLVER, TASK, TRAITS, VERSIONS, Identity
@@ -195,6 +196,13 @@ def test_a_timing_says_its_machine(run: Run) -> None:
     (machine,) = set(run.timings["machine"])
     assert str(run.meta["cpu"]) in machine
     assert f"{run.meta['cores']} core" in machine
+
+
+def test_times_of_another_machine_are_not_compared(run: Run) -> None:
+    assert compare_runs(run, run).compared["time"] == len(run.timings)
+    changes = compare_runs(run, Run(run.path, run.scores, run.timings.assign(machine="other"), run.meta))
+    assert changes.compared["time"] == 0
+    assert any("no time is compared" in line and "other" in line for line in changes.heading)
 
 
 def test_ratios_over_seeds_are_those_of_a_comparison() -> None:
