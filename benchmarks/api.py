@@ -24,10 +24,11 @@ from torch import Tensor
 
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, RegistryError
 from benchmarks.errors import UserError
-from benchmarks.harness.cell import Cell, measure, run_cell
+from benchmarks.harness.cell import Cell
 from benchmarks.harness.resolve import build, build_device
 from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.scores.floors import FloorKey, floor_losses
+from benchmarks.harness.scores.measure import measure, run_cell
 from benchmarks.harness.scores.protocol import in_blocks
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.stream import TaskStream

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.errors import UserError
-from benchmarks.harness.cell import measure, one_line, scored_tasks
+from benchmarks.errors import UserError, one_line
 from benchmarks.harness.resolve import build_law, build_solver
 from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.measure import measure
+from benchmarks.harness.scores.protocol import scored_tasks
 from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.statistics import summarise
 from benchmarks.suites.entries import SolverEntry, TaskEntry

@@ -1,24 +1,18 @@
-"""A cell: one solver on one law, all seeds and numbers of steps; fitted, solved and measured."""
+"""A cell: one solver on one law, all seeds and numbers of steps; and what became of it. Data alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.catalogue import metrics  # noqa: F401  # it fills the registry
-from benchmarks.catalogue.registry import METRICS
-from benchmarks.harness.scores.fitting import ParameterStore
-from benchmarks.harness.scores.protocol import fit_under_protocol, in_blocks, scored_tasks
-from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit
 from benchmarks.runs.schema import Status
 from benchmarks.suites.entries import Protocol
 from benchmarks.tasks.law import Law
-from memformer.core.problem import Problem
-from memformer.core.solver import Solver, Trace
+from memformer.core.solver import Solver
 
 
 @dataclass(frozen=True)
@@ -93,81 +87,3 @@ class CellResult:
     status: Status = "ok"
     reason: str = ""
     lost: bool = False
-
-
-def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
-    """Fit, solve and measure; whatever the solver raises becomes a status and a reason, never an exception."""
-    try:
-        with time_limit(cell.time_limit):
-            fit = fit_under_protocol(cell, store)
-            measured = [_measured(cell, solver, seed) for solver, seed in zip(fit.solvers, cell.seeds, strict=True)]
-    except TimeLimitExceeded as error:
-        return CellResult(cell, status="time_limit", reason=str(error))
-    except Exception as error:
-        return CellResult(cell, status="error", reason=one_line(error))
-    return CellResult(cell, measured, fit.solvers, fit.seconds, fit.reused)
-
-
-def _measured(cell: Cell, solver: Solver, seed: int) -> Measured:
-    """All scored tasks of a seed, a block at a time; one that adapted to all of them cannot meet some alone."""
-    task_set = (cell.law, seed, cell.tasks, cell.dtype, cell.device)
-    whole = cell.protocol == "context_adapted"
-    parts = [
-        measure(solver, block, cell.steps) for block in ([scored_tasks(*task_set)] if whole else in_blocks(*task_set))
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    losses = {name: np.concatenate([part.losses[name] for part in parts], 1) for name in parts[0].losses}
-    return Measured(losses, np.concatenate([part.outcomes for part in parts], 1))
-
-
-def measure(solver: Solver, problem: Problem, steps: Sequence[int]) -> Measured:
-    """Solve a problem without showing the solver what it is judged by, and apply every metric.
-
-    Args:
-        solver: fitted, if it has to be.
-        problem: with query labels.
-        steps: numbers of steps.
-
-    Raises:
-        ValueError: if the solver's trace does not have the shape it must have.
-    """
-    blind = problem.blinded()
-    if solver.anytime:
-        trace = checked(solver.solve(blind, max(steps)), blind, max(steps))
-        views = [(trace, step) for step in steps]
-    else:
-        views = [(checked(solver.solve(blind, step), blind, step), step) for step in steps]
-    losses: dict[str, list[NDArray[np.float64]]] = {}
-    applied: dict[int, dict[str, torch.Tensor]] = {}
-    for trace, step in views:
-        if id(trace) not in applied:
-            values = {name: METRICS[name].load()(problem, trace) for name in METRICS}
-            applied[id(trace)] = {name: value for name, value in values.items() if value is not None}
-        for name, value in applied[id(trace)].items():
-            losses.setdefault(name, []).append(value[step].to("cpu", torch.float64).numpy())
-    outcomes = np.stack([trace.outcome_at(step).cpu().numpy() for trace, step in views])
-    return Measured({name: np.stack(rows) for name, rows in losses.items()}, outcomes)
-
-
-def checked(trace: Trace, problem: Problem, num_steps: int) -> Trace:
-    """The trace, if its shapes are what `Trace` promises.
-
-    Raises:
-        ValueError: otherwise.
-    """
-    values, name = (trace.weights, "weights") if trace.weights is not None else (trace.predictions, "predictions")
-    if values is None:
-        raise ValueError("the solver's trace has neither weights nor predictions")
-    last = problem.d if name == "weights" else problem.x_query.shape[1]
-    wanted = (num_steps + 1, problem.B, last)
-    if tuple(values.shape) != wanted:
-        raise ValueError(f"the solver's trace has {name} of shape {tuple(values.shape)}; they must be {wanted}")
-    if tuple(trace.outcome.shape) != (problem.B,) or tuple(trace.finished.shape) != (problem.B,):
-        raise ValueError(f"the solver's trace must have outcome and finished of shape {(problem.B,)}")
-    return trace
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as one line for a table."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

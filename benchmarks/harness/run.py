@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.errors import UserError
-from benchmarks.harness.cell import Cell, one_line
+from benchmarks.errors import UserError, one_line
+from benchmarks.harness.cell import Cell
 from benchmarks.harness.cell_cache import KeptCells
 from benchmarks.harness.cell_key import cell_key
 from benchmarks.harness.passes import Progress, compute_with, score_pass, time_pass

@@ -116,12 +116,13 @@ def floor(
 def harness_cell(solver: Any, law: Any, steps: Sequence[int], seeds: Sequence[int], tasks: int) -> Callable[[], str]:
     """A call that takes the harness through one cell."""
     torch, cells = _module("torch"), _module("benchmarks.harness.cell")
+    measure = _module("benchmarks.harness.scores.measure", "benchmarks.harness.cell")
     store = _module("benchmarks.harness.fitting", "benchmarks.harness.scores.fitting").ParameterStore(None)
     named = {"law_name": law.metadata.name, "solver_name": type(solver).__name__, "solver_params": {}}
     place = {"dtype": torch.float64, "device": torch.device("cpu"), "time_limit": 60.0}
     counts = {"steps": tuple(steps), "seeds": tuple(seeds), "tasks": tasks}
     cell = cells.Cell(law=law, solver=solver, **counts, **named, **place)
-    return lambda: cells.run_cell(cell, store).status
+    return lambda: measure.run_cell(cell, store).status
 
 
 class _TrainingStep:

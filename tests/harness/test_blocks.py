@@ -8,9 +8,10 @@ import torch
 
 from benchmarks.catalogue import solvers  # noqa: F401  # it fills the registry
 from benchmarks.catalogue.registry import SOLVERS
-from benchmarks.harness.cell import Cell, run_cell
+from benchmarks.harness.cell import Cell
 from benchmarks.harness.scores import floors, protocol
 from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.measure import run_cell
 from benchmarks.harness.scores.table import summarised
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Law

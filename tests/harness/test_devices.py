@@ -8,8 +8,9 @@ import torch
 
 from benchmarks.catalogue import solvers  # noqa: F401  # it fills the registry
 from benchmarks.catalogue.registry import SOLVERS
-from benchmarks.harness.cell import Cell, run_cell
+from benchmarks.harness.cell import Cell
 from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.measure import run_cell
 from benchmarks.tasks.gaussian import Isotropic
 
 CPU = torch.device("cpu")

@@ -13,9 +13,10 @@ import torch
 
 import benchmarks.catalogue.solvers  # noqa: F401  # it fills the registry
 from benchmarks.catalogue.registry import SOLVERS
-from benchmarks.harness.cell import Cell, CellResult, run_cell
+from benchmarks.harness.cell import Cell, CellResult
 from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.scores.floors import FloorKey, floor_losses
+from benchmarks.harness.scores.measure import run_cell
 from benchmarks.harness.scores.protocol import ScoredTasks, scored_tasks
 from benchmarks.harness.scores.table import score_rows
 from benchmarks.runs.schema import ScoreRow

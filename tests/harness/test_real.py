@@ -13,10 +13,11 @@ import torch
 import benchmarks.catalogue.solvers  # noqa: F401  # it fills the registry
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.errors import UserError
-from benchmarks.harness.cell import Cell, run_cell
+from benchmarks.harness.cell import Cell
 from benchmarks.harness.cell_key import cell_key
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.measure import run_cell
 from benchmarks.harness.scores.table import score_rows
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.law import Purpose

@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
-from benchmarks.harness.cell import measure
 from benchmarks.harness.resolve import build_law, build_solver
+from benchmarks.harness.scores.measure import measure
 from benchmarks.runs.schema import PREFERRED_METRICS
 from benchmarks.statistics import Levels, compare
 from benchmarks.suites.entries import SolverEntry, TaskEntry

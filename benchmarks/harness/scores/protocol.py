@@ -5,18 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from benchmarks.harness.cell import Cell
 from benchmarks.harness.scores.fitting import Fit, ParameterStore
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Prior, Problem, TaskSource
-
-if TYPE_CHECKING:
-    from benchmarks.harness.cell import Cell
-
 
 BLOCK_BYTES = 2**31
 """Contexts and moments of the tasks that are solved at once hold at most about this much."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from benchmarks.harness.cell import CellResult, one_line
+from benchmarks.errors import one_line
+from benchmarks.harness.cell import CellResult
 from benchmarks.harness.scores.table import identity
 from benchmarks.harness.timings.cost import Work, count_work
 from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit

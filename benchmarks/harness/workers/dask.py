@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import cloudpickle
 
-from benchmarks.errors import UserError
-from benchmarks.harness.cell import CellResult, one_line
+from benchmarks.errors import UserError, one_line
+from benchmarks.harness.cell import CellResult
 from benchmarks.harness.scores.table import Scored, summarised
 from benchmarks.harness.workers.process import Job
 from benchmarks.harness.workers.supervisor import Worker

@@ -13,9 +13,10 @@ from typing import IO
 
 import cloudpickle
 
-from benchmarks.errors import UserError
-from benchmarks.harness.cell import Cell, CellResult, one_line, run_cell
+from benchmarks.errors import UserError, one_line
+from benchmarks.harness.cell import Cell, CellResult
 from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.measure import run_cell
 from benchmarks.harness.scores.table import Scored, summarised
 from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.runs.source import SCORING, source_hash
