@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import re
 import tomllib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +19,7 @@ from baselines.lfom_optimal import LfomOptimal, draw_moments
 from benchmarks.errors import UserError
 from benchmarks.harness.passes import Progress
 from benchmarks.harness.workers.limits import pinned_threads
-from benchmarks.reports.style import figure
+from benchmarks.reports.style import figure, save
 from benchmarks.tasks.law import Law, Purpose
 
 if TYPE_CHECKING:
@@ -133,26 +131,13 @@ class Report:
                 written.append(folder / f"{name}.csv")
                 pd.DataFrame(rows).to_csv(written[-1], index=False, float_format="%.4g", lineterminator="\n")
             for name, drawn in self.figures.items():
-                written.append(folder / f"{name}.svg")
-                written[-1].write_text(compact_svg(drawn), encoding="utf-8")
+                written += save(drawn, folder, name, png=False)
             for name, text in self.text.items():
                 written.append(folder / name)
                 written[-1].write_text(text, encoding="utf-8")
         except OSError as error:
             raise _cannot_write(folder, error) from None
         return written
-
-
-def compact_svg(drawn: Figure) -> str:
-    """A figure as SVG at half its size: places to a tenth of a point, no indentation, no comments."""
-    buffer = io.StringIO()
-    drawn.savefig(buffer, format="svg", metadata={"Date": None})
-
-    def shorter(tag: re.Match[str]) -> str:
-        return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.1f}", tag[0])
-
-    rounded = re.sub(r"<[^>]*>", shorter, buffer.getvalue())  # in tags alone: what is written stays
-    return re.sub(r"\n\s*", "\n", re.sub(r"<!-- .* -->|font-family: '[^']*'", "", rounded))
 
 
 def make_folder(results: Path, name: str, quick: bool) -> Path:
