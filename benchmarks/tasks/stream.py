@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.tasks.randomness import make_generator
 from memformer.core.checks import require_int
-from memformer.core.problem import Prior, Problem
+from memformer.core.problem import Prior, Problem, TaskSource
 
 if TYPE_CHECKING:
     from benchmarks.tasks.law import Draw, Law, Purpose
@@ -100,6 +101,44 @@ class TaskStream:
             y_query += self.law.noise_std * noises.standard_normal(y_query.shape)
         block = [drawn.X, y, drawn.x_query, y_query, drawn.w_star, drawn.second_moment]
         return [part for part in block if part is not None]
+
+
+class StandIn(ABC):
+    """Other tasks in place of those of a stream: a `TaskSource` that tells of the law what the stream tells.
+
+    A subclass says in `sample` which tasks, and hides what they must not tell.
+    """
+
+    def __init__(self, stream: TaskSource) -> None:
+        self._stream = stream
+
+    @property
+    def d(self) -> int:
+        """Covariate dimension."""
+        return self._stream.d
+
+    @property
+    def N(self) -> int:
+        """Context length."""
+        return self._stream.N
+
+    @property
+    def noise_var(self) -> float:
+        """Variance of the label noise."""
+        return self._stream.noise_var
+
+    @property
+    def second_moment(self) -> Tensor:
+        """`E[x x^T]` over all tasks of the law, `(d, d)`."""
+        return self._stream.second_moment
+
+    def prior(self, X: Tensor) -> Prior | None:
+        """See `Law.prior`."""
+        return self._stream.prior(X)
+
+    @abstractmethod
+    def sample(self, batch: int) -> Problem:
+        """The next `batch` tasks."""
 
 
 def _labels(drawn: Draw) -> tuple[np.ndarray, np.ndarray]:

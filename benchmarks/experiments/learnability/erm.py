@@ -11,6 +11,7 @@ from torch import Tensor
 from baselines.lfom_optimal import LfomOptimal
 from benchmarks.experiments.learnability.settings import Class
 from benchmarks.tasks.law import Law, Purpose
+from benchmarks.tasks.stream import StandIn
 from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
 from memformer.training.lbfgs import BatchedLbfgs
@@ -136,23 +137,18 @@ def _search(
     return search.theta, search.value.exp() - LEAST_RISK
 
 
-class Unlabelled:
+class Unlabelled(StandIn):
     """The tasks of a stream without what only the law knows: a training task is its context and labelled queries."""
-
-    def __init__(self, law: Law, seed: int) -> None:
-        self.stream = law.stream(seed, Purpose.TRAIN)
-        self.d, self.N, self.noise_var = law.d, law.N, law.noise_std**2
-        self.second_moment = self.stream.second_moment
 
     def prior(self, X: Tensor) -> None:
         """Nothing is known."""
 
     def sample(self, batch: int) -> Problem:
         """The next tasks."""
-        problem = self.stream.sample(batch)
+        problem = self._stream.sample(batch)
         return Problem(problem.X, problem.y, problem.x_query, problem.y_query)
 
 
 def minimise_exactly(law: Law, most: int, tasks: int, seed: int) -> LfomOptimal:
     """The scalar coefficients that minimise the empirical risk of one training set, for up to `most` steps."""
-    return LfomOptimal(num_tasks=tasks).fit(Unlabelled(law, seed), [most])
+    return LfomOptimal(num_tasks=tasks).fit(Unlabelled(law.stream(seed, Purpose.TRAIN)), [most])

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
-from torch import Tensor
 
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.scores.fitting import Fit, ParameterStore
 from benchmarks.tasks.law import Law, Purpose
-from memformer.core.problem import Prior, Problem, TaskSource
+from benchmarks.tasks.stream import StandIn
+from memformer.core.problem import Problem, TaskSource
 
 BLOCK_BYTES = 2**31
 """Contexts and moments of the tasks that are solved at once hold at most about this much."""
@@ -93,41 +93,17 @@ def _scored(cell: Cell) -> list[Problem]:
     return [scored_tasks(cell.law, seed, cell.tasks, cell.dtype, cell.device) for seed in cell.seeds]
 
 
-class ScoredTasks:
-    """The scored tasks posing as a stream of training tasks: a `memformer.core.problem.TaskSource` for `transductive`.
+class ScoredTasks(StandIn):
+    """The scored tasks posing as training tasks, for `transductive`.
 
     It gives what was fitted on in the figures that did so, contexts and query labels, again and again in the same
-    order; not the true weights. What is known of the law, `law`, a stream of it, tells.
+    order; not the true weights. What is known of the law, a stream of it tells.
     """
 
-    def __init__(self, law: TaskSource, problem: Problem) -> None:
-        self._law = law
+    def __init__(self, stream: TaskSource, problem: Problem) -> None:
+        super().__init__(stream)
         self._problem = Problem(problem.X, problem.y, problem.x_query, problem.y_query, noise_var=problem.noise_var)
         self._next = 0
-
-    @property
-    def d(self) -> int:
-        """Covariate dimension."""
-        return self._problem.d
-
-    @property
-    def N(self) -> int:
-        """Context length."""
-        return self._problem.N
-
-    @property
-    def noise_var(self) -> float:
-        """Variance of the label noise."""
-        return self._law.noise_var
-
-    @property
-    def second_moment(self) -> Tensor:
-        """`E[x x^T]` over all tasks of the law, `(d, d)`."""
-        return self._law.second_moment
-
-    def prior(self, X: Tensor) -> Prior | None:
-        """See `Law.prior`."""
-        return self._law.prior(X)
 
     def sample(self, batch: int) -> Problem:
         """The next `batch` of the scored tasks, from the first again after the last."""
