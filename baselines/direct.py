@@ -11,6 +11,7 @@ from torch import Tensor
 
 from baselines.operations import finite_tasks
 from memformer.core.checks import require_choice
+from memformer.core.ledger import Entry, reports, uncounted
 from memformer.core.problem import Prior, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
 
@@ -156,10 +157,11 @@ class Bayes(Solver):
 def posterior_mean(X: Tensor, y: Tensor, prior: Prior, noise_var: float) -> Tensor:
     """Posterior mean of the weights `(B, d)` given `X` `(B, N, d)` and `y` `(B, N)`."""
     mean, covariance = prior.mean.to(X), prior.covariance.to(X)
-    values, vectors = torch.linalg.eigh(covariance)
-    root = vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
-    residual = y[:, None] - torch.einsum("bnd,cd->bcn", X, mean)
-    U, s, Vt = torch.linalg.svd(torch.einsum("bnd,cde->bcne", X, root), full_matrices=False)
+    with uncounted():  # once for all tasks
+        values, vectors = torch.linalg.eigh(covariance)
+        root = vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
+    residual = y[:, None] - _products("bnd,cd->bcn", X, mean, len(mean))
+    U, s, Vt = torch.linalg.svd(_products("bnd,cde->bcne", X, root, len(root) * X.shape[-1]), full_matrices=False)
     kept = s > torch.finfo(X.dtype).eps * max(X.shape[1:]) * s[..., :1]
     projected = matvec(U.mT, residual)
     variance = s.square() + noise_var
@@ -190,16 +192,28 @@ def least_squares(X: Tensor, y: Tensor) -> Tensor:
     if wide:
         w = matvec(Q, torch.linalg.solve_triangular(R.mT, y[..., None], upper=False)[..., 0])
     else:
-        w = torch.linalg.solve_triangular(R, Q.mT @ y[..., None], upper=True)[..., 0]
+        w = torch.linalg.solve_triangular(R, matvec(Q.mT, y)[..., None], upper=True)[..., 0]
     if bool(deficient.any()):
         w = w.clone()
-        w[deficient] = matvec(torch.linalg.pinv(X[deficient]), y[deficient])
+        w[deficient] = matvec(_pseudo_inverse(X[deficient]), y[deficient])
     return torch.where(finite[:, None], w, torch.nan)
+
+
+@reports(lambda equation, X, other, products: Entry(products * len(X)))
+def _products(equation: str, X: Tensor, other: Tensor, products: int) -> Tensor:
+    """So many products with each task's X."""
+    return torch.einsum(equation, X, other)
+
+
+@reports(lambda matrices: Entry(0))  # a factorisation: its operations count, but no product
+def _pseudo_inverse(matrices: Tensor) -> Tensor:
+    return torch.linalg.pinv(matrices)
 
 
 def _penalised(problem: Problem, penalty: Tensor) -> Tensor:
     """Minimisers of `||X w - y||^2 + penalty ||w||^2` by QR of X with further rows, `(B, d)`."""
-    rows = penalty.sqrt() * torch.eye(problem.d, dtype=problem.dtype, device=problem.device)
+    with uncounted():  # once for all tasks
+        rows = penalty.sqrt() * torch.eye(problem.d, dtype=problem.dtype, device=problem.device)
     X = torch.cat([problem.X, rows.expand(problem.B, -1, -1)], 1)
     y = torch.cat([problem.y, problem.y.new_zeros(problem.B, problem.d)], 1)
     return least_squares(X, y)
@@ -209,8 +223,9 @@ def _normal_equations(problem: Problem, penalty: Tensor) -> Tensor:
     """The same by Cholesky of `X^T X + penalty I`; by QR for the tasks whose matrix is singular to rounding."""
     H, b = problem.moments
     finite = finite_tasks(H, b)
-    identity = torch.eye(problem.d, dtype=problem.dtype, device=problem.device)
-    factor, failed = torch.linalg.cholesky_ex(_blank(finite, H) + (penalty / problem.N) * identity)
+    with uncounted():
+        diagonal = (penalty / problem.N) * torch.eye(problem.d, dtype=problem.dtype, device=problem.device)
+    factor, failed = torch.linalg.cholesky_ex(_blank(finite, H) + diagonal)
     w = torch.cholesky_solve(_blank(finite, b)[..., None], factor)[..., 0]
     pivots = factor.diagonal(dim1=-2, dim2=-1).square()
     singular = pivots.amin(-1) <= problem.d * torch.finfo(H.dtype).eps * pivots.amax(-1)

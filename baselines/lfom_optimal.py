@@ -15,6 +15,7 @@ from baselines.objective import Quadratic, apply_metric, quadratic_loss
 from baselines.operations import zero_start
 from memformer.core.checks import require_int
 from memformer.core.iterative import IterativeSolver
+from memformer.core.ledger import combine
 from memformer.core.problem import Moments, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Reach, Trace, check_num_steps
 
@@ -119,7 +120,7 @@ class LfomOptimal(IterativeSolver):
         vector = state.raw
         if state.basis:
             overlaps = self._fitted["recurrence"][k, :k].to(vector)
-            vector = vector - torch.tensordot(overlaps, torch.stack(state.basis), dims=1)
+            vector = vector - combine(overlaps[None], torch.stack(state.basis).flatten(1)).view_as(vector)
         vector = vector * float(self._fitted["inverse_norm"][k])
         coefficient = float(self._fitted["coefficients"][k])
         Hv = matvec(problem.moments.H, vector)

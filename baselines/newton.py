@@ -10,6 +10,7 @@ from torch import Tensor
 
 from baselines.operations import gradient, zero_start
 from memformer.core.iterative import IterativeSolver
+from memformer.core.ledger import matmul
 from memformer.core.problem import Problem, matvec
 from memformer.core.solver import Needs
 
@@ -43,10 +44,10 @@ class NewtonSchulz(IterativeSolver):
 
     def init(self, problem: Problem) -> NewtonSchulzState:
         H = problem.moments.H
-        return NewtonSchulzState(*zero_start(problem), H / torch.linalg.matrix_norm(H @ H)[:, None, None])
+        return NewtonSchulzState(*zero_start(problem), H / torch.linalg.matrix_norm(matmul(H, H))[:, None, None])
 
     def step(self, problem: Problem, state: NewtonSchulzState, k: int) -> tuple[NewtonSchulzState, None]:
         H, b = problem.moments
-        inverse = 2 * state.inverse - state.inverse @ (H @ state.inverse)
+        inverse = 2 * state.inverse - matmul(state.inverse, matmul(H, state.inverse))
         w = matvec(inverse, b)
         return NewtonSchulzState(w, gradient(problem, w), inverse), None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from baselines.operations import finite_tasks
+from memformer.core.ledger import matmul_rows
 from memformer.core.problem import Problem, matvec
 from memformer.core.solver import Needs, Solver, Trace, check_num_steps
 
@@ -63,7 +64,7 @@ def left_out(U: Tensor, s: Tensor, y: Tensor) -> Path:
     penalties = square.mean(-1, keepdim=True) * PENALTIES.to(s)
     total = square[:, None] + penalties[..., None]
     shrink = square[:, None] / torch.where(total > 0, total, 1.0)
-    fitted = (shrink * matvec(U.mT, y)[:, None]) @ U.mT
-    leverage = shrink @ U.square().mT
+    fitted = matmul_rows(shrink * matvec(U.mT, y)[:, None], U.mT)
+    leverage = matmul_rows(shrink, U.square().mT)
     errors = ((y[:, None] - fitted) / (1 - leverage)).square().mean(-1)
     return Path(penalties, errors.nan_to_num(nan=torch.inf))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from memformer.core.ledger import is_counting, uncounted
 from memformer.core.problem import Problem
 from memformer.core.solver import DIVERGENCE_FACTOR, Outcome, Solver, Trace, check_num_steps
 
@@ -53,20 +54,21 @@ class IterativeSolver(Solver):
         check_num_steps(num_steps)
         state = self.init(problem)
         limits = _Limits.around(torch.linalg.vector_norm(state.g, dim=-1), self.rtol, problem.dtype)
-        weights = [state.w]
+        weights, ahead = [state.w], 0
         # While no task has finished there is nothing to freeze, and no need to look after each step.
         none_finished = bool(limits.running(state.g[None], [None]).all())
         while none_finished and len(weights) <= num_steps:
             taken = len(weights) - 1
             states, running = self._run_ahead(problem, state, limits, taken, min(taken + CHECK_INTERVAL, num_steps))
             none_finished = bool(running.all())
+            ahead = taken + len(states)
             good = len(states) if none_finished else int(running.all(-1).cumprod(0).sum())
             weights += [passed.w for passed in states[:good]]
             state = states[good - 1] if good else state
         if none_finished:
             outcome = torch.zeros_like(limits.converged_at, dtype=torch.int8)
             return Trace(torch.stack(weights), None, outcome, torch.full_like(outcome, num_steps, dtype=torch.int64))
-        return self._finish(problem, state, limits, weights, num_steps)
+        return self._finish(problem, state, limits, weights, num_steps, ahead)
 
     def _run_ahead(
         self, problem: Problem, state: Any, limits: _Limits, first: int, end: int
@@ -79,12 +81,19 @@ class IterativeSolver(Solver):
             undefined.append(mask)
         return states, limits.running(torch.stack([state.g for state in states]), undefined)
 
-    def _finish(self, problem: Problem, state: Any, limits: _Limits, weights: list[Tensor], num_steps: int) -> Trace:
-        """The rest of the steps, one at a time, each task frozen once it has finished."""
+    def _finish(
+        self, problem: Problem, state: Any, limits: _Limits, weights: list[Tensor], num_steps: int, ahead: int
+    ) -> Trace:
+        """The rest of the steps, one at a time, each task frozen once it has finished.
+
+        The work of a solve is that of all its steps, each taken once, whenever its tasks finish: so it hangs neither on
+        who else is in the batch nor on how often a device is asked. `ahead` steps have been counted already.
+        """
         taken = len(weights) - 1
         outcome = torch.zeros_like(limits.converged_at, dtype=torch.int8)
         if taken == 0:
-            outcome = limits.classify(state.g, None)
+            with uncounted():  # the norm at the start is known
+                outcome = limits.classify(state.g, None)
             state = _nan_where(outcome, state)
             weights = [state.w]
         finished = torch.full_like(outcome, taken, dtype=torch.int64)
@@ -92,12 +101,13 @@ class IterativeSolver(Solver):
         interval = 1 if problem.device.type == "cpu" else CHECK_INTERVAL
         for k in range(taken, num_steps):
             active = outcome == int(Outcome.MAX_STEPS)
-            if k % interval == 0 and not bool(active.any()):
+            if k % interval == 0 and not bool(active.any()) and not is_counting():
                 weights.extend([state.w] * (num_steps - k))
                 break
             finished += active
-            proposed, undefined = self.step(problem, state, k)
-            outcome = torch.where(active, limits.classify(proposed.g, undefined), outcome)
+            with uncounted(k < ahead):
+                proposed, undefined = self.step(problem, state, k)
+                outcome = torch.where(active, limits.classify(proposed.g, undefined), outcome)
             accepted = active if undefined is None else active & ~undefined
             state = _nan_where(outcome, _freeze(accepted, proposed, state))
             weights.append(state.w)

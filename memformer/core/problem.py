@@ -8,6 +8,7 @@ There is one objective in this project, normalised by the context length N:
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,14 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from memformer.core.ledger import Entry, matmul, reports
 
+
+def _vectors(matrix: Tensor, vector: Tensor) -> Entry:
+    return Entry(math.prod(torch.broadcast_shapes(matrix.shape[:-2], vector.shape[:-1])))
+
+
+@reports(_vectors)
 def matvec(matrix: Tensor, vector: Tensor) -> Tensor:
     """Batched matrix-vector product.
 
@@ -154,9 +162,9 @@ class Problem:
 
     @cached_property
     def moments(self) -> Moments:
-        """`H` and `b`, computed once and kept."""
+        """`H` and `b`, computed once and kept: d + 1 products with `X^T`."""
         Xt = self.X.mT
-        return Moments((Xt @ self.X) / self.N, matvec(Xt, self.y) / self.N)
+        return Moments(matmul(Xt, self.X) / self.N, matvec(Xt, self.y) / self.N)
 
     @cached_property
     def spectrum(self) -> Spectrum:

@@ -16,10 +16,33 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from memformer.core.ledger import Entry, reports
+
 _STORED = 200_000
 """Up to so many numbers, the single products of H v are stored and summed at once; beyond, column by column."""
 
 
+def _read(K: int, window: int | None) -> int:
+    """How many coefficients are read in all steps."""
+    return sum(min(k + 1, window or K) for k in range(K))
+
+
+def _work(C: Tensor, H: Tensor, b: Tensor, window: int | None = None) -> Entry:
+    """A product with H in all steps but the first, which starts from zero; with matrices C, one for each that is read.
+
+    H takes `2 d^2` operations with the subtraction, a scalar coefficient `2 d`, a matrix `2 d^2`.
+    """
+    (S, K), (d, B), read = C.shape[:2], b.shape[1:], _read(C.shape[1], window)
+    return Entry(S * B * (K - 1 + read * (C.ndim == 4)), S * B * 2 * d * ((K - 1) * d + read * _block(C)))
+
+
+def _work_back(C: Tensor, H: Tensor, residuals: Tensor, window: int | None, *_: Tensor | None) -> Entry:
+    """The same products for the gradients of residuals, but for the first one's; those of C are no products."""
+    S, K, _d, B = residuals.shape
+    return Entry(S * B * (K - 1 + (_read(K, window) - 1) * (C.ndim == 4)))
+
+
+@reports(_work)
 def first_order_method(C: Tensor, H: Tensor, b: Tensor, window: int | None = None) -> tuple[Tensor, ...]:
     """Iterates of the method, all S models and all tasks at once; differentiable in `C`.
 
@@ -68,33 +91,38 @@ class _FirstOrderMethod(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *grad_w: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        C, H, residuals = ctx.saved_tensors
-        S, K, d, B = residuals.shape
-        p, window = _block(C), ctx.window
-        grad_residuals, grads = torch.zeros_like(residuals), torch.empty_like(residuals)
-        rows, grad_past = _Rows(C, window), _Past(grad_residuals, C)
-        product = _Product(H, S)
-        of_step = grad_residuals.view(len(H), -1, K, d, B).unbind(2)
-        steps, flat = grads.view(len(H), -1, K, d, B).unbind(2), grads.view(S, K, p, -1).unbind(1)
-        if grad_w[-1] is None:
-            grads[:, -1].zero_()
-        else:
-            grads[:, -1] = grad_w[-1]
-        # Signs: w' = w - C r, so what is gathered here is the negative of both gradients until it is used.
-        for k in range(K - 1, 0, -1):
-            grad_past.upto(k, rows.start(k)).baddbmm_(rows.at(k).mT, flat[k], alpha=-1)
-            product.subtract(steps[k], of_step[k], out=steps[k - 1])
-            own = grad_w[k - 1]
-            if own is not None:  # where only the last iterate is judged, no other has a gradient of its own
-                grads[:, k - 1] += own
-        # The gradients of all coefficients are one product; coefficients that no step reads have none.
-        grad_C = torch.bmm(grads.view(S, K * p, -1), residuals.view(S, K * p, -1).mT).view(S, K, p, K * p)
-        grad_C *= _read(K, p, window, C.dtype, C.device)
-        return grad_C.view(C.shape), None, None, None
+        return _gradient(*ctx.saved_tensors, ctx.window, *grad_w), None, None, None
+
+
+@reports(_work_back)
+def _gradient(C: Tensor, H: Tensor, residuals: Tensor, window: int | None, *grad_w: Tensor | None) -> Tensor:
+    """The gradient of C, given those of all iterates."""
+    S, K, d, B = residuals.shape
+    p = _block(C)
+    grad_residuals, grads = torch.zeros_like(residuals), torch.empty_like(residuals)
+    rows, grad_past = _Rows(C, window), _Past(grad_residuals, C)
+    product = _Product(H, S)
+    of_step = grad_residuals.view(len(H), -1, K, d, B).unbind(2)
+    steps, flat = grads.view(len(H), -1, K, d, B).unbind(2), grads.view(S, K, p, -1).unbind(1)
+    if grad_w[-1] is None:
+        grads[:, -1].zero_()
+    else:
+        grads[:, -1] = grad_w[-1]
+    # Signs: w' = w - C r, so what is gathered here is the negative of both gradients until it is used.
+    for k in range(K - 1, 0, -1):
+        grad_past.upto(k, rows.start(k)).baddbmm_(rows.at(k).mT, flat[k], alpha=-1)
+        product.subtract(steps[k], of_step[k], out=steps[k - 1])
+        own = grad_w[k - 1]
+        if own is not None:  # where only the last iterate is judged, no other has a gradient of its own
+            grads[:, k - 1] += own
+    # The gradients of all coefficients are one product; coefficients that no step reads have none.
+    grad_C = torch.bmm(grads.view(S, K * p, -1), residuals.view(S, K * p, -1).mT).view(S, K, p, K * p)
+    grad_C *= _signs(K, p, window, C.dtype, C.device)
+    return grad_C.view(C.shape)
 
 
 @lru_cache(maxsize=64)
-def _read(K: int, p: int, window: int | None, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _signs(K: int, p: int, window: int | None, dtype: torch.dtype, device: torch.device) -> Tensor:
     """`(K, 1, K * p)`, -1 for the coefficients that a step reads (the sign of their gradient), 0 for the others."""
     steps = torch.arange(K, device=device)
     age = steps[:, None] - steps
@@ -168,6 +196,7 @@ class _Product:
         self.H = H.unsqueeze(1)
         self.stored = self.H.new_empty(G, models // G, d, d, B) if models * d * d * B <= _STORED else None
 
+    @reports(lambda product, a, v, out: Entry(v.numel() // v.shape[2], 2 * v.numel() * v.shape[2]))
     def subtract(self, a: Tensor, v: Tensor, out: Tensor) -> None:
         """Write `a - H v` into `out`, shaped like `v`; `a` is `(G, 1, d, B)` or like `v`."""
         if self.stored is not None:

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
+from memformer.core.ledger import Entry, reports
 from memformer.kernels.products import from_left, from_right, task_product
 
 _KERNEL_D = 64
@@ -84,17 +85,35 @@ def token_method(
         >>> [w.item() for w in token_method(K, Q, torch.zeros_like(Q), one, one[0])]
         [0.5]
     """
-    N = X.shape[1]
-    return _method(K, Q / N, P, X, y, N, window)
+    return _method(K, Q, P, X, y, X.shape[1], window)
 
 
+def _work(K: Tensor, Q: Tensor, P: Tensor, features: Tensor, labels: Tensor, N: int, window: int | None) -> Entry:
+    """In each layer, a product of each column of `[H M | r]` with H, `M^T`, Q, P (covariates alone) and M.
+
+    The first layer knows `[H M | r] = [H | b]` and its product with `M^T`; of the last one only the label is read. From
+    tokens, one product with the context's covariates stands for those with H and `M^T`.
+    """
+    S, L, heads, d = Q.shape[:4]
+    p, products, flops = K.shape[3], 0, 0
+    for layer in range(L):
+        columns, rows = (1, d) if layer == L - 1 else (d + 1, N + d)
+        grams, size = (1, N * d) if N else (2 * (layer > 0), d * d)
+        products += (grams + heads + p) * columns + heads * (0 if layer == L - 1 else d)
+        flops += 2 * grams * size * columns + 2 * heads * d * columns * (d + columns)
+        flops += 2 * p * rows * columns * (d + min(window or L, layer + 1))
+    tasks = S * features.shape[-1]
+    return Entry(products * tasks, flops * tasks)
+
+
+@reports(_work)  # the same, whichever of the two ways is taken
 def _method(
     K: Tensor, Q: Tensor, P: Tensor, features: Tensor, labels: Tensor, N: int, window: int | None
 ) -> tuple[Tensor, ...]:
     """From moments (N = 0) or tokens; by the kernel, where it knows the device and the kind of numbers."""
-    L, d = Q.shape[1], Q.shape[-1]
+    d, window = Q.shape[-1], window or Q.shape[1]
     K = K.expand(len(Q), -1, -1, -1, N + 1, d + 1)
-    given = (K, Q, _with_labels(P), features, labels, N, window or L)
+    given = (K, Q / N if N else Q, _with_labels(P), features, labels, N, window)
     known = Q.device.type == "cpu" and Q.dtype in (torch.float32, torch.float64) and d <= _KERNEL_D
     if known and not torch.compiler.is_compiling():
         return _Kernel.apply(*given)  # pyright: ignore[reportReturnType]
@@ -118,31 +137,10 @@ def _layers(K: Tensor, Q: Tensor, P: Tensor, features: Tensor, labels: Tensor, N
     return w
 
 
-# As an operation of torch it is seen by whoever counts operations.
-_OPERATION = "memformer::covariate_layers"
-torch.library.define(
-    _OPERATION, "(Tensor K, Tensor Q, Tensor P, Tensor features, Tensor labels, int N, int window) -> Tensor"
-)
-torch.library.impl(_OPERATION, "CPU", _layers)
-
-
-def layer_work(K: Any, Q: Any, P: Any, features: Any, labels: Any, N: int, window: int, **_: Any) -> tuple[int, int]:
-    """Work of one model on one task, from the shapes of the operation's arguments.
-
-    Returns:
-        Floating-point operations, and how many products of a matrix and one vector are among them. Only the last layer
-        has vectors: of it labels alone are read.
-    """
-    L, heads, d = Q[1], Q[2], Q[-1]
-    p, flops = K[3], 0
-    for layer in range(L):
-        columns, rows = (1, d) if layer == L - 1 else (d + 1, N + d)
-        gram = N * d * columns if N else 2 * d * d * columns * (layer > 0)
-        seen = heads * (d * d * columns + d * columns * columns)
-        memory = min(window, layer + 1) * p * rows * columns
-        flops += 2 * (gram + seen + p * rows * d * columns + memory)
-    grams = 1 if N else 2 * (L > 1)
-    return flops, grams + heads + p * (L > 1)
+def _work_back(ctx: Any, *_: Tensor | None) -> Entry:
+    """By convention the gradient of a product takes two of its size; what is computed again is not counted."""
+    forward = _work(*ctx.saved_tensors, *ctx.context)
+    return Entry(2 * forward.products, 2 * (forward.flops or 0))
 
 
 class _Kernel(torch.autograd.Function):
@@ -153,10 +151,11 @@ class _Kernel(torch.autograd.Function):
         ctx.save_for_backward(K, Q, P, features, labels)
         ctx.context = N, window
         ctx.set_materialize_grads(False)
-        return torch.ops.memformer.covariate_layers(K, Q, P, features, labels, N, window).unbind(1)
+        return _layers(K, Q, P, features, labels, N, window).unbind(1)
 
     @staticmethod
     @once_differentiable
+    @reports(_work_back)
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *grad_w: Tensor | None
     ) -> tuple[Tensor | None, ...]:

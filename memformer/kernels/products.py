@@ -6,11 +6,14 @@ a hundred thousand multiplications of whole vectors of tasks. With tasks last, t
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from memformer.core.ledger import Entry, reports
 
 _ELEMENTWISE_D = 24
 """Up to this many rows or columns of the result, elementwise operations beat a batch of matrix products."""
@@ -58,6 +61,12 @@ class _TaskProduct(torch.autograd.Function):
         )
 
 
+def _work(A: Tensor, B: Tensor) -> Entry:
+    columns = B[:, 0].numel()
+    return Entry(columns, 2 * columns * A.shape[1] * A.shape[2])
+
+
+@reports(_work)  # the same operations, whichever of the three ways is taken
 def _multiply(A: Tensor, B: Tensor) -> Tensor:
     """`task_product` without a gradient."""
     S, i, k, n = A.shape
@@ -74,6 +83,7 @@ def _multiply(A: Tensor, B: Tensor) -> Tensor:
     return product
 
 
+@reports(lambda Q, A: Entry(math.prod(torch.broadcast_shapes(Q.shape[:-2], A.shape[:-3])) * A.shape[-2:].numel()))
 def from_left(Q: Tensor, A: Tensor) -> Tensor:
     """`Q A` for one matrix `Q` `(S, ..., i, k)` a model: `(S, ..., k, j, n)` to `(S, ..., i, j, n)`."""
     return (Q @ A.flatten(-2)).unflatten(-1, A.shape[-2:])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from memformer.core.ledger import matmul, uncounted
 from memformer.model.config import Attention, MemformerConfig
 
 
@@ -34,17 +35,18 @@ def attention_by_definition(Z: Tensor, Q: Tensor, P: Tensor, num_context: int, k
     """
     T, d = Z.shape[-2], Z.shape[-1] - 1
     M = torch.diag((torch.arange(T, device=Z.device) < num_context).to(Z.dtype))
-    last = torch.zeros(d + 1, d + 1, dtype=Z.dtype, device=Z.device)
-    last[d, d] = 1.0
-    Q_hat = torch.nn.functional.pad(Q, (0, 1, 0, 1))
-    P_hat = torch.nn.functional.pad(P, (0, 1, 0, 1)) + last
-    scores = Z @ Q_hat @ Z.mT
+    with uncounted():  # parameters alone, once for all tasks
+        last = torch.zeros(d + 1, d + 1, dtype=Z.dtype, device=Z.device)
+        last[d, d] = 1.0
+        Q_hat = torch.nn.functional.pad(Q, (0, 1, 0, 1))
+        P_hat = torch.nn.functional.pad(P, (0, 1, 0, 1)) + last
+    scores, values = matmul(matmul(Z, Q_hat), Z.mT), matmul(Z, P_hat.mT)
     if kind == "softmax":
         masked = scores.masked_fill(M.diagonal() == 0, -torch.inf)
-        return masked.softmax(-1) @ M @ (Z @ P_hat.mT)
+        return matmul(matmul(masked.softmax(-1), M), values)
     if kind == "relu":
         scores = scores.relu()
-    return scores @ M @ (Z @ P_hat.mT) / num_context
+    return matmul(matmul(scores, M), values) / num_context
 
 
 def gated_preconditioners(config: MemformerConfig, parameters: Mapping[str, Tensor]) -> Tensor:

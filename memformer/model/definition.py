@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from memformer.core.ledger import uncounted
 from memformer.model.attention import as_matrix, attention_by_definition
 from memformer.model.config import MemformerConfig
 from memformer.model.from_tokens import per_model
@@ -50,7 +51,8 @@ def token_forward(
         `(depth + 1, S, B, q)`.
     """
     N, q = X.shape[-2], x_query.shape[-2]
-    Q = as_matrix(config, parameters["Q"])
+    with uncounted():  # parameters alone, once for all tasks
+        Q = as_matrix(config, parameters["Q"])
     P = parameters["P"] if config.covariate_update else torch.zeros_like(Q)
     Z = prompts(*(per_model(tensor, len(Q)) for tensor in (X, y, x_query))).expand(len(Q), -1, -1, -1)
     registers = Registers(config, parameters, [lambda weight: _over_tokens(config, weight, N, q)])

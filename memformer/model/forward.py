@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from memformer.core.ledger import Entry, reports
 from memformer.core.problem import Problem, matvec
 from memformer.model.config import MemformerConfig
 from memformer.model.definition import token_forward
@@ -69,7 +70,7 @@ def forward(
         weights = _from_zero(associative_forward(config, parameters, X, y, live)).mT
     else:
         return _by_definition(config, parameters, problem.X[None], problem.y[None], problem.x_query[None], live)
-    return Output(weights, matvec(problem.x_query, weights))
+    return Output(weights, _predicted(problem.x_query, weights))
 
 
 def forward_paired(config: MemformerConfig, parameters: Mapping[str, Tensor], problem: Problem) -> Output:
@@ -100,7 +101,7 @@ def forward_paired(config: MemformerConfig, parameters: Mapping[str, Tensor], pr
     else:
         w = associative_forward(config, parameters, problem.X[..., None], problem.y[..., None])
     weights = _from_zero(w)[..., 0]
-    return Output(weights, matvec(problem.x_query, weights))
+    return Output(weights, _predicted(problem.x_query, weights))
 
 
 def _checked_form(config: MemformerConfig, problem: Problem, form: Form | None) -> Form:
@@ -127,6 +128,11 @@ def _by_definition(
     unit = torch.eye(config.d, dtype=X.dtype, device=X.device).expand(*X.shape[:2], -1, -1)
     found = token_forward(config, parameters, X, y, torch.cat([unit, x_query], 2), live)
     return Output(found[..., : config.d], found[..., config.d :])
+
+
+@reports(lambda x_query, weights: Entry(0, 0))  # what a model says at its queries is no part of finding the weights
+def _predicted(x_query: Tensor, weights: Tensor) -> Tensor:
+    return matvec(x_query, weights)
 
 
 def _from_zero(iterates: Sequence[Tensor]) -> Tensor:

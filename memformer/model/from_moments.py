@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from memformer.core.ledger import uncounted
 from memformer.kernels.first_order import first_order_method
 from memformer.kernels.gdpp import covariate_method
 from memformer.model.attention import as_matrix, gated_preconditioners
@@ -65,10 +66,13 @@ def reduced_forward(
     Returns:
         `(S, d, n)`, after 1, ..., depth layers.
     """
-    if not config.covariate_update:
-        return first_order_method(step_coefficients(config, parameters, live), H, b, register_window(config))
-    models = parameters["Q"].shape[0]
-    Q = as_matrix(config, gated_preconditioners(config, parameters))
-    K = register_weights(config, parameters, live)
     window = register_window(config)
+    if not config.covariate_update:
+        with uncounted():  # parameters alone, once for all tasks
+            C = step_coefficients(config, parameters, live)
+        return first_order_method(C, H, b, window)
+    models = parameters["Q"].shape[0]
+    with uncounted():
+        Q = as_matrix(config, gated_preconditioners(config, parameters))
+        K = register_weights(config, parameters, live)
     return covariate_method(K, Q, parameters["P"], per_model(H, models), per_model(b, models), window)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from memformer.core.ledger import uncounted
 from memformer.kernels.gdpp import token_method
 from memformer.kernels.products import from_left, task_product
 from memformer.model.attention import as_matrix, gated_preconditioners
@@ -36,9 +37,10 @@ def associative_forward(
     """
     models = parameters["Q"].shape[0]
     X, y = per_model(X, models), per_model(y, models)
-    Q = as_matrix(config, gated_preconditioners(config, parameters))
-    if config.covariate_update:
-        K = register_weights(config, parameters, live)
+    with uncounted():  # parameters alone, once for all tasks
+        Q = as_matrix(config, gated_preconditioners(config, parameters))
+        K = register_weights(config, parameters, live) if config.covariate_update else None
+    if K is not None:
         return token_method(K, Q, parameters["P"], X, y, register_window(config))
     return _labels_only(config, parameters, Q, X, y.unsqueeze(2).expand(models, -1, -1, -1), live)
 
@@ -64,7 +66,8 @@ def _labels_only(
     )
     if not config.gamma_per_head:
         # Heads that share covariates, values and registers are one head.
-        Q = Q.sum(2, keepdim=True)
+        with uncounted():
+            Q = Q.sum(2, keepdim=True)
     labels, w = y, y.new_zeros(y.shape[0], config.d, 1, y.shape[-1])
     iterates = []
     for layer in range(config.depth):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from memformer.core.ledger import combine
 from memformer.model.config import MemformerConfig
 
 Part = Callable[[Tensor], Tensor]
@@ -64,7 +65,7 @@ class Registers:
             # One product in place of a scaled sum over registers.
             weights = self.parameters["gamma"][:, layer, None, first : layer + 1]
             past = [torch.stack(part, 1) for part in self._parts_of(len(attention))]
-            return tuple((weights @ part.flatten(2)).view(attention[i].shape) for i, part in enumerate(past))
+            return tuple(combine(weights, part.flatten(2)).view(attention[i].shape) for i, part in enumerate(past))
         step = None
         for source, register in enumerate(self._kept, first):
             scaled = self._weighted(layer, source, register)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from memformer.core.ledger import Entry, reports
 from memformer.core.problem import Problem, TaskSource
 from memformer.model.config import MemformerConfig
 from memformer.model.definition import token_forward
@@ -75,6 +76,7 @@ def losses(
     return _Loss.apply(weights, batch)  # pyright: ignore[reportReturnType]
 
 
+@reports(lambda weights, batch: Entry((1 if batch.x_query is None else 2) * weights[:, 0].numel()))
 def _loss_and_slope(weights: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Loss `(S,)` of weights `(S, d, n)`, and its gradient `(S, d, n)` in them."""
     groups = len(batch.y_query if batch.w_star is None else batch.w_star)  # pyright: ignore[reportArgumentType]

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from memformer.core.ledger import Ledger, counting
 from memformer.core.problem import Problem
-from memformer.kernels.gdpp import layer_work
 
 aten = torch.ops.aten
 
@@ -22,14 +24,18 @@ aten = torch.ops.aten
 class Work:
     """The work of one solve.
 
+    It is the method's: of all its steps, the same on every device, in every batch, and by whichever of several paths
+    the numbers are found.
+
     Attributes:
-        products: matrix-vector products a task: with H, with X or its transpose, with a d×d matrix of the solver.
+        products: matrix-vector products a task, as `memformer.core.ledger` counts them; None for a solver that
+            multiplies matrices and does not report it.
         flops: floating-point operations a task, in products, factorisations and arithmetic on vectors.
         peak_bytes: most memory that tensors made by the solve held at once, for the whole batch. On a CUDA device
             it is the allocator's, elsewhere the tensors' own: what a library needs within one call is not in it.
     """
 
-    products: float
+    products: float | None
     flops: float
     peak_bytes: int
 
@@ -47,65 +53,43 @@ def count_work(call: Callable[[Problem], object], problem: Problem) -> Work:
         torch.cuda.synchronize(problem.device)
         torch.cuda.reset_peak_memory_stats(problem.device)
         before = torch.cuda.memory_allocated(problem.device)
-    ledger = _Ledger(problem)
-    with FlopCounterMode(display=False, custom_mapping=_COUNTED) as counter, ledger:
+    counter = FlopCounterMode(display=False, custom_mapping=_COUNTED)
+    with counting() as ledger, counter, _Watch(ledger, counter) as watch:
         result = call(fresh)
-    flops = (counter.get_total_flops() + ledger.pointwise) / problem.B
-    peak = torch.cuda.max_memory_allocated(problem.device) - before if cuda else ledger.peak
+    products = None if watch.unreported else ledger.products / problem.B
+    peak = torch.cuda.max_memory_allocated(problem.device) - before if cuda else watch.peak
     del result
-    return Work(ledger.products, flops, peak)
+    return Work(products, (ledger.flops + watch.flops) / problem.B, peak)
 
 
-class _Ledger(TorchDispatchMode):
-    """Counts products of a matrix and one vector a task, arithmetic on vectors, and the bytes of live tensors."""
+class _Watch(TorchDispatchMode):
+    """Counts the operations of functions that do not state theirs, and the bytes of live tensors."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, ledger: Ledger, counter: FlopCounterMode) -> None:
         super().__init__()
-        self.problem, self.products, self.pointwise = problem, 0.0, 0
+        self.ledger, self.counter = ledger, counter
+        self.flops, self.unreported = 0, False
         self.alive, self.peak = 0, 0
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
-        given = (problem.X, problem.y, problem.x_query)
-        self._given = {tensor.untyped_storage().data_ptr() for tensor in given}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before = self.counter.get_total_flops()
         out = func(*args, **(kwargs or {}))
-        kind = func.overloadpacket
-        if kind in _CONTRACTIONS:
-            self.products += self._contraction(args[_CONTRACTIONS[kind]].shape[-1], out.numel())
-        elif kind in _POINTWISE:
-            tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
-            self.pointwise += _POINTWISE[kind] * max(tensor.numel() for tensor in (*tensors, out))
-            self.products += self._pointwise_product(kind, tensors, out)
-        elif kind is _LAYERS:
-            shapes: list[Any] = [tuple(arg.shape) if isinstance(arg, torch.Tensor) else arg for arg in args]
-            self.products += layer_work(*shapes)[1]
-        for value in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(value, torch.Tensor):
+        kind, given = func.overloadpacket, [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        if not self.ledger.silent:
+            self.flops += self.counter.get_total_flops() - before
+            if kind in _POINTWISE and out.is_floating_point():
+                self.flops += _POINTWISE[kind] * max(tensor.numel() for tensor in (*given, out))
+        self.unreported |= kind in _CONTRACTIONS and not self.ledger.covered
+        # What shares its memory with an argument was not made here: a view, or what was there before the solve.
+        old = {tensor.untyped_storage().data_ptr() for tensor in given}
+        for value in tree_leaves(out):
+            if isinstance(value, Tensor) and value.untyped_storage().data_ptr() not in old:
                 self._hold(value.untyped_storage())
         return out
 
-    def _contraction(self, inner: int, numbers: int) -> float:
-        """Of a product over `inner` numbers that leaves `numbers`: 0 unless that is a vector for each task."""
-        B, N, d = self.problem.B, self.problem.N, self.problem.d
-        if numbers == B * N and inner == d:
-            return 1.0
-        if numbers == B * d:
-            return 1.0 if inner == N else float(inner // d)  # fewer than d vectors are a sum, not a product
-        return 0.0
-
-    def _pointwise_product(self, kind: Any, tensors: list[torch.Tensor], out: torch.Tensor) -> float:
-        """Small matrices are multiplied by vectors entry by entry or by columns (`memformer.kernels.first_order`)."""
-        B, d = self.problem.B, self.problem.d
-        if kind is aten.mul and out.numel() == B * d * d and min(tensor.numel() for tensor in tensors) == B * d:
-            return 1.0
-        if kind in (aten.addcmul, aten.addcmul_) and out.numel() == B * d:
-            column = tensors[1]
-            whole = column.untyped_storage().nbytes() == B * d * d * column.element_size()
-            return 1 / d if whole and not column.is_contiguous() else 0.0
-        return 0.0
-
     def _hold(self, storage: Any) -> None:
-        if storage in self._known or storage.data_ptr() in self._given:
+        if storage in self._known:
             return
         self._known.add(storage)
         self.alive += (size := storage.nbytes())
@@ -137,33 +121,39 @@ def _svd(shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
     return math.prod(batch) * (6 * m * n**2 + 20 * n**3)
 
 
+def _cholesky(shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """1/3 n³ (section 4.2 of the same)."""
+    *batch, n, _columns = shape
+    return math.prod(batch) * (n**3 // 3)
+
+
 def _triangular(a: Any, b: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
     *batch, n, columns = b
     return math.prod(batch) * n**2 * columns
 
 
-def _layers(*shapes: Any, out_shape: Any = None, **_: Any) -> int:
-    """Of all models and tasks."""
-    return shapes[1][0] * shapes[3][-1] * layer_work(*shapes)[0]
+def _cholesky_solve(b: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    *batch, n, columns = b
+    return math.prod(batch) * 2 * n**2 * columns
 
-
-_LAYERS = torch.ops.memformer.covariate_layers
 
 _COUNTED = {
-    _LAYERS: _layers,
     aten.linalg_qr: _qr,
     aten._linalg_eigh: _eigh,
     aten._linalg_svd: _svd,
     aten.linalg_solve_triangular: _triangular,
+    aten.linalg_cholesky_ex: _cholesky,
+    aten.cholesky_solve: _cholesky_solve,
 }
-"""What torch's own counter leaves out: layers that change covariates, and textbook counts of factorisations."""
+"""Textbook counts of factorisations, which torch's own counter leaves out."""
 
-_CONTRACTIONS = {aten.bmm: 0, aten.mm: 0, aten.mv: 0, aten.baddbmm: 1, aten.baddbmm_: 1, aten.addmm: 1, aten.addmv: 1}
-"""Products, and which argument their left factor is."""
+_CONTRACTIONS = {aten.bmm, aten.mm, aten.mv, aten.dot, aten.baddbmm, aten.baddbmm_, aten.addmm, aten.addmv}
+"""Products that nobody takes without reporting them."""
 
 _POINTWISE = {
-    **dict.fromkeys((aten.add, aten.sub, aten.mul, aten.div, aten.neg, aten.sum), 1),
-    **dict.fromkeys((aten.add_, aten.sub_, aten.mul_, aten.div_, aten.neg_, aten.sqrt, aten.linalg_vector_norm), 1),
-    **dict.fromkeys((aten.addcmul, aten.addcmul_), 2),
+    **dict.fromkeys((aten.add, aten.sub, aten.rsub, aten.mul, aten.div, aten.neg, aten.sum, aten.mean), 1),
+    **dict.fromkeys((aten.add_, aten.sub_, aten.mul_, aten.div_, aten.neg_, aten.sqrt, aten.reciprocal, aten.pow), 1),
+    aten._softmax: 4,
+    **dict.fromkeys((aten.addcmul, aten.addcmul_, aten.linalg_vector_norm), 2),
 }
 """Operations for each number that they read or write, whichever are more."""
