@@ -217,7 +217,7 @@ class TimingRow(Identity):
         train_reused: whether those parameters were found again, `train_seconds` being the time it once took.
         products, flops: matrix-vector products and floating-point operations a task; peak_bytes: most memory that the
             solve held at once, whole batch (see `benchmarks.harness.timings.cost.Work`). Empty where not counted:
-            the solver works outside of torch.
+            the solver works outside of torch, or multiplies matrices and does not report it (products alone).
         status, reason: `ok`, or what went wrong, in one sentence.
     """
 

@@ -225,6 +225,8 @@ def _plain(
         rows, columns = (slice(N, None), slice(d, None)) if layer == L - 1 else (slice(None), slice(None))
         if N:
             gram = task_product(Z[:, :N, :d].transpose(1, 2), Z[:, :N, columns])
+        elif layer == 0:
+            gram = torch.cat([features, labels.unsqueeze(2)], 2)[:, :, columns]
         else:
             change = task_product(features, Z[:, :, columns])
             gram = task_product(
