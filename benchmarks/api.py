@@ -4,7 +4,8 @@ The gate's side processes, asv's benchmarks and README's example use nothing els
 other commits than their own. `API` goes up when something here goes away or means something else, not when something
 is added. Laws and solvers are those of `benchmarks.tasks.law.Law` and `memformer.core.solver.Solver`.
 
-Every mistake is a `benchmarks.errors.UserError` whose message is one sentence.
+Every mistake is a `benchmarks.errors.UserError` whose message is one sentence. What needs the harness imports it: asv
+measures the memory of processes that do not.
 
 Example:
     >>> white = law("isotropic", d=5, N=20)
@@ -22,14 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.catalogue import laws, metrics, solvers  # noqa: F401 -- they fill the registries
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, RegistryError
 from benchmarks.errors import UserError
-from benchmarks.harness.cell import Cell
-from benchmarks.harness.resolve import build, build_device
-from benchmarks.harness.scores.fitting import ParameterStore
-from benchmarks.harness.scores.floors import FloorKey, floor_losses
-from benchmarks.harness.scores.measure import measure, run_cell
-from benchmarks.harness.scores.protocol import in_blocks
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.stream import TaskStream
 from memformer.core.problem import Problem
@@ -77,7 +73,7 @@ def law(name: str, **params: Any) -> Law:
         Traceback (most recent call last):
         benchmarks.catalogue.registry.RegistryError: unknown parameter 'M' of the law 'isotropic'; it has d, ...
     """
-    return build(LAWS, Law, name, params)
+    return LAWS.build(Law, name, params)
 
 
 def solver(name: str, **params: Any) -> Solver:
@@ -94,7 +90,7 @@ def solver(name: str, **params: Any) -> Solver:
         >>> solver("gradient_descent", eta=0.1).eta
         0.1
     """
-    return build(SOLVERS, Solver, name, params)
+    return SOLVERS.build(Solver, name, params)
 
 
 def stream(law: Law, seed: int, purpose: str, dtype: str = "float64", device: str = "cpu") -> TaskStream:
@@ -119,7 +115,12 @@ def stream(law: Law, seed: int, purpose: str, dtype: str = "float64", device: st
         raise UserError(f"unknown purpose {purpose!r}; it must be one of {', '.join(known)}")
     if dtype not in ("float32", "float64"):
         raise UserError(f"unknown dtype {dtype!r}; it must be float32 or float64")
-    return law.stream(seed, Purpose[purpose.upper()], getattr(torch, dtype), build_device(device))
+    place = _CPU
+    if device != "cpu":
+        from benchmarks.harness.resolve import build_device
+
+        place = build_device(device)
+    return law.stream(seed, Purpose[purpose.upper()], getattr(torch, dtype), place)
 
 
 def problem(X: Tensor, y: Tensor, x_query: Tensor, y_query: Tensor | None = None) -> Problem:
@@ -193,6 +194,9 @@ def losses(
     Raises:
         UserError: if the solver is not fitted, or the metric does not apply.
     """
+    from benchmarks.harness.scores.measure import measure
+    from benchmarks.harness.scores.protocol import in_blocks
+
     if metric not in METRICS:
         raise UserError(f"unknown metric {metric!r}; it must be one of {', '.join(METRICS)}")
     try:
@@ -217,6 +221,8 @@ def floor(
         >>> bool((losses(cg, white, 0, 100, [2]) >= floor(cg, white, 0, 100, [2])).all())
         True
     """
+    from benchmarks.harness.scores.floors import FloorKey, floor_losses
+
     found = floor_losses(FloorKey(law, seed, tasks, max(steps), torch.float64, _CPU), solver.reach, metric)
     return None if found is None else found[list(steps)]
 
@@ -228,6 +234,10 @@ def harness_cell(solver: Solver, law: Law, steps: Sequence[int], seeds: Sequence
         >>> harness_cell(solver("cg"), law("isotropic"), [1, 2], [0], 10)()
         'ok'
     """
+    from benchmarks.harness.cell import Cell
+    from benchmarks.harness.scores.fitting import ParameterStore
+    from benchmarks.harness.scores.measure import run_cell
+
     place: dict[str, Any] = {"dtype": torch.float64, "device": _CPU, "time_limit": 60.0, "solver_params": {}}
     named: dict[str, Any] = {"law_name": law.metadata.name, "solver_name": type(solver).__name__}
     cell = Cell(law=law, solver=solver, steps=tuple(steps), seeds=tuple(seeds), tasks=tasks, **named, **place)

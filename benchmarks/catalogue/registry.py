@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.errors import UserError
+
+Made = TypeVar("Made")
 
 
 class RegistryError(UserError):
@@ -111,6 +115,32 @@ class Registry:
         entry = self[name]
         return entry.load()(**{**entry.defaults, **parameters})
 
+    def build(self, kind: type[Made], name: str, parameters: Mapping[str, Any]) -> Made:
+        """An instance of `kind` with these parameters, every mistake a sentence.
+
+        Raises:
+            UserError: if the name or a parameter is unknown, a value is out of its range, or the entry does not fit.
+        """
+        entry = self[name]
+        try:
+            target = entry.load()
+        except Exception as error:
+            raise UserError(
+                f"the {self.kind} {name!r} ({entry.origin}) cannot be imported: {type(error).__name__}: {error}"
+            ) from None
+        known = _parameters(target)
+        unknown = next((key for key in parameters if key not in known), None)
+        if unknown is not None:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise RegistryError(f"unknown parameter {unknown!r} of the {self.kind} {name!r}; {has}")
+        try:
+            built = self.create(name, **parameters)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{self.kind} {name!r}: {error}") from None
+        if not isinstance(built, kind):
+            raise UserError(f"the {self.kind} {name!r} ({entry.origin}) is not a subclass of {kind.__name__}")
+        return built
+
     def _discover(self) -> None:
         if self._discovered:
             return
@@ -118,6 +148,12 @@ class Registry:
         for point in entry_points(group=self.group):
             distribution = point.dist.name if point.dist else "unknown distribution"
             self.add(point.name, point, origin=distribution)
+
+
+@cache
+def _parameters(target: Any) -> tuple[str, ...]:
+    """What a class (or a function) can be given."""
+    return tuple(inspect.signature(target).parameters)
 
 
 LAWS = Registry("law", group="memformer_bench.laws")

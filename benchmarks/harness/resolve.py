@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import sys
-from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import cloudpickle
 import torch
@@ -19,7 +15,7 @@ from benchmarks.catalogue import (
     metrics,  # noqa: F401  # they fill the registries
     solvers,  # noqa: F401  # they fill the registries
 )
-from benchmarks.catalogue.registry import LAWS, SOLVERS, Registry, RegistryError
+from benchmarks.catalogue.registry import LAWS, SOLVERS
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell
 from benchmarks.suites.entries import SolverEntry, TaskEntry
@@ -35,7 +31,7 @@ def build_law(entry: TaskEntry) -> Law:
         UserError: if the law or a parameter is unknown, or a value is out of its range.
     """
     parameters = {"d": entry.d, "N": entry.N, "noise_std": entry.noise_std, **entry.params}
-    return build(LAWS, Law, entry.law, parameters)
+    return LAWS.build(Law, entry.law, parameters)
 
 
 def build_solver(entry: SolverEntry) -> Solver:
@@ -44,7 +40,7 @@ def build_solver(entry: SolverEntry) -> Solver:
     Raises:
         UserError: if the solver or a parameter is unknown, or a value is out of its range.
     """
-    solver: Solver = build(SOLVERS, Solver, entry.name, entry.params)
+    solver: Solver = SOLVERS.build(Solver, entry.name, entry.params)
     if not isinstance(solver.fitting, Fitting) or hasattr(solver, "trains"):
         raise UserError(
             f"the solver {entry.name!r} must declare how it is fitted: fitting = Fitting.NONE, Fitting.CLOSED_FORM or "
@@ -135,36 +131,3 @@ def load_plugin(name: str) -> None:
         raise
     except Exception as error:
         raise UserError(f"the plug-in {name!r} cannot be imported: {type(error).__name__}: {error}") from None
-
-
-@cache
-def _parameters(target: Any) -> tuple[str, ...]:
-    """What a class (or a function) can be given."""
-    return tuple(inspect.signature(target).parameters)
-
-
-def build(registry: Registry, kind: type, name: str, parameters: Mapping[str, Any]) -> Any:
-    """What a name of a registry stands for, an instance of `kind` with these parameters.
-
-    Raises:
-        UserError: if the name or a parameter is unknown, or a value is out of its range.
-    """
-    entry = registry[name]
-    try:
-        target = entry.load()
-    except Exception as error:
-        raise UserError(
-            f"the {registry.kind} {name!r} ({entry.origin}) cannot be imported: {type(error).__name__}: {error}"
-        ) from None
-    known = _parameters(target)
-    unknown = next((key for key in parameters if key not in known), None)
-    if unknown is not None:
-        has = f"it has {', '.join(known)}" if known else "it has none"
-        raise RegistryError(f"unknown parameter {unknown!r} of the {registry.kind} {name!r}; {has}")
-    try:
-        built = registry.create(name, **parameters)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{registry.kind} {name!r}: {error}") from None
-    if not isinstance(built, kind):
-        raise UserError(f"the {registry.kind} {name!r} ({entry.origin}) is not a subclass of {kind.__name__}")
-    return built
