@@ -1,6 +1,6 @@
 """Reading what older versions wrote: a step from each schema version to the next, applied before a run is checked.
 
-A step is never changed or removed once a release wrote its version; `tests/harness/fixtures` holds a run of each.
+A step is never changed or removed once a release wrote its version; `tests/runs/fixtures` holds a run of each.
 """
 
 from __future__ import annotations

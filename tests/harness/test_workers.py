@@ -27,7 +27,7 @@ from benchmarks.harness.workers.supervisor import MEMORY_KNOWN, Worker
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Solver, Trace
-from tests.harness.conftest import Command
+from tests.conftest import Command
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ def test_a_dask_cluster_gives_the_numbers_of_one_process(command: Command, small
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with cluster:
         done = command("run", small_suite, "--scheduler", cluster.scheduler_address, "--name", "dask")
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.error
     done = command("run", small_suite, "--jobs", "1", "--name", "one")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.error
     runs = tmp_path / "results" / "runs"
     for file in ("scores.csv", "losses.npz"):
         assert (runs / "dask" / file).read_bytes() == (runs / "one" / file).read_bytes()

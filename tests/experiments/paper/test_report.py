@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from benchmarks.cli.main import app
 from benchmarks.errors import UserError
 from benchmarks.experiments.paper.command import in_order, narrowed, report, selected, with_lenders
 from benchmarks.experiments.paper.curves import Point, read_points
@@ -20,6 +18,7 @@ from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import read_run
 from benchmarks.suites.entries import SolverEntry
 from benchmarks.suites.suite import load_suite
+from tests.helpers import call
 
 SMALL = """
 schema = 1
@@ -93,10 +92,8 @@ def test_only_known_experiments():
 
 def test_a_report_is_one_page_with_everything_in_it(tmp_path: Path):
     (tmp_path / "small.toml").write_text(SMALL)
-    result = CliRunner().invoke(
-        app, ["run", str(tmp_path / "small.toml"), "--results", str(tmp_path), "--name", "small", "--jobs", "1"]
-    )
-    assert result.exit_code == 0, result.output
+    done = call("run", tmp_path / "small.toml", "--results", tmp_path, "--name", "small", "--jobs", "1")
+    assert done.code == 0, done.error
     points = [
         Point("g", curve, k, 0, scored, value - k)
         for curve, value in (("CGD", 1.0), ("LFOM B=10", 0.0))

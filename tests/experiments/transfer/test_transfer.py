@@ -10,9 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from benchmarks.cli.views import views_app
 from benchmarks.errors import UserError
 from benchmarks.experiments.transfer.command import OUT_OF_DISTRIBUTION, transfer
 from benchmarks.experiments.transfer.matrix import read_transfer, transfer_figure, transfer_matrix
@@ -20,6 +18,7 @@ from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.shift import OODVariance
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Solver, Trace
+from tests.helpers import call
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,8 @@ def test_the_laws_of_the_study_differ_in_everything_it_names() -> None:
 
 def test_the_command_draws_one_heat_map_for_each_number_of_steps(table: pd.DataFrame, tmp_path: Path) -> None:
     table.to_csv(tmp_path / "transfer.csv", index=False)
-    done = CliRunner().invoke(views_app, ["transfer", str(tmp_path / "transfer.csv"), "--output", str(tmp_path)])
-    assert done.exit_code == 0, done.output
+    done = call("views", "transfer", tmp_path / "transfer.csv", "--output", tmp_path)
+    assert done.code == 0, done.error
     assert {path.name for path in tmp_path.glob("*.png")} == {"transfer_1.png", "transfer_2.png"}
 
 

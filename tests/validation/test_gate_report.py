@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.validation.gate_report import _exact, report
 
-STUDIES = Path(__file__).parents[3] / "results/studies"
+STUDIES = Path(__file__).parents[2] / "results/studies"
 
 
 def test_the_page_is_made_from_the_trials_beside_it() -> None:

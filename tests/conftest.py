@@ -1,18 +1,22 @@
-"""A small real run, made once, and the same without its per-task losses."""
+"""What tests of several rooms share: a small suite, the command line in an empty folder, a finished run."""
 
 from __future__ import annotations
 
+import functools
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.cli.progress import make_progress
 from benchmarks.harness.run import run_suite
 from benchmarks.runs.read import LOSSES, Run, read_run
 from benchmarks.suites.suite import load_suite
+from tests.helpers import SMALL, Done, call
 
-SUITE = """
+VIEWED = """
 schema = 1
 steps = [1, 2, 3]
 seeds = [0, 1]
@@ -33,12 +37,37 @@ N = 24
 noise_std = 0.5
 """
 
+Command = Callable[..., Done]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    # Tasks here are tiny; threads that wait for each other on a busy machine cost more than they bring.
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def small_suite(tmp_path: Path) -> Path:
+    """A suite that takes a fraction of a second."""
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """`memformer-bench WORDS` in this process, in an empty folder."""
+    return functools.partial(call, folder=tmp_path)
+
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of results with the runs `small` and `stripped`."""
     folder = tmp_path_factory.mktemp("results")
-    (folder / "small.toml").write_text(SUITE)
+    (folder / "small.toml").write_text(VIEWED)
     suite = load_suite(str(folder / "small.toml"))
     with make_progress() as progress:
         path = run_suite(suite, folder / "runs", None, ["test"], progress, "small").path

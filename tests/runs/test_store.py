@@ -91,7 +91,7 @@ def test_a_taken_or_impossible_name_is_refused(run_folder: Path) -> None:
 
 def test_a_killed_run_leaves_nothing_under_its_name_and_the_next_one_works(small_suite: Path, tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from benchmarks import writer\n"
+        "import os, signal, sys; from pathlib import Path; from benchmarks.runs import write as writer\n"
         "writer.csv_of = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from benchmarks.harness.run import run_suite; from benchmarks.cli.progress import _Lines\n"
         "from benchmarks.suites.suite import load_suite\n"

@@ -5,16 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 from benchmarks.cli.progress import make_progress
-from benchmarks.cli.views import views_app
 from benchmarks.errors import UserError
 from benchmarks.experiments.scaling.growth import growth, points, sentence, stopwatch
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import run_suite
 from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import load_suite
+from tests.helpers import call
 
 SUITE = """
 schema = 1
@@ -83,10 +82,9 @@ def test_the_rival_is_the_fastest_that_is_as_good() -> None:
 
 
 def test_the_command_writes_tables_and_figures_and_says_who_wins(folder: Path, tmp_path: Path) -> None:
-    words = ["scaling", "grow", "--results", str(folder), "--output", str(tmp_path), "--steps", "4"]
-    result = CliRunner().invoke(views_app, words)
-    assert result.exit_code == 0, result.output
-    assert "On the stopwatch a learned method is" in result.output
+    done = call("views", "scaling", "grow", "--results", folder, "--output", tmp_path, "--steps", "4")
+    assert done.code == 0, done.error
+    assert "On the stopwatch a learned method is" in done.output
     names = {path.name for path in tmp_path.iterdir()}
     assert {"scaling_growth.csv", "scaling_stopwatch.csv"} < names
     for variable in ("d", "N", "batch", "steps"):

@@ -10,18 +10,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
 
-from benchmarks.cli.main import app
 from benchmarks.cli.progress import _Lines
-from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
 from benchmarks.runs import migrate
 from benchmarks.runs.migrate import Tables
 from benchmarks.runs.read import read_run
 from benchmarks.runs.schema import SCHEMA_VERSION
 from benchmarks.suites.suite import Suite, load_suite
-from tests.harness.conftest import SMALL
+from tests.helpers import SMALL, Done, call, mistake
 
 FIXTURES = Path(__file__).parent / "fixtures"
 COMMITTED = Path(__file__).parents[2] / "results" / "runs"
@@ -46,8 +43,8 @@ def results(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-def command(results: Path, *words: str) -> Result:
-    return CliRunner().invoke(app, ["results", *words, "--results", str(results)])
+def command(results: Path, *words: str) -> Done:
+    return call("results", *words, "--results", results)
 
 
 def edit(path: Path, change: Callable[[pd.DataFrame], object], keep: int | None = None) -> None:
@@ -91,12 +88,12 @@ def test_migrations_are_applied_in_turn(monkeypatch: pytest.MonkeyPatch) -> None
 def test_committed_runs_are_good(name: str) -> None:
     if (COMMITTED / name / "meta.json").is_file():
         done = command(COMMITTED.parent, "validate", name)
-        assert done.exit_code == 0, done.output
+        assert done.code == 0, done.output
 
 
 def test_good_runs_are_good(results: Path) -> None:
     done = command(results, "validate")
-    assert (done.exit_code, sorted(done.output.splitlines())) == (0, ["a: good", "other: good", "twin: good"])
+    assert (done.code, sorted(done.output.splitlines())) == (0, ["a: good", "other: good", "twin: good"])
 
 
 @pytest.mark.parametrize(
@@ -113,7 +110,7 @@ def test_good_runs_are_good(results: Path) -> None:
 def test_what_is_wrong_is_found(results: Path, column: str, value: str, sentence: str) -> None:
     edit(results / "runs/a/scores.csv", lambda table: table.__setitem__(column, [value, *table[column][1:]]))
     done = command(results, "validate", "a")
-    assert done.exit_code == 1
+    assert done.code == 1
     assert sentence in done.output
 
 
@@ -126,7 +123,7 @@ def test_a_suite_that_was_edited_is_found(results: Path) -> None:
 
 def test_equal_runs_compare_as_equal(results: Path) -> None:
     done = command(results, "compare", "a", "twin", "--fail-on", "loss", "--fail-on", "rows", "--fail-on", "status")
-    assert done.exit_code == 0, done.output
+    assert done.code == 0, done.output
     assert "loss: 8 compared, 0 worse, 0 better" in done.output
     assert "rows: 24 compared, 0 missing in B, 0 only in B" in done.output
 
@@ -140,12 +137,12 @@ def test_a_worse_loss_is_found_without_arrays_and_ends_with_status_1_if_asked(re
     edit(results / "runs/twin/scores.csv", _worse)
     (results / "runs/twin/losses.npz").unlink()
     done = command(results, "compare", "a", "twin")
-    assert done.exit_code == 0
+    assert done.code == 0
     assert "loss: 8 compared, 2 worse, 0 better" in done.output
     assert "isotropic d=3 N=8 cg (held_out) at 1 steps, test_loss: log loss +0.5000 without an interval" in done.output
-    assert command(results, "compare", "a", "twin", "--fail-on", "loss").exit_code == 1
-    assert command(results, "compare", "twin", "a", "--fail-on", "loss").exit_code == 0
-    assert command(results, "compare", "a", "twin", "--fail-on", "loss", "--loss", "0.6").exit_code == 0
+    assert command(results, "compare", "a", "twin", "--fail-on", "loss").code == 1
+    assert command(results, "compare", "twin", "a", "--fail-on", "loss").code == 0
+    assert command(results, "compare", "a", "twin", "--fail-on", "loss", "--loss", "0.6").code == 0
 
 
 def test_losses_are_compared_by_paired_intervals_over_tasks(results: Path) -> None:
@@ -185,8 +182,8 @@ def test_slower_times_new_failures_and_missing_rows_are_found(results: Path) -> 
 
     edit(results / "runs/twin/scores.csv", failed, keep=-3)
     for kind in ("time", "status", "rows"):
-        assert command(results, "compare", "a", "twin", "--fail-on", kind).exit_code == 1, kind
-        assert command(results, "compare", "twin", "a", "--fail-on", kind).exit_code == 0, kind
+        assert command(results, "compare", "a", "twin", "--fail-on", kind).code == 1, kind
+        assert command(results, "compare", "twin", "a", "--fail-on", kind).code == 0, kind
     shown = command(results, "compare", "a", "twin").output
     assert "time: 4 compared, 4 slower" in shown
     assert "3 missing in B" in shown
@@ -196,14 +193,13 @@ def test_slower_times_new_failures_and_missing_rows_are_found(results: Path) -> 
 @pytest.mark.parametrize("words", [("compare", "a", "twin"), ("merge", "a", "twin", "--name", "both")])
 def test_runs_that_drew_other_tasks_are_refused(results: Path, column: str, value: str, words: tuple[str, ...]) -> None:
     edit(results / "runs/twin/scores.csv", lambda table: table.__setitem__(column, value))
-    done = command(results, *words)
-    assert isinstance(done.exception, UserError)
-    assert f"the law 'isotropic' at d = 3 has {column.removeprefix('law_')}" in str(done.exception)
-    assert "it drew other tasks, so their losses cannot be compared" in str(done.exception)
+    said = mistake("results", *words, "--results", results)
+    assert f"the law 'isotropic' at d = 3 has {column.removeprefix('law_')}" in said
+    assert "it drew other tasks, so their losses cannot be compared" in said
 
 
 def test_merging_keeps_every_row_once_with_its_losses(results: Path) -> None:
-    assert command(results, "merge", "a", "twin", "other", "--name", "all").exit_code == 0
+    assert command(results, "merge", "a", "twin", "other", "--name", "all").code == 0
     merged, parts = read_run(results / "runs/all"), [read_run(results / "runs" / name) for name in ("twin", "other")]
     assert len(merged.scores) == sum(len(part.scores) for part in parts)
     assert len(merged.timings) == 6
@@ -211,15 +207,15 @@ def test_merging_keeps_every_row_once_with_its_losses(results: Path) -> None:
     for row, seed, mean in zip(merged.scores.index, merged.scores["seed"], merged.scores["mean"], strict=True):
         if not pd.isna(seed):
             assert merged.losses(row).mean() == pytest.approx(mean, rel=1e-5)
-    assert command(results, "validate", "all").exit_code == 0
+    assert command(results, "validate", "all").code == 0
 
 
 def test_runs_that_disagree_are_merged_only_if_told_which_counts(results: Path) -> None:
     edit(results / "runs/twin/scores.csv", _worse)
-    done = command(results, "merge", "a", "twin", "--name", "both")
-    assert "a and twin disagree about cg on isotropic at d = 3 after 1 steps: log_mean is" in str(done.exception)
+    said = mistake("results", "merge", "a", "twin", "--name", "both", "--results", results)
+    assert "a and twin disagree about cg on isotropic at d = 3 after 1 steps: log_mean is" in said
     assert not (results / "runs/both").exists()
-    assert command(results, "merge", "a", "twin", "--name", "both", "--last").exit_code == 0
+    assert command(results, "merge", "a", "twin", "--name", "both", "--last").code == 0
 
 
 def test_pruning_removes_what_is_left_over_and_nothing_else(results: Path) -> None:
@@ -237,7 +233,7 @@ def test_pruning_removes_what_is_left_over_and_nothing_else(results: Path) -> No
 def test_exported_tables_read_back(results: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", exc_type=ImportError)
     done = command(results, "export", "a", "other", "--output", str(tmp_path / "out"))
-    assert done.exit_code == 0, done.output
+    assert done.code == 0, done.output
     table = parquet.read_table(tmp_path / "out" / "scores.parquet")
     assert table.num_rows == 24 + 12
     assert table.schema.metadata[b"memformer_bench_schema"] == str(SCHEMA_VERSION).encode()
@@ -246,5 +242,5 @@ def test_exported_tables_read_back(results: Path, tmp_path: Path) -> None:
 
 def test_export_without_pyarrow_says_what_to_install(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    done = command(results, "export", "a")
-    assert "pip install 'memformer-bench[parquet]'" in str(done.exception)
+    said = mistake("results", "export", "a", "--results", results)
+    assert "pip install 'memformer-bench[parquet]'" in said

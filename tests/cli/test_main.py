@@ -15,31 +15,33 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.harness.conftest import Command
+from benchmarks.catalogue.registry import SOLVERS
+from tests.conftest import Command
+from tests.helpers import mistake, process
 
 
 def test_a_newcomer_runs_lists_shows_and_ranks(command: Command, small_suite: Path, tmp_path: Path) -> None:
     done = command("run", small_suite, "--name", "mine")
-    assert done.returncode == 0, done.stderr
-    assert "written to results/runs/mine" in done.stdout
-    assert re.search(r"scores: 3 done in [\d.]+ s", done.stderr)  # no bar where there is no terminal
-    assert "mine" in command("list", "runs").stdout
-    assert '"suite_hash"' in command("show", "mine").stdout
-    assert "cg" in command("leaderboard").stdout
+    assert done.code == 0, done.error
+    assert "written to results/runs/mine" in done.output
+    assert re.search(r"scores: 3 done in [\d.]+ s", done.error)  # no bar where there is no terminal
+    assert "mine" in command("list", "runs").output
+    assert '"suite_hash"' in command("show", "mine").output
+    assert "cg" in command("leaderboard").output
     written = command("leaderboard", "mine", "--format", "markdown", "--output", "board.md")
-    assert written.returncode == 0
+    assert written.code == 0
     assert (tmp_path / "board.md").read_text().startswith("# Leaderboard")
 
 
 @pytest.mark.parametrize("name", ["cg", "anisotropic", "expected_test_loss", "smoke", "real", "memory"])
 def test_show_explains(command: Command, name: str) -> None:
     done = command("show", name)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) > 4
+    assert done.code == 0, done.error
+    assert len(done.output.splitlines()) > 4
 
 
 def test_list_shows_everything(command: Command) -> None:
-    shown = command("list").stdout
+    shown = command("list").output
     for name in ("smoke", "core", "learnability", "isotropic", "gmm", "cg", "bayes", "scipy_lsqr", "test_loss"):
         assert re.search(rf"^  {name}\b", shown, re.MULTILINE), name
 
@@ -52,13 +54,12 @@ def test_list_shows_everything(command: Command) -> None:
         (("smoke", "--only", "a"), "--only chooses experiments of the suite paper; the suite smoke has none"),
     ],
 )
-def test_options_that_a_suite_does_not_have_are_refused(command: Command, arguments, sentence: str) -> None:
-    done = command("run", *arguments)
-    assert (done.returncode, done.stderr) == (2, f"error: {sentence}\n")
+def test_options_that_a_suite_does_not_have_are_refused(tmp_path: Path, arguments, sentence: str) -> None:
+    assert mistake("run", *arguments, folder=tmp_path) == sentence
 
 
 def test_env_is_json_with_versions(command: Command) -> None:
-    shown = json.loads(command("env").stdout)
+    shown = json.loads(command("env").output)
     assert shown["packages"]["torch"] == torch.__version__
 
 
@@ -91,19 +92,14 @@ def test_help_needs_no_torch_and_shows_an_example() -> None:
         (["fit", "heavy_ball_tuned", "--params", "{"], "--params is not JSON"),
     ],
 )
-def test_each_mistake_is_one_sentence_and_status_2(command: Command, words: list[str], sentence: str) -> None:
-    done = command(*words)
-    assert done.returncode == 2
-    assert sentence in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_each_mistake_is_one_sentence_and_status_2(tmp_path: Path, words: list[str], sentence: str) -> None:
+    assert sentence in mistake(*words, folder=tmp_path)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_a_device_the_machine_lacks_is_refused(command: Command, small_suite: Path) -> None:
+def test_a_device_the_machine_lacks_is_refused(small_suite: Path) -> None:
     small_suite.write_text('device = "cuda"\n' + small_suite.read_text())
-    done = command("run", small_suite)
-    assert (done.returncode, done.stderr) == (2, "error: this machine has no device 'cuda'; it has cpu\n")
+    assert mistake("run", small_suite) == "this machine has no device 'cuda'; it has cpu"
 
 
 def test_a_plugin_that_raises_leaves_a_row_and_status_1(command: Command, small_suite: Path, tmp_path: Path) -> None:
@@ -119,20 +115,19 @@ def test_a_plugin_that_raises_leaves_a_row_and_status_1(command: Command, small_
         "        raise ArithmeticError('alas')\n"
     )
     small_suite.write_text(small_suite.read_text().replace('"cg"', '"unlucky", "cg"'))
-    done = command("run", small_suite, "--plugin", "unlucky.py", "--name", "mine")
-    assert done.returncode == 1
-    assert "failed: isotropic d=3 unlucky: error: ArithmeticError: alas" in done.stderr
-    assert "Traceback" not in done.stderr
-    board = command("leaderboard").stdout
+    done = process("run", small_suite, "--plugin", "unlucky.py", "--name", "mine", folder=tmp_path)
+    assert done.code == 1
+    assert "failed: isotropic d=3 unlucky: error: ArithmeticError: alas" in done.error
+    assert "Traceback" not in done.error
+    board = command("leaderboard").output
     assert re.search(r"unlucky +error", board)
     assert re.search(r"cg +-?\d", board)
 
 
-def test_a_plugin_that_cannot_be_imported_is_a_sentence(command: Command, tmp_path: Path) -> None:
+def test_a_plugin_that_cannot_be_imported_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
-    done = command("run", "smoke", "--plugin", "broken.py")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: the plug-in 'broken.py' cannot be imported: ModuleNotFoundError")
+    said = mistake("run", "smoke", "--plugin", "broken.py", folder=tmp_path)
+    assert said.startswith("the plug-in 'broken.py' cannot be imported: ModuleNotFoundError")
 
 
 def test_an_interrupted_run_that_finished_nothing_leaves_nothing(small_suite: Path, tmp_path: Path) -> None:
@@ -140,23 +135,24 @@ def test_an_interrupted_run_that_finished_nothing_leaves_nothing(small_suite: Pa
     line = [sys.executable, "-m", "benchmarks.cli.main", "run", str(small_suite)]
     # A shell in the background has its children ignore the signal; this one must not.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    started = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     runs = tmp_path / "results" / "runs"
     for _ in range(600):
         if runs.is_dir() and os.listdir(runs):
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    started.send_signal(signal.SIGINT)
+    _, errors = started.communicate(timeout=60)
+    assert started.returncode == 130
     assert "interrupted: finished cells are kept; the same command with --resume goes on" in errors
     assert "Traceback" not in errors
     assert os.listdir(runs) == []
 
 
 def test_two_processes_give_the_numbers_of_one_plugins_included(
-    command: Command, small_suite: Path, tmp_path: Path
+    command: Command, small_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(SOLVERS, "_entries", dict(SOLVERS._entries))
     (tmp_path / "halves.py").write_text(
         "from dataclasses import dataclass\n"
         "from baselines.gradient import GradientDescent\n"
@@ -170,6 +166,6 @@ def test_two_processes_give_the_numbers_of_one_plugins_included(
     texts = []
     for jobs in ("1", "2"):
         done = command("run", small_suite, "--plugin", "halves.py", "--jobs", jobs, "--name", f"jobs{jobs}")
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.error
         texts.append((tmp_path / "results/runs" / f"jobs{jobs}" / "scores.csv").read_bytes())
     assert texts[0] == texts[1]
