@@ -17,7 +17,7 @@ _NAMES = 2
 
 
 @dataclass(frozen=True)
-class Curve:
+class LabelledCurve:
     """Solvers with one curve.
 
     Attributes:
@@ -41,7 +41,7 @@ class Curve:
         return ", ".join(names[:_NAMES]) + (f" + {more}" if more > 0 else "")
 
 
-def best_curves(heights: Mapping[str, NDArray[np.float64]]) -> tuple[list[Curve], int]:
+def best_curves(heights: Mapping[str, NDArray[np.float64]]) -> tuple[list[LabelledCurve], int]:
     """The curves with the largest mean height, best first, and how many solvers are left out.
 
     Args:
@@ -61,7 +61,7 @@ def best_curves(heights: Mapping[str, NDArray[np.float64]]) -> tuple[list[Curve]
             same.append(label)
     groups.sort(key=lambda group: -float(group[1].mean()))
     shown = [
-        Curve(members, values, CYCLE[index % len(CYCLE)], DASHES[index // len(CYCLE)])
+        LabelledCurve(members, values, CYCLE[index % len(CYCLE)], DASHES[index // len(CYCLE)])
         for index, (members, values) in enumerate(groups[:MOST_CURVES])
     ]
     return shown, sum(len(members) for members, _ in groups[MOST_CURVES:])

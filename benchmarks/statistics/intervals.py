@@ -34,7 +34,7 @@ Ends = tuple[Any, Any]
 
 
 @dataclass(frozen=True)
-class Moments:
+class SampleMoments:
     """First three moments of n values; arrays `(...)` if many samples are treated at once.
 
     Attributes:
@@ -61,7 +61,7 @@ class Moments:
         return np.where(self.variance > 0, self.third / spread**1.5 / self.count**0.5, 0.0)
 
 
-def moments(strata: Sequence[Array]) -> Moments:
+def moments(strata: Sequence[Array]) -> SampleMoments:
     """Moments of values `(tasks, ...)` pooled over strata, each about the mean of its own stratum.
 
     Example:
@@ -74,7 +74,7 @@ def moments(strata: Sequence[Array]) -> Moments:
     squared = [values * values for values in centred]
     squares = np.sum([np.sum(values, axis=0) for values in squared], axis=0)
     cubes = np.sum([np.sum(s * v, axis=0) for s, v in zip(squared, centred, strict=True)], axis=0)
-    return Moments(count, mean, squares / max(count - len(strata), 1), cubes / count)
+    return SampleMoments(count, mean, squares / max(count - len(strata), 1), cubes / count)
 
 
 def corrected(t: Any, c: Any) -> Any:
@@ -82,7 +82,7 @@ def corrected(t: Any, c: Any) -> Any:
     return t + c * t * t / 3 + c * c * t * t * t / 27 + c / 6
 
 
-def hall_z(sample: Moments, value: float = 0.0) -> Any:
+def hall_z(sample: SampleMoments, value: float = 0.0) -> Any:
     """Skewness-corrected z of the hypothesis that the mean is `value`; standard normal under it to second order.
 
     With `T = (mean - value) / se` and `c = skew/√n`: `z = T + c T²/3 + c² T³/27 + c/6`, monotone in T. For a sample
@@ -91,7 +91,7 @@ def hall_z(sample: Moments, value: float = 0.0) -> Any:
     Source: P. Hall, "On the removal of skewness by transformation", J. R. Stat. Soc. B 54 (1992) 221-228.
 
     Example:
-        >>> float(hall_z(Moments(count=4, mean=3.0, variance=4.0, third=0.0), value=1.0))
+        >>> float(hall_z(SampleMoments(count=4, mean=3.0, variance=4.0, third=0.0), value=1.0))
         2.0
     """
     shift, error, c = sample.mean - value, sample.standard_error, sample.skewness
@@ -123,11 +123,11 @@ def cautious(strata: Sequence[Array]) -> Ends:
     return np.minimum(skewed[0], plain[0]), np.maximum(skewed[1], plain[1])
 
 
-def cautious_z(sample: Moments, value: float = 0.0) -> Any:
+def cautious_z(sample: SampleMoments, value: float = 0.0) -> Any:
     """Of `hall_z` and the plain `(mean - value) / se` the one nearer to 0; 0 if their signs differ.
 
     Example:
-        >>> float(cautious_z(Moments(count=4, mean=3.0, variance=4.0, third=4.0)))
+        >>> float(cautious_z(SampleMoments(count=4, mean=3.0, variance=4.0, third=4.0)))
         3.0
     """
     skewed, plain = hall_z(sample, value), hall_z(replace(sample, third=0.0), value)

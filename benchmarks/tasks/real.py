@@ -32,7 +32,7 @@ from memformer.core.checks import require_int
 from memformer.core.problem import Prior
 
 
-class Fit(NamedTuple):
+class GaussianModel(NamedTuple):
     """The Gaussian model `y = x^T w + noise` fitted to the training rows: what they say about all tasks.
 
     Attributes:
@@ -142,14 +142,14 @@ class RealData(Law):
         return (X - X[training].mean(0)) / X[training].std(0), (y - y[training].mean()) / y[training].std()
 
     @cached_property
-    def fit(self) -> Fit:
+    def fit(self) -> GaussianModel:
         """What the training rows say."""
         training, _ = self._parts(self.fold)
         X, y = (part[training] for part in self.standardised)
         inverse = np.linalg.pinv(X.T @ X, hermitian=True)
         w = np.linalg.lstsq(X, y)[0]
         noise_var = float(np.sum((y - X @ w) ** 2) / (len(y) - np.linalg.matrix_rank(X)))
-        return Fit(X.T @ X / len(y), w, noise_var * inverse, noise_var)
+        return GaussianModel(X.T @ X / len(y), w, noise_var * inverse, noise_var)
 
     def draw(self, batch: int, generator: np.random.Generator) -> Draw:
         columns = self.table.X.shape[1]

@@ -43,7 +43,7 @@ def _work_back(C: Tensor, H: Tensor, residuals: Tensor, window: int | None, *_: 
 
 
 @reports(_work)
-def first_order_method(C: Tensor, H: Tensor, b: Tensor, window: int | None = None) -> tuple[Tensor, ...]:
+def first_order_iterates(C: Tensor, H: Tensor, b: Tensor, window: int | None = None) -> tuple[Tensor, ...]:
     """Iterates of the method, all S models and all tasks at once; differentiable in `C`.
 
     Args:
@@ -57,7 +57,7 @@ def first_order_method(C: Tensor, H: Tensor, b: Tensor, window: int | None = Non
 
     Example:
         >>> H, b = torch.eye(1).view(1, 1, 1, 1), torch.ones(1, 1, 1)
-        >>> [w.item() for w in first_order_method(-0.5 * torch.eye(2)[None], H, b)]
+        >>> [w.item() for w in first_order_iterates(-0.5 * torch.eye(2)[None], H, b)]
         [0.5, 0.75]
     """
     if torch.compiler.is_compiling():

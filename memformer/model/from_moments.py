@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from memformer.core.ledger import uncounted
-from memformer.kernels.first_order import first_order_method
+from memformer.kernels.first_order import first_order_iterates
 from memformer.kernels.gdpp import covariate_method
 from memformer.model.attention import as_matrix, gated_preconditioners
 from memformer.model.config import MemformerConfig
@@ -33,7 +33,7 @@ def step_coefficients(config: MemformerConfig, parameters: Mapping[str, Tensor],
         live: `(S, depth)`, 1 where a model has that layer and 0 where the layer does nothing; None is all 1.
 
     Returns:
-        `(S, depth, depth)` for scalar Q, `(S, depth, d, depth * d)` for full Q: what `first_order_method` takes.
+        `(S, depth, depth)` for scalar Q, `(S, depth, d, depth * d)` for full Q: what `first_order_iterates` takes.
     """
     K = memory_matrix(config, parameters)
     if live is not None:
@@ -70,7 +70,7 @@ def reduced_forward(
     if not config.covariate_update:
         with uncounted():  # parameters alone, once for all tasks
             C = step_coefficients(config, parameters, live)
-        return first_order_method(C, H, b, window)
+        return first_order_iterates(C, H, b, window)
     models = parameters["Q"].shape[0]
     with uncounted():
         Q = as_matrix(config, gated_preconditioners(config, parameters))

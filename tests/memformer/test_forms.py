@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memformer.core.problem import Problem
-from memformer.kernels.first_order import _unrolled, first_order_method
+from memformer.kernels.first_order import _unrolled, first_order_iterates
 from memformer.kernels.gdpp import _plain, _with_labels, covariate_method, token_method
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import Form, cheapest_form, first_layers, forward
@@ -133,8 +133,8 @@ def test_kernel_gradient(scalar, window, groups):
     H, b = A + A.transpose(1, 2), torch.randn(groups, d, B, generator=generator).double()
     shape = (S, K, K) if scalar else (S, K, d, K * d)
     C = (0.3 * torch.randn(*shape, generator=generator)).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda C: first_order_method(C, H, b, window), (C,))
-    assert_close(torch.stack(first_order_method(C, H, b, window)), torch.stack(_unrolled(C, H, b, window)))
+    assert torch.autograd.gradcheck(lambda C: first_order_iterates(C, H, b, window), (C,))
+    assert_close(torch.stack(first_order_iterates(C, H, b, window)), torch.stack(_unrolled(C, H, b, window)))
 
 
 def _plainly(K, Q, P, features, labels, N, window):

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.statistics import METHODS, mean_interval, summarise, tail_limited
-from benchmarks.statistics.intervals import Moments, cautious_z, cautious_z_of_one, hall_z, moments
+from benchmarks.statistics.intervals import SampleMoments, cautious_z, cautious_z_of_one, hall_z, moments
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_the_plain_form_of_the_statistic_is_the_same_one() -> None:
     samples += [(9, 0.0, 0.0, 0.0), (9, -1.0, 0.0, 0.0), (9, 1.0, 1e-150, 0.0)]
     signs = set()
     for count, mean, variance, third in samples:
-        expected = float(cautious_z(Moments(count, mean, abs(variance), third)))
+        expected = float(cautious_z(SampleMoments(count, mean, abs(variance), third)))
         assert cautious_z_of_one(count, mean, abs(variance), third) == pytest.approx(expected, rel=1e-12)
         signs.add(np.sign(expected))
     assert signs == {-1, 0, 1}, "both tails and the case between them must occur"
@@ -74,8 +74,8 @@ def test_the_plain_form_of_the_statistic_is_the_same_one() -> None:
 
 def test_a_sample_without_spread_is_certain() -> None:
     assert mean_interval([np.full(10, 3.0)]) == (3.0, 3.0)
-    assert hall_z(Moments(10, 3.0, 0.0, 0.0), 3.0) == 0
-    assert hall_z(Moments(10, 3.0, 0.0, 0.0), 4.0) == -np.inf
+    assert hall_z(SampleMoments(10, 3.0, 0.0, 0.0), 3.0) == 0
+    assert hall_z(SampleMoments(10, 3.0, 0.0, 0.0), 4.0) == -np.inf
 
 
 def test_the_default_covers_a_heavy_tail_better_than_the_percentiles() -> None:

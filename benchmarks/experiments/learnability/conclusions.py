@@ -25,7 +25,7 @@ of fresh tasks (beyond, excess is smaller than these can tell); its interval is 
 below the baseline's."""
 
 
-class Summary(NamedTuple):
+class ClassSummary(NamedTuple):
     """One class, depth and m, over training sets.
 
     Attributes:
@@ -72,13 +72,13 @@ def _log(value: float) -> float:
     return math.log(value) if 0 < value < math.inf else math.inf
 
 
-def summaries(risks: Sequence[Risk]) -> list[Summary]:
+def summaries(risks: Sequence[Risk]) -> list[ClassSummary]:
     """One for each class, depth and m."""
     groups: dict[tuple[str, int, int], list[Risk]] = {}
     for risk in risks:
         groups.setdefault((risk.kind, risk.depth, risk.tasks), []).append(risk)
     return [
-        Summary(
+        ClassSummary(
             *key,
             *mean_and_interval([_log(risk.loss) for risk in group]),
             *mean_and_interval([_log(risk.excess) for risk in group if risk.excess > 0]),
@@ -87,7 +87,7 @@ def summaries(risks: Sequence[Risk]) -> list[Summary]:
     ]
 
 
-def overtakings(over: Sequence[Summary], baselines: Mapping[str, Sequence[float]]) -> list[Overtaking]:
+def overtakings(over: Sequence[ClassSummary], baselines: Mapping[str, Sequence[float]]) -> list[Overtaking]:
     """For each class, depth and baseline from which m on the class beats it."""
     found = []
     for kind, depth in dict.fromkeys((s.kind, s.depth) for s in over):
@@ -103,7 +103,7 @@ def overtakings(over: Sequence[Summary], baselines: Mapping[str, Sequence[float]
 
 
 def conclusions(
-    settings: Learnability, over: Sequence[Summary], rates: Sequence[Rate], overtaken: Sequence[Overtaking]
+    settings: Learnability, over: Sequence[ClassSummary], rates: Sequence[Rate], overtaken: Sequence[Overtaking]
 ) -> str:
     """Markdown: the answers, and the tables they were computed from."""
     rule = RULE.format(scored=settings.scored, least=settings.least_tasks, times=settings.times_parameters)
@@ -167,7 +167,7 @@ def _beat_table(overtaken: Sequence[Overtaking], settings: Learnability) -> str:
     return _table(rows, ["class", "baseline", *(f"L = {depth}" for depth in settings.depths)])
 
 
-def _excess_table(over: Sequence[Summary], depth: int) -> str:
+def _excess_table(over: Sequence[ClassSummary], depth: int) -> str:
     sizes = sorted({s.tasks for s in over})
     rows = []
     for kind in dict.fromkeys(s.kind for s in over):
@@ -180,7 +180,7 @@ def _table(rows: Sequence[Sequence[object]], names: Sequence[str]) -> str:
     return tabulate(rows, names, tablefmt="github", disable_numparse=True)
 
 
-def _cell(s: Summary | None) -> str:
+def _cell(s: ClassSummary | None) -> str:
     if s is None:
         return ""
     if math.isnan(s.excess):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from benchmarks.experiments.learnability.conclusions import Summary
+from benchmarks.experiments.learnability.conclusions import ClassSummary
 from benchmarks.experiments.learnability.settings import Learnability
 from benchmarks.reports.style import CYCLE, caption, figure
 
@@ -18,7 +18,7 @@ _HIGHEST = 3.0
 """Log losses above this are cut off: models fitted to few tasks explode on fresh ones."""
 
 
-def excess_figure(settings: Learnability, over: Sequence[Summary]) -> Figure:
+def excess_figure(settings: Learnability, over: Sequence[ClassSummary]) -> Figure:
     """Excess against m, a panel a depth, beside lines of slope -1/2 and -1."""
     drawn, panels = figure(2.2 + 2.2 * len(settings.depths), 3.4, columns=len(settings.depths), sharey=True)
     for ax, depth in zip(panels, settings.depths, strict=True):
@@ -40,7 +40,9 @@ def excess_figure(settings: Learnability, over: Sequence[Summary]) -> Figure:
     return drawn
 
 
-def loss_figure(settings: Learnability, over: Sequence[Summary], baselines: Mapping[str, Sequence[float]]) -> Figure:
+def loss_figure(
+    settings: Learnability, over: Sequence[ClassSummary], baselines: Mapping[str, Sequence[float]]
+) -> Figure:
     """Loss against m, a panel a depth, beside the baselines' on the same fresh tasks."""
     drawn, panels = figure(2.2 + 2.2 * len(settings.depths), 3.4, columns=len(settings.depths))
     for ax, depth in zip(panels, settings.depths, strict=True):
@@ -59,7 +61,7 @@ def loss_figure(settings: Learnability, over: Sequence[Summary], baselines: Mapp
     return drawn
 
 
-def _line(ax: Axes, own: Sequence[Summary], values: Sequence[tuple[float, ...]], index: int, name: str) -> None:
+def _line(ax: Axes, own: Sequence[ClassSummary], values: Sequence[tuple[float, ...]], index: int, name: str) -> None:
     """A curve through the first of `values`, with a band between the second and third where there are such."""
     if not own:
         return

@@ -14,8 +14,8 @@ import benchmarks.catalogue.solvers  # noqa: F401 - registers laws and solvers
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.experiments.learnability.command import measured, report
 from benchmarks.experiments.learnability.conclusions import (
+    ClassSummary,
     Overtaking,
-    Summary,
     beat_sentence,
     overtakings,
     rate_sentence,
@@ -97,8 +97,8 @@ def test_verdicts_name_what_the_interval_holds():
 
 
 def test_a_class_begins_to_beat_a_baseline_where_it_stays_below():
-    def at(tasks: int, high: float) -> Summary:
-        return Summary("full Q", 1, tasks, high - 0.1, high - 0.2, high, 0.0, 0.0, 0.0)
+    def at(tasks: int, high: float) -> ClassSummary:
+        return ClassSummary("full Q", 1, tasks, high - 0.1, high - 0.2, high, 0.0, 0.0, 0.0)
 
     rows = [at(10, -1.0), at(100, 0.5), at(1000, -0.1), at(10000, -0.2)]
     since = {
