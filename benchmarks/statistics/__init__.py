@@ -1,9 +1,8 @@
 """Statistics of per-task losses: location, intervals, paired comparisons, ranks. Reads arrays, nothing else."""
 
-from benchmarks.statistics.intervals import LEVEL, METHODS, TAIL_LIMIT, mean_interval, tail_limited
+from benchmarks.statistics.intervals import LEVEL, TAIL_LIMIT, mean_interval, tail_limited
 from benchmarks.statistics.paired import Comparison, compare, log_ratio_interval
 from benchmarks.statistics.ranks import Ranking, rank_solvers
-from benchmarks.statistics.resampling import RESAMPLES, bootstrap_means, two_level_means
 from benchmarks.statistics.seed_levels import Levels, two_level, two_level_interval
 from benchmarks.statistics.significance import equal_means_test, holm, sign_flip_test, wilcoxon_log_test
 from benchmarks.statistics.student import Interval, mean_interval_of_few, power_law_interval, student_interval
@@ -12,8 +11,6 @@ from benchmarks.statistics.ties import letters, tie_groups
 
 __all__ = [
     "LEVEL",
-    "METHODS",
-    "RESAMPLES",
     "TAIL_LIMIT",
     "TRIM",
     "Comparison",
@@ -21,7 +18,6 @@ __all__ = [
     "Levels",
     "Ranking",
     "Summary",
-    "bootstrap_means",
     "compare",
     "equal_means_test",
     "holm",
@@ -38,6 +34,5 @@ __all__ = [
     "tie_groups",
     "two_level",
     "two_level_interval",
-    "two_level_means",
     "wilcoxon_log_test",
 ]

@@ -1,8 +1,9 @@
-"""95 % intervals for the mean of heavy-tailed per-task values, by several methods; the calibration study compares them.
+"""95 % intervals for the mean of heavy-tailed per-task values.
 
-`hall` is the default for losses: together with `bootstrap_t` it covers best at every sample size studied, and it needs
-no resampling. `cautious` is for paired differences, whose tails may lie on either side: where they are heavy and
-symmetric `hall` covers too little, where they are skewed `normal` does, and their union holds in both cases.
+The calibration study (`benchmarks/validation/calibration.py`) compares them with resampling. `hall` is the default for
+losses: together with the studentised bootstrap it covers best at every sample size studied, and it needs no resampling.
+`cautious` is for paired differences, whose tails may lie on either side: where they are heavy and symmetric `hall`
+covers too little, where they are skewed `normal` does, and their union holds in both cases.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from numpy.typing import NDArray
+from scipy.special import ndtri
 
-from benchmarks.statistics.resampling import Array, bootstrap_means
+Array = NDArray[np.float64]
 
 LEVEL = 0.95
 """Coverage that every interval aims at."""
@@ -27,7 +29,6 @@ TAIL_LIMIT = 0.1
 """Skewness of the sample mean (sample skewness / √n) above which an interval is marked as limited by its tail."""
 
 _Z = float(ndtri((1 + LEVEL) / 2))
-_TAILS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
 
 Ends = tuple[Any, Any]
 """Lower and upper end of an interval, numbers or arrays `(...)`."""
@@ -152,53 +153,8 @@ def cautious_z_of_one(count: int, mean: float, variance: float, third: float) ->
     return skewed if abs(skewed) < abs(plain) else plain
 
 
-def percentile(strata: Sequence[Array]) -> Ends:
-    """Quantiles of the bootstrap replicates (Efron)."""
-    low, high = np.quantile(bootstrap_means(strata), _TAILS, axis=0)
-    return low, high
-
-
-def bca(strata: Sequence[Array]) -> Ends:
-    """Bias-corrected and accelerated percentiles.
-
-    Source: B. Efron, "Better bootstrap confidence intervals", J. Am. Stat. Assoc. 82 (1987) 171-185.
-    """
-    sample, replicates = moments(strata), bootstrap_means(strata)
-    below = np.clip((replicates < sample.mean).mean(axis=0), 1 / len(replicates), 1 - 1 / len(replicates))
-    bias, acceleration = ndtri(below), sample.skewness / 6
-    ordered = np.sort(replicates, axis=0)
-
-    def end(z: float) -> Any:
-        probability = ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
-        place = np.rint(probability * (len(ordered) - 1)).astype(int)
-        return np.take_along_axis(ordered, place[None], axis=0)[0]
-
-    return end(-_Z), end(_Z)
-
-
-def bootstrap_t(strata: Sequence[Array]) -> Ends:
-    """Studentised bootstrap on the logarithm of the mean; values must be positive.
-
-    Source: Davison & Hinkley, "Bootstrap methods and their application", 1997, §5.2.
-    """
-    sample = moments(strata)
-    scaled = [values / sample.mean for values in strata]
-    means, squares = bootstrap_means(scaled), bootstrap_means([values**2 for values in scaled])
-    errors = np.sqrt(np.maximum(squares - means**2, 1e-30) / sample.count) / means
-    low, high = np.quantile(np.log(means) / errors, _TAILS, axis=0)
-    relative = sample.standard_error / sample.mean
-    return sample.mean * np.exp(-high * relative), sample.mean * np.exp(-low * relative)
-
-
-METHODS: dict[str, Callable[[Sequence[Array]], Ends]] = {
-    "hall": hall,
-    "cautious": cautious,
-    "bootstrap_t": bootstrap_t,
-    "bca": bca,
-    "percentile": percentile,
-    "normal": normal,
-}
-"""Every method. Each takes strata `[(tasks, ...), ...]` and gives both ends `(...)`."""
+METHODS: dict[str, Callable[[Sequence[Array]], Ends]] = {"hall": hall, "cautious": cautious, "normal": normal}
+"""The methods that results use, and `normal`. Each takes strata `[(tasks, ...), ...]` and gives both ends `(...)`."""
 
 
 def mean_interval(strata: Sequence[Array], method: str = DEFAULT_METHOD) -> tuple[float, float]:

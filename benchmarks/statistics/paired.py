@@ -11,8 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
-from benchmarks.statistics.intervals import LEVEL, TAIL_LIMIT, cautious_z_of_one, mean_interval, moments
-from benchmarks.statistics.resampling import Array
+from benchmarks.statistics.intervals import LEVEL, TAIL_LIMIT, Array, cautious_z_of_one, mean_interval, moments
 from benchmarks.statistics.seed_levels import Levels, two_level
 from benchmarks.statistics.significance import equal_means_test, wilcoxon_log_test
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from benchmarks.statistics.resampling import Array
+from benchmarks.statistics.intervals import Array
 from benchmarks.statistics.significance import ALPHA
 
 

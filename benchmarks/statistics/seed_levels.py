@@ -9,8 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from benchmarks.statistics.intervals import LEVEL
-from benchmarks.statistics.resampling import Array, two_level_means
+from benchmarks.statistics.intervals import Array
 from benchmarks.statistics.student import student_interval
 
 Levels = Literal["tasks", "seeds_and_tasks"]
@@ -90,9 +89,3 @@ def two_level_interval(strata: Sequence[Array]) -> tuple[float, float]:
     low, high = combined.interval()
     shift = float(np.log(means.mean())) - combined.estimate
     return low + shift, high + shift
-
-
-def two_level_percentile(strata: Sequence[Array]) -> tuple[float, float]:
-    """95 % interval of the log mean from the two-level bootstrap; too narrow for few seeds, kept for comparison."""
-    low, high = np.quantile(two_level_means(strata), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(np.log(low)), float(np.log(high))

@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.special import ndtr
 
-from benchmarks.statistics.intervals import cautious_z, moments
-from benchmarks.statistics.resampling import Array
+from benchmarks.statistics.intervals import Array, cautious_z, moments
 
 ALPHA = 0.05
 """Level of every test."""

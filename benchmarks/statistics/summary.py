@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.statistics.intervals import mean_interval
-from benchmarks.statistics.resampling import Array
+from benchmarks.statistics.intervals import Array, mean_interval
 from benchmarks.statistics.seed_levels import Levels, two_level_interval
 
 TRIM = 0.01

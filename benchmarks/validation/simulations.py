@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.statistics import equal_means_test, holm, sign_flip_test, summarise, two_level_interval
-from benchmarks.statistics.intervals import METHODS
-from benchmarks.statistics.resampling import Array
-from benchmarks.statistics.seed_levels import two_level_percentile
+from benchmarks.statistics.intervals import Array
 from benchmarks.statistics.significance import ALPHA, wilcoxon_log_test
+from benchmarks.validation.estimators import METHODS, two_level_percentile
 
 Record = dict[str, Any]
 

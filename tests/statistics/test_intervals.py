@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.statistics import METHODS, mean_interval, summarise, tail_limited
+from benchmarks.statistics import mean_interval, summarise, tail_limited
 from benchmarks.statistics.intervals import SampleMoments, cautious_z, cautious_z_of_one, hall_z, moments
+from benchmarks.validation.estimators import METHODS
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_differences_between_strata_are_no_spread() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_intervals_agree_where_the_sample_is_large_and_tame(method: str) -> None:
     values = np.random.default_rng(1).gamma(50.0, size=4000)
-    low, high = mean_interval([values], method)
+    low, high = METHODS[method]([values])
     half = 1.96 * values.std() / 4000**0.5
     assert (values.mean() - low, high - values.mean()) == pytest.approx((half, half), rel=0.12)
 
@@ -40,7 +41,7 @@ def test_intervals_scale_with_the_losses_and_treat_many_samples_as_one_by_one(me
     low, high = METHODS[method]([samples[:100], samples[100:]])
     for column in range(3):
         strata = [1e-9 * samples[:100, column], 1e-9 * samples[100:, column]]
-        one = np.array(mean_interval(strata, method))
+        one = np.array(METHODS[method](strata))
         np.testing.assert_allclose(1e9 * one, [low[column], high[column]], rtol=1e-6)
 
 

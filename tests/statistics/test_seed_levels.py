@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.statistics import summarise, two_level, two_level_interval, two_level_means
+from benchmarks.statistics import summarise, two_level, two_level_interval
 
 
 def seeds(spread: float, rng: np.random.Generator, count: int = 3, tasks: int = 400) -> list[np.ndarray]:
@@ -44,13 +44,3 @@ def test_summaries_of_learned_solvers_are_wider() -> None:
     assert both.log_mean == tasks.log_mean
     assert both.log_low < tasks.log_low < tasks.log_high < both.log_high
     assert summarise(strata[:1], "seeds_and_tasks") == summarise(strata[:1])
-
-
-def test_the_two_level_bootstrap_draws_seeds_then_tasks() -> None:
-    rng = np.random.default_rng(2)
-    strata = [rng.normal(mean, 1.0, size=200) for mean in (0.0, 10.0)]
-    replicates = two_level_means(strata)
-    near = [np.mean(np.abs(replicates - centre) < 1) for centre in (0, 5, 10)]
-    np.testing.assert_allclose(near, [0.25, 0.5, 0.25], atol=0.06)
-    expected = np.var([0, 5, 5, 10]) + 1 / 400
-    assert replicates.var() == pytest.approx(expected, rel=0.15)

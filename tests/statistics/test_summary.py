@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.statistics import bootstrap_means, summarise
+from benchmarks.statistics import summarise
 
 
 def test_location_agrees_with_numpy_and_scipy() -> None:
@@ -30,12 +30,6 @@ def test_the_interval_has_the_width_the_normal_theory_gives() -> None:
     summary = summarise([losses])
     width = (summary.log_high - summary.log_low) / 2
     assert width == pytest.approx(1.96 * losses.std() / losses.mean() / np.sqrt(5000), rel=0.1)
-
-
-def test_resamples_are_shared_so_that_differences_are_paired() -> None:
-    losses = np.random.default_rng(2).exponential(size=1000)
-    difference = bootstrap_means([losses + 0.5]) - bootstrap_means([losses])
-    np.testing.assert_allclose(difference, 0.5, rtol=1e-9)
 
 
 def test_the_interval_covers_the_truth() -> None:
