@@ -4,6 +4,8 @@ The gate's side processes, asv's benchmarks and README's example use nothing els
 other commits than their own. `API` goes up when something here goes away or means something else, not when something
 is added. Laws and solvers are those of `benchmarks.tasks.law.Law` and `memformer.core.solver.Solver`.
 
+`LAWS`, `SOLVERS` and `METRICS` are the registries, where plug-ins add theirs.
+
 Every mistake is a `benchmarks.errors.UserError` whose message is one sentence. What needs the harness imports it: asv
 measures the memory of processes that do not.
 
