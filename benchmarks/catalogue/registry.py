@@ -21,7 +21,7 @@ class RegistryError(UserError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class Registration:
     """What a name stands for.
 
     Attributes:
@@ -64,7 +64,7 @@ class Registry:
     def __init__(self, kind: str, group: str) -> None:
         self.kind = kind
         self.group = group
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, Registration] = {}
         self._discovered = False
 
     def add(self, name: str, target: Any, summary: str = "", origin: str = "built in", **defaults: Any) -> None:
@@ -83,7 +83,7 @@ class Registry:
         if name in self._entries:
             taken = self._entries[name].origin
             raise RegistryError(f"the {self.kind} {name!r} is already registered ({taken}); choose another name")
-        self._entries[name] = Entry(name, target, defaults, summary, origin)
+        self._entries[name] = Registration(name, target, defaults, summary, origin)
 
     def register(self, name: str, summary: str = "", origin: str = "plug-in", **defaults: Any) -> Any:
         """Class decorator: add the decorated class under `name`."""
@@ -94,7 +94,7 @@ class Registry:
 
         return decorate
 
-    def __getitem__(self, name: str) -> Entry:
+    def __getitem__(self, name: str) -> Registration:
         self._discover()
         if name not in self._entries:
             near = difflib.get_close_matches(str(name), self._entries, n=1, cutoff=0.5)

@@ -53,7 +53,7 @@ class Kind(StrEnum):
     RUNS = "runs"
 
 
-class Form(StrEnum):
+class TableFormat(StrEnum):
     """Forms of the leaderboard."""
 
     TERMINAL = "terminal"
@@ -181,7 +181,7 @@ def show(
 @app.command(epilog="Example:  memformer-bench leaderboard --format markdown --output results/LEADERBOARD.md")
 def leaderboard(
     runs: Annotated[list[str] | None, typer.Argument(help="Runs by name or path; by default the latest.")] = None,
-    form: Annotated[Form, typer.Option("--format", help="Form of the tables.")] = Form.TERMINAL,
+    form: Annotated[TableFormat, typer.Option("--format", help="Form of the tables.")] = TableFormat.TERMINAL,
     output: Annotated[Path | None, typer.Option(help="File to write to instead of the terminal.")] = None,
     results: Results = RESULTS,
 ) -> None:

@@ -30,8 +30,7 @@ class TrainingStep:
 
     def __init__(self, config: MemformerConfig, problem: Problem) -> None:
         self._config = config
-        part = read(config, problem, "query")
-        self._batch = Batch(**{name: None if one is None else one[None] for name, one in vars(part).items()})
+        self._batch = Batch.stack([read(config, problem, "query")])
         generator, shapes = torch.Generator().manual_seed(1), config.shapes()
         start = {name: 0.05 * torch.randn(1, *shape, generator=generator) for name, shape in shapes.items()}
         start["Q"] -= 0.5 * (torch.eye(problem.d) if start["Q"].ndim == 5 else 1.0)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.regression.gate.cases import LossCase
 from benchmarks.regression.gate.paired_processes import started
-from benchmarks.regression.gate.status import Status, of_unpaired
+from benchmarks.regression.gate.status import CaseStatus, of_unpaired
 from benchmarks.statistics import compare
 
 TOLERANCE = 0.003
@@ -63,7 +63,7 @@ class LossResult:
     low: float = float("nan")
     high: float = float("nan")
     against_table: float = float("nan")
-    status: Status = "same"
+    status: CaseStatus = "same"
     reason: str = ""
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.regression.gate.cases import SpeedCase
 from benchmarks.regression.gate.paired_processes import Pair, started
-from benchmarks.regression.gate.status import Status, of_unpaired
+from benchmarks.regression.gate.status import CaseStatus, of_unpaired
 
 BLOCKS, LEAST_BLOCKS = 60, 16
 TURN_SECONDS = 0.5e-3
@@ -55,7 +55,7 @@ class SpeedResult:
     first: list[float] = field(default_factory=list)
     second: list[float] = field(default_factory=list)
     seconds: float = float("nan")
-    status: Status = "same"
+    status: CaseStatus = "same"
     reason: str = ""
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-Status = Literal[
+CaseStatus = Literal[
     "same", "slower", "faster", "worse", "better", "changed", "new", "absent", "gone", "broken", "unpaired"
 ]
 
@@ -28,7 +28,7 @@ RULE = (
 )
 
 
-def of_unpaired(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[Status, str]:
+def of_unpaired(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[CaseStatus, str]:
     """Status and reason of a case that at least one side cannot run.
 
     Args:

@@ -10,7 +10,7 @@ from benchmarks.regression.gate.cases import LossCase, SpeedCase, loss_cases, sp
 from benchmarks.regression.gate.losses import TOLERANCE, LossResult, judge
 from benchmarks.regression.gate.report import Verdict, markdown
 from benchmarks.regression.gate.speed import SpeedResult, suspicious
-from benchmarks.regression.gate.status import Status, of_unpaired
+from benchmarks.regression.gate.status import CaseStatus, of_unpaired
 
 RNG = np.random.default_rng(0)
 LOSSES = RNG.exponential(size=(2, 1, 4000))
@@ -147,7 +147,7 @@ def test_what_cannot_be_compared_counts_unless_base_lacks_it(
         ([], ["there was nothing to compare"]),
     ],
 )
-def test_a_verdict_needs_nine_comparisons_in_ten(statuses: list[Status], unjudged: list[str]) -> None:
+def test_a_verdict_needs_nine_comparisons_in_ten(statuses: list[CaseStatus], unjudged: list[str]) -> None:
     results = [SpeedResult(SpeedCase("solve", f"solver {i}"), status=status) for i, status in enumerate(statuses)]
     verdict = Verdict("main (abc)", "working tree", "a machine", 1.0, results, [])
     assert verdict.unjudged == unjudged
