@@ -196,7 +196,7 @@ class _Product:
         self.H = H.unsqueeze(1)
         self.stored = self.H.new_empty(G, models // G, d, d, B) if models * d * d * B <= _STORED else None
 
-    @reports(lambda product, a, v, out: Entry(v.numel() // v.shape[2], 2 * v.numel() * v.shape[2]))
+    @reports(lambda self, a, v, out: Entry(v.numel() // v.shape[2], 2 * v.numel() * v.shape[2]))
     def subtract(self, a: Tensor, v: Tensor, out: Tensor) -> None:
         """Write `a - H v` into `out`, shaped like `v`; `a` is `(G, 1, d, B)` or like `v`."""
         if self.stored is not None:
