@@ -14,7 +14,7 @@ from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.errors import UserError
 from benchmarks.runs.read import Run, read_run
 
-FIXTURE = next(Path(__file__).parents[1].rglob("fixtures/schema-3"))
+FIXTURE = Path(__file__).parent / "fixtures" / "schema-3"
 
 
 @pytest.fixture(scope="module")
