@@ -19,7 +19,6 @@ from tests.baselines.helpers import scored, training, true_weights, weights_of
 
 LAW = Isotropic()
 FLOOR = (0.143, -1.019, -2.014, -2.90)
-CG = (-0.09, -1.78, -3.76, -6.37)
 ORACLE = (-0.18, -1.96, -4.00, -6.64)
 TOLERANCE = (0.01, 0.015, 0.03, 0.07)
 """Means over millions of tasks; the losses are heavy-tailed, so later steps are known less well."""
@@ -75,11 +74,9 @@ def test_a_law_that_preconditioning_makes_isotropic_has_the_isotropic_floor():
     stretched = lfom_floor(Stretched(), 4, num_tasks=20_000, preconditioned=True)
     plain = lfom_floor(LAW.stream(0, Purpose.TRUTH), 4, num_tasks=20_000)
     torch.testing.assert_close(stretched.loss, plain.loss, rtol=1e-8, atol=0)
-    scalar = lfom_floor(Stretched(), 4, num_tasks=20_000).loss[1:].log().tolist()
-    assert scalar == pytest.approx([0.810, 0.443, 0.151, -0.136], abs=0.06)
 
 
-def test_nested_coefficients_equal_the_normal_equations(optimal, fresh):
+def test_nested_coefficients_equal_the_normal_equations():
     # The monomial least-squares problem (normal equations in b, Hb, H^2 b) is still well conditioned at k = 3.
     fit = training(LAW).sample(4096)
     fitted = LfomOptimal(num_tasks=4096).fit(training(LAW), [3])
@@ -182,7 +179,7 @@ def test_lfom_learns_many_sources_at_once_as_well_as_one():
         torch.testing.assert_close(one.parameters["gamma"], alone.parameters["gamma"], rtol=1e-6, atol=1e-8)
 
 
-def test_the_oracle_has_the_known_values_and_bounds_cg(fresh):
+def test_the_oracle_has_the_known_values(fresh):
     few = fresh.first(20_000)
     oracle = krylov_oracle(few, 5)
     for k in range(1, 5):

@@ -142,15 +142,6 @@ def test_timings_hold_every_solver_and_step(finished: tuple[Finished, Run]) -> N
     assert (good["cold_seconds"] > 0).all()
 
 
-def test_two_runs_of_a_suite_agree_in_every_score(small_suite: Path, tmp_path: Path) -> None:
-    suite = load_suite(str(small_suite))
-    texts = []
-    for name in ("one", "two"):
-        path = run_suite(suite, tmp_path / "runs", None, ["x"], _Lines(), name).path
-        texts.append((path / "scores.csv").read_bytes())
-    assert texts[0] == texts[1]
-
-
 def test_fitted_parameters_are_found_again(tmp_path: Path) -> None:
     suite = tmp_path / "fit.toml"
     suite.write_text(

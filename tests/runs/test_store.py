@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +17,22 @@ from benchmarks.runs.read import list_runs, read_run
 from benchmarks.runs.schema import SCHEMA_VERSION
 from benchmarks.runs.write import RunWriter
 from benchmarks.suites.suite import load_suite
+from tests.helpers import SMALL
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "small.toml").write_text(SMALL)
+    suite = load_suite(str(folder / "small.toml"))
+    return run_suite(suite, folder / "runs", None, ["memformer-bench", "run"], _Lines(), "first").path
 
 
 @pytest.fixture
-def run_folder(small_suite: Path, tmp_path: Path) -> Path:
-    suite = load_suite(str(small_suite))
-    return run_suite(suite, tmp_path / "runs", None, ["memformer-bench", "run"], _Lines(), "first").path
+def run_folder(made: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    shutil.copytree(made, tmp_path / "runs" / "first")
+    return tmp_path / "runs" / "first"
 
 
 def test_what_is_written_is_read_back(run_folder: Path) -> None:

@@ -162,5 +162,6 @@ def test_everything_at_a_small_size_is_written_and_the_same_twice(tmp_path):
     names = {"risks.csv", "rates.csv", "baselines.csv", "excess.svg", "loss.svg", "LEARNABILITY.md"}
     assert {path.name for path in paths} == names
     scalar = [r for r in found[0].risks if r.kind == "LFOM scalar" and r.tasks == 200]
+    assert scalar
     assert all(r.loss == pytest.approx(r.floor, rel=0.3) for r in scalar)
     assert "GD++" in (tmp_path / "LEARNABILITY.md").read_text()
