@@ -112,7 +112,7 @@ def _heading(first: Run, second: Run) -> Iterator[str]:
         elif before != after:
             yield f"  {name}: {before} -> {after}"
     before, after = (
-        {solver_label(row): row["solver_version"] for row in run.scores[SOLVER].drop_duplicates().to_dict("records")}
+        {solver_label(row): row["solver_version"] for row in run.scores.drop_duplicates(SOLVER).to_dict("records")}
         for run in (first, second)
     )
     for solver, number in before.items():

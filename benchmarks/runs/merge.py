@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def _of(table: pd.DataFrame, owner: dict[tuple[Any, ...], int], number: int) -> 
     return table.loc[[owner[key] == number for key in _keys(table)]]
 
 
-def _keys(table: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+def _keys(table: pd.DataFrame) -> Iterable[tuple[Any, ...]]:
     """What is taken whole from one run: everything of a cell after one number of steps, times by machine."""
     whole = [*NAMED, *(name for name in ("machine", "draw") if name in table)]
     return table[whole].itertuples(index=False, name=None)

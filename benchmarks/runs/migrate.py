@@ -50,8 +50,7 @@ def _from_3(tables: Tables) -> Tables:
     but whether its fit was timed. The column `levels` says what an interval holds that was computed then: two levels
     wherever there was a `fit`.
     """
-    timed = tables.timings.get("train_seconds", pd.Series(dtype=str))
-    fitted = set(tables.timings.loc[timed.notna(), "solver"]) if "solver" in tables.timings else set()
+    fitted = set(tables.timings.loc[tables.timings["train_seconds"].notna(), "solver"])
     machines = [_machines_3(about) for about in tables.meta.get("merged_from", [tables.meta])]
     scores, timings = (_with_traits_3(table.copy(), fitted) for table in (tables.scores, tables.timings))
     timings.insert(_after(timings, "dtype"), "machine", [_machine_3(machines, kind) for kind in timings["device"]])
@@ -59,10 +58,10 @@ def _from_3(tables: Tables) -> Tables:
     best = cells["metric"].transform(lambda names: next((n for n in _SHOWN_3 if n in set(names)), names.iloc[0]))
     pooled, known = scores["seed"].isna() & scores["metric"].notna(), scores["gap_to_floor"].notna()
     anew = (scores["fitting"] != "none") | (scores["law"] == "real")
-    floors = scores["reach"].map(_FLOORS_3).where(known)
+    floors = scores["reach"].map(_FLOORS_3.get).where(known)
     exact = (~floors.isin(_ESTIMATED_3)).astype(object).where(known)
     shown = (scores["metric"] == best) | scores["metric"].isna()
-    levels = (pooled & anew).map({True: "seeds_and_tasks", False: "tasks"})
+    levels = ["seeds_and_tasks" if yes else "tasks" for yes in pooled & anew]
     for place, added in {
         "metric": {"shown": shown, "draw": "plain"},
         "num_tasks": {"levels": levels},

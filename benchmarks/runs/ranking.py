@@ -43,7 +43,7 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     _refuse_mixed_laws(scores)
     timing_key = [*TASK, *SOLVER, "steps"]
     key = [*timing_key, "draw"]
-    scores = scores[scores["shown"]]
+    scores = scores.loc[scores["shown"]]
     # The row of all seeds has no seed and comes last of its kind; a run of one seed has only that row.
     last = scores.assign(pooled=scores["seed"].isna()).sort_values("pooled", kind="stable")
     kept = last.groupby(key, sort=False).tail(1).index

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def test_a_run_names_no_path_of_the_machine(run_folder: Path) -> None:
         ("timings.csv", lambda text: None, "no timings.csv"),
         ("meta.json", lambda text: text[:20], "not the description of a run"),
         ("meta.json", lambda text: None, "no meta.json"),
-        ("meta.json", lambda text: text.replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99'), "schema version 99"),
+        ("meta.json", lambda text: re.sub(r'(schema_version": )\d+', r"\g<1>99", text), "schema version 99"),
     ],
 )  # fmt: skip
 def test_a_damaged_run_is_refused_in_one_sentence(run_folder: Path, file: str, change, sentence: str) -> None:

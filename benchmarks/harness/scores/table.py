@@ -150,7 +150,7 @@ def _training(result: CellResult, steps: int, seeds: Collection[int]) -> dict[st
     """What training cost and found, the mean over the seeds of a row."""
     fitted = [one for seed, one in zip(result.cell.seeds, result.fitted, strict=True) if seed in seeds]
     records = [one.training_record(steps) for one in fitted]
-    found = {column: [getattr(one, name, None) for one in records] for name, column in _TRAINING.items()}
+    found: dict[str, list[Any]] = {c: [getattr(one, name, None) for one in records] for name, c in _TRAINING.items()}
     return {column: None if None in values else float(np.mean(values)) for column, values in found.items()}
 
 
