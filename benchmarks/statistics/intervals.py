@@ -28,7 +28,8 @@ DEFAULT_METHOD = "hall"
 TAIL_LIMIT = 0.1
 """Skewness of the sample mean (sample skewness / √n) above which an interval is marked as limited by its tail."""
 
-_Z = float(ndtri((1 + LEVEL) / 2))
+Z = float(ndtri((1 + LEVEL) / 2))
+"""A Gaussian lies between ±Z with that probability: 1.96."""
 
 Ends = tuple[Any, Any]
 """Lower and upper end of an interval, numbers or arrays `(...)`."""
@@ -109,13 +110,13 @@ def hall(strata: Sequence[Array]) -> Ends:
     def inverse(z: float) -> Any:
         return 3 / nonzero * (np.cbrt(1 + nonzero * (z - nonzero / 6)) - 1)
 
-    return sample.mean - inverse(_Z) * sample.standard_error, sample.mean - inverse(-_Z) * sample.standard_error
+    return sample.mean - inverse(Z) * sample.standard_error, sample.mean - inverse(-Z) * sample.standard_error
 
 
 def normal(strata: Sequence[Array]) -> Ends:
     """`mean ± 1.96 se`."""
     sample = moments(strata)
-    return sample.mean - _Z * sample.standard_error, sample.mean + _Z * sample.standard_error
+    return sample.mean - Z * sample.standard_error, sample.mean + Z * sample.standard_error
 
 
 def cautious(strata: Sequence[Array]) -> Ends:

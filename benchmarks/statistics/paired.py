@@ -9,13 +9,10 @@ from typing import cast
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtri
 
-from benchmarks.statistics.intervals import LEVEL, TAIL_LIMIT, Array, cautious_z_of_one, mean_interval, moments
+from benchmarks.statistics.intervals import TAIL_LIMIT, Array, Z, cautious_z_of_one, mean_interval, moments
 from benchmarks.statistics.seed_levels import Levels, two_level
 from benchmarks.statistics.significance import equal_means_test, wilcoxon_log_test
-
-_Z = float(ndtri((1 + LEVEL) / 2))
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,7 @@ def log_ratio_interval(
     error = float(np.sqrt(max(aa - 2 * ab + bb, 0.0) / count))
     if error < 1e-9:  # alike but for rounding
         return estimate, estimate, estimate
-    return estimate, estimate + _crossing(z, _Z, -error), estimate + _crossing(z, -_Z, error)
+    return estimate, estimate + _crossing(z, Z, -error), estimate + _crossing(z, -Z, error)
 
 
 def _crossing(z: Callable[[float], float], level: float, step: float) -> float:

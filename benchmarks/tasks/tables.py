@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import MissingPackage
+from memformer.core.checks import near
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,8 @@ def load_table(dataset: str, target: str | None) -> Table:
         MissingPackage: if the package that holds the data set is not installed.
     """
     if not isinstance(dataset, str) or not (dataset in DATA_SETS or dataset.lower().endswith(".csv")):
-        near = difflib.get_close_matches(str(dataset), DATA_SETS, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        known = ", ".join(map(repr, DATA_SETS))
-        raise ValueError(f"dataset is {dataset!r}; it must be {known} or the path of a .csv file{hint}")
+        known = f"{', '.join(map(repr, DATA_SETS))} or the path of a .csv file"
+        raise ValueError(f"dataset is {dataset!r}; it must be {known}{near(dataset, list(DATA_SETS))}")
     if dataset in DATA_SETS:
         if target is not None:
             raise ValueError(f"target is {target!r}, but {dataset} has its own; only a .csv file is given one")
@@ -116,10 +114,8 @@ def read_csv(path: Path, target: str | None) -> Table:
         raise ValueError(f"{name} is not a CSV file: {' '.join(str(error).split())}") from None
     columns = [str(column) for column in frame.columns]
     if target is None or target not in columns:
-        near = difflib.get_close_matches(str(target), columns, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
         given = "target is not given" if target is None else f"{name} has no column {target!r}"
-        raise ValueError(f"{given}; target must be a column of {name}: {', '.join(columns)}{hint}")
+        raise ValueError(f"{given}; target must be a column of {name}: {', '.join(columns)}{near(target, columns)}")
     if len(columns) < 2:
         raise ValueError(f"{name} has no column beside {target!r}; at least one feature is needed")
     if len(frame) < 2:

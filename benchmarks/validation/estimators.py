@@ -13,12 +13,11 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from benchmarks.statistics import intervals
-from benchmarks.statistics.intervals import LEVEL, Array, Ends, moments
+from benchmarks.statistics.intervals import LEVEL, Array, Ends, Z, moments
 
 RESAMPLES = 1000
 """Bootstrap resamples behind every bootstrap interval."""
 
-_Z = float(ndtri((1 + LEVEL) / 2))
 _TAILS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
 
 
@@ -97,7 +96,7 @@ def bca(strata: Sequence[Array]) -> Ends:
         place = np.rint(probability * (len(ordered) - 1)).astype(int)
         return np.take_along_axis(ordered, place[None], axis=0)[0]
 
-    return end(-_Z), end(_Z)
+    return end(-Z), end(Z)
 
 
 def bootstrap_t(strata: Sequence[Array]) -> Ends:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -73,10 +73,19 @@ def require_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
         ValueError: spectrum is 'papper'; it must be 'paper' or 'power' (did you mean 'paper'?)
     """
     if not isinstance(value, str) or value not in choices:
-        near = difflib.get_close_matches(str(value), choices, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"{name} is {value!r}; it must be {' or '.join(map(repr, choices))}{hint}")
+        raise ValueError(f"{name} is {value!r}; it must be {' or '.join(map(repr, choices))}{near(value, choices)}")
     return value
+
+
+def near(value: Any, choices: Sequence[str]) -> str:
+    """The choice that `value` is like, to end a sentence with; empty if it is like none.
+
+    Example:
+        >>> near("papper", ["paper", "power"])
+        " (did you mean 'paper'?)"
+    """
+    found = difflib.get_close_matches(str(value), choices, n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def _finite(value: Any) -> float | None:
