@@ -16,7 +16,7 @@ run: $(VENV)/.run ## set up, run the suite `core`, print the leaderboard (SUITE=
 	if [ $$status -le 1 ]; then $(BIN)/memformer-bench leaderboard || status=$$?; fi; exit $$status
 
 test: $(VENV)/.dev ## set up, run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 lint: $(VENV)/.dev ## check style and format
 	$(BIN)/ruff check .

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from benchmarks.cli.progress import make_progress
 from benchmarks.harness.run import run_suite
 from benchmarks.runs.read import LOSSES, Run, read_run
 from benchmarks.suites.suite import load_suite
+from memformer.kernels.gdpp import covariate_method
 from tests.helpers import SMALL, Done, call
 
 VIEWED = """
@@ -47,6 +50,24 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """In a fresh checkout, have each kind of number compiled by one of pytest-xdist's workers while another is waiting.
+
+    It takes many seconds, and workers that come to it at the same time would each do all of it.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not worker:
+        return
+    kinds = (torch.float32, torch.float64) if worker[-1] in "02468" else (torch.float64, torch.float32)
+    for kind in kinds:
+        with FileLock(tmp_path_factory.getbasetemp().parent / f"{kind}.lock"):
+            one = torch.ones(1, 1, 1, 1, 1, 1, dtype=kind)
+            Q = one[0].clone().requires_grad_()
+            (w,) = covariate_method(one, Q, one[0], one[0, 0], one[0, 0, 0])
+            w.sum().backward()
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ def mistake(*words: object, folder: Path | None = None) -> str:
     """The one sentence that a command ends with, status 2, when what was asked cannot be."""
     done = call(*words, folder=folder)
     assert done.code == 2, done
-    assert done.error.startswith("error: ")
-    assert done.error.count("\n") == 1, done.error
-    return done.error.removeprefix("error: ").rstrip("\n")
+    *notices, sentence = done.error.splitlines()
+    assert all(line.startswith("left out: ") for line in notices), done.error
+    assert sentence.startswith("error: ")
+    return sentence.removeprefix("error: ")

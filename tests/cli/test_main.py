@@ -137,9 +137,8 @@ def test_an_interrupted_run_that_finished_nothing_leaves_nothing(small_suite: Pa
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     started = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     runs = tmp_path / "results" / "runs"
-    for _ in range(600):
-        if runs.is_dir() and os.listdir(runs):
-            break
+    while not (runs.is_dir() and os.listdir(runs)):
+        assert started.poll() is None
         time.sleep(0.05)
     started.send_signal(signal.SIGINT)
     _, errors = started.communicate(timeout=60)
@@ -152,7 +151,6 @@ def test_an_interrupted_run_that_finished_nothing_leaves_nothing(small_suite: Pa
 def test_two_processes_give_the_numbers_of_one_plugins_included(
     command: Command, small_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SOLVERS, "_entries", dict(SOLVERS._entries))
     (tmp_path / "halves.py").write_text(
         "from dataclasses import dataclass\n"
         "from baselines.gradient import GradientDescent\n"
@@ -165,7 +163,9 @@ def test_two_processes_give_the_numbers_of_one_plugins_included(
     small_suite.write_text(small_suite.read_text().replace('"cg"', '"halves", "cg"'))
     texts = []
     for jobs in ("1", "2"):
-        done = command("run", small_suite, "--plugin", "halves.py", "--jobs", jobs, "--name", f"jobs{jobs}")
+        with monkeypatch.context() as fresh:
+            fresh.setattr(SOLVERS, "_entries", dict(SOLVERS._entries))
+            done = command("run", small_suite, "--plugin", "halves.py", "--jobs", jobs, "--name", f"jobs{jobs}")
         assert done.code == 0, done.error
         texts.append((tmp_path / "results/runs" / f"jobs{jobs}" / "scores.csv").read_bytes())
     assert texts[0] == texts[1]

@@ -62,6 +62,14 @@ def suite(tmp_path: Path) -> Suite:
     return load_suite(str(path))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "fitted.toml").write_text(FITTED)
+    return run(load_suite(str(folder / "fitted.toml")), folder, "one").path
+
+
 def run(suite: Suite, folder: Path, name: str | None = None, **options: Any) -> Finished:
     return run_suite(suite, folder / "runs", folder / "parameters", ["x"], _Lines(), name, **options)
 
@@ -81,9 +89,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> Callable[[], None]
 
 @pytest.mark.parametrize("after", [1, 4, 9])
 def test_a_resumed_run_ends_with_the_same_tables_and_recomputes_nothing(
-    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+    suite: Suite, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    whole = run(suite, tmp_path / "a", "one").path
     undo = interrupt(monkeypatch, after)
     with pytest.raises(Interrupted):
         run(suite, tmp_path / "b", "one")
@@ -148,8 +155,9 @@ def test_resuming_what_is_complete_says_so_and_computes_nothing(
         run(suite.model_copy(update={"seeds": [5]}), tmp_path, "one", resume=True)
 
 
-def test_a_damaged_cell_is_computed_again(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run(suite, tmp_path / "a", "one").path
+def test_a_damaged_cell_is_computed_again(
+    suite: Suite, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     undo = interrupt(monkeypatch, 5)
     with pytest.raises(Interrupted):
         run(suite, tmp_path / "b", "one")

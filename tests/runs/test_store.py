@@ -85,7 +85,8 @@ def test_a_run_names_no_path_of_the_machine(run_folder: Path) -> None:
 )  # fmt: skip
 def test_a_damaged_run_is_refused_in_one_sentence(run_folder: Path, file: str, change, sentence: str) -> None:
     path = run_folder / file
-    changed = change(path.read_text())
+    changed = change(before := path.read_text())
+    assert changed != before
     path.unlink() if changed is None else path.write_text(changed)
     with pytest.raises(UserError) as caught:
         read_run(run_folder)

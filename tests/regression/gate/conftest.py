@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from benchmarks.cli.main import main
+from tests.helpers import Done, call
 
 ROOT = Path(__file__).parents[3]
 
@@ -186,22 +182,6 @@ def commit(folder: Path, message: str) -> None:
     git(folder, "commit", "-q", "-m", message)
 
 
-class Done(NamedTuple):
-    """What a command left."""
-
-    status: object
-    out: str
-    err: str
-
-
 def run_check(folder: Path, *words: str) -> Done:
     """`memformer-bench check` in a folder, in this process."""
-    out, err, line = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["memformer-bench", "check", *words]
-    try:
-        outputs = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
-        with contextlib.chdir(folder), outputs[0], outputs[1], pytest.raises(SystemExit) as end:
-            main()
-    finally:
-        sys.argv = line
-    return Done(end.value.code, out.getvalue(), err.getvalue())
+    return call("check", *words, folder=folder)

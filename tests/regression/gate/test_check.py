@@ -11,6 +11,7 @@ from benchmarks.regression.gate import check
 from benchmarks.regression.gate.cases import LossCase, SpeedCase, loss_cases
 from benchmarks.regression.gate.paired_processes import started
 from benchmarks.regression.gate.trees import checkout_root, resolve, tree_of
+from tests.helpers import mistake
 from tests.regression.gate.conftest import ROOT, TINY, TINY_OF_OLD, change, commit, git, rename, run_check, write
 
 LOSSES = ("--against", "HEAD", "--only", "losses")
@@ -42,16 +43,11 @@ def few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_each_mistake_is_one_sentence_and_status_2(tiny: Path, words: list[str], sentence: str) -> None:
-    done = run_check(tiny, *words)
-    assert done.status == 2
-    assert sentence in done.err
-    assert len(done.err.strip().splitlines()) == 1
+    assert sentence in mistake("check", *words, folder=tiny)
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
-    done = run_check(tmp_path, "--against", "HEAD")
-    assert done.status == 2
-    assert "not in a git checkout" in done.err
+    assert "not in a git checkout" in mistake("check", "--against", "HEAD", folder=tmp_path)
 
 
 @pytest.mark.usefixtures("few_laws")
@@ -59,12 +55,12 @@ def test_a_worse_step_size_is_stopped_and_a_module_of_another_name_is_not(clone:
     words = (*LOSSES, "--solver", "cg", "--solver", "gradient_descent_l")
     rename(clone, "catalogue", "what_there_is")
     passed = run_check(clone, *words)
-    assert passed.status == 0, passed.err
-    assert "**Passed.**" in passed.out
-    assert "losses 2 of 2" in passed.out
+    assert passed.code == 0, passed.error
+    assert "**Passed.**" in passed.output
+    assert "losses 2 of 2" in passed.output
     change(clone, "column(1 / L if", "column(0.9 / L if", "baselines/gradient.py")
     stopped = run_check(clone, *words, "--output", "report.md")
-    assert stopped.status == 1, stopped.err
+    assert stopped.code == 1, stopped.error
     report = (clone / "report.md").read_text()
     assert "loss of gradient_descent_l on isotropic after 1 steps: worse" in report
     assert "loss of cg" not in report
@@ -76,10 +72,10 @@ def test_every_case_is_compared_with_a_base_that_has_no_door(tiny: Path) -> None
     commit(tiny, "as it was before")
     write(tiny, TINY)
     done = run_check(tiny, *LOSSES)
-    assert (done.status, "losses 2 of 2" in done.out) == (0, True), done.err
+    assert (done.code, "losses 2 of 2" in done.output) == (0, True), done.error
     change(tiny, "factor=1.0", "factor=1.1", "benchmarks/objects.py")
     worse = run_check(tiny, *LOSSES)
-    assert (worse.status, "worse" in worse.err) == (1, True)
+    assert (worse.code, "worse" in worse.error) == (1, True)
 
 
 @pytest.mark.usefixtures("few_cases")
@@ -90,23 +86,23 @@ def test_a_base_that_cannot_be_reached_is_not_judged(tiny: Path, half: str) -> N
     commit(tiny, "no door, and no name that is known")
     git(tiny, "checkout", "-q", "HEAD~1")
     done = run_check(tiny, "--against", "HEAD@{1}", "--only", half)
-    assert done.status == 1
-    assert f"**Not judged**: {half}: nothing was compared." in done.out
-    assert "broken, base: ModuleNotFoundError" in done.err
+    assert done.code == 1
+    assert f"**Not judged**: {half}: nothing was compared." in done.output
+    assert "broken, base: ModuleNotFoundError" in done.error
 
 
 @pytest.mark.usefixtures("few_cases")
 def test_a_case_that_base_lacks_is_new_and_one_that_head_lacks_fails(tiny: Path) -> None:
     change(tiny, ", two=Solver", "", REGISTRY)
     fails = run_check(tiny, *LOSSES)
-    assert fails.status == 1
-    assert "loss of two on isotropic: gone, head has no solver 'two'" in fails.err
+    assert fails.code == 1
+    assert "loss of two on isotropic: gone, head has no solver 'two'" in fails.error
     commit(tiny, "without it")
     change(tiny, "one=Solver", "one=Solver, two=Solver", REGISTRY)
     passes = run_check(tiny, *LOSSES)
-    assert passes.status == 0, passes.err
-    assert "losses 1 of 1 and 1 new" in passes.out
-    assert "Not in base, so not counted: loss of two on isotropic." in passes.out
+    assert passes.code == 0, passes.error
+    assert "losses 1 of 1 and 1 new" in passes.output
+    assert "Not in base, so not counted: loss of two on isotropic." in passes.output
 
 
 @pytest.mark.usefixtures("few_cases")
@@ -114,8 +110,8 @@ def test_a_solver_of_base_that_head_has_no_case_of_fails(tiny: Path) -> None:
     change(tiny, "two=Solver", "two=Solver, three=Solver", REGISTRY)
     commit(tiny, "one more")
     done = run_check(tiny, *LOSSES)
-    assert done.status == 1
-    assert "solver three: gone, head has no case of it" in done.err
+    assert done.code == 1
+    assert "solver three: gone, head has no case of it" in done.error
 
 
 @pytest.mark.usefixtures("few_cases")
@@ -124,7 +120,7 @@ def test_nothing_but_new_cases_is_not_judged(tiny: Path) -> None:
     commit(tiny, "nothing")
     git(tiny, "revert", "--no-edit", "HEAD")
     done = run_check(tiny, "--against", "HEAD~1", "--only", "losses")
-    assert (done.status, done.err.splitlines()[-1]) == (1, "not judged: losses: nothing was compared")
+    assert (done.code, done.error.splitlines()[-1]) == (1, "not judged: losses: nothing was compared")
 
 
 @pytest.mark.usefixtures("few_cases")
@@ -132,21 +128,21 @@ def test_nothing_but_new_cases_is_not_judged(tiny: Path) -> None:
 def test_a_head_that_cannot_be_imported_fails(tiny: Path, fault: str) -> None:
     (tiny / "benchmarks/api.py").write_text(f"{fault}\n")
     done = run_check(tiny, *LOSSES)
-    assert done.status == 1
-    assert "loss of one on isotropic, loss of two on isotropic: broken, head: " in done.err
-    assert "not judged: losses: nothing was compared" in done.err
+    assert done.code == 1
+    assert "loss of one on isotropic, loss of two on isotropic: broken, head: " in done.error
+    assert "not judged: losses: nothing was compared" in done.error
 
 
 @pytest.mark.usefixtures("few_cases")
 def test_what_head_cannot_run_any_more_is_broken_and_what_it_can_run_now_is_not_compared(tiny: Path) -> None:
     change(tiny, "return self.factor", "raise ValueError('alas')", "benchmarks/objects.py")
     broken = run_check(tiny, *LOSSES)
-    assert "broken, head: ValueError: alas" in broken.err
+    assert "broken, head: ValueError: alas" in broken.error
     commit(tiny, "broken")
     git(tiny, "revert", "--no-edit", "HEAD")
     mended = run_check(tiny, "--against", "HEAD~1", "--only", "losses")
-    assert "broken" not in mended.err
-    assert "not judged: losses: nothing was compared" in mended.err
+    assert "broken" not in mended.error
+    assert "not judged: losses: nothing was compared" in mended.error
 
 
 def test_git_is_asked_about_the_folder_even_in_a_hook_and_keeps_no_record(
