@@ -25,7 +25,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.catalogue import laws, metrics, solvers  # noqa: F401 -- they fill the registries
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, RegistryError
 from benchmarks.errors import UserError
 from benchmarks.tasks.law import Law, Purpose

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from baselines.truth_lines import lfom_floor
-from benchmarks.catalogue import solvers  # noqa: F401  # it fills the registry
 from benchmarks.catalogue.metrics import expected_test_loss
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-import benchmarks.catalogue.solvers  # noqa: F401 -- fills the registry
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem

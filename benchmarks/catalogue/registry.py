@@ -51,6 +51,11 @@ class Registration:
 class Registry:
     """Named entries of one kind; other packages add theirs through the entry-point group.
 
+    Args:
+        kind: what the entries are, for messages.
+        group: entry-point group.
+        built_in: module that adds what comes with the project; imported when the registry is first used.
+
     Example:
         >>> animals = Registry("animal", group="example.animals")
         >>> animals.add("dict", "builtins:dict", legs=4)
@@ -61,9 +66,10 @@ class Registry:
         benchmarks.catalogue.registry.RegistryError: unknown animal 'dcit'; did you mean 'dict'?
     """
 
-    def __init__(self, kind: str, group: str) -> None:
+    def __init__(self, kind: str, group: str, built_in: str | None = None) -> None:
         self.kind = kind
         self.group = group
+        self._built_in = built_in
         self._entries: dict[str, Registration] = {}
         self._discovered = False
 
@@ -80,6 +86,7 @@ class Registry:
         Raises:
             RegistryError: if the name is taken.
         """
+        self._discover()
         if name in self._entries:
             taken = self._entries[name].origin
             raise RegistryError(f"the {self.kind} {name!r} is already registered ({taken}); choose another name")
@@ -145,6 +152,13 @@ class Registry:
         if self._discovered:
             return
         self._discovered = True
+        if self._built_in is not None:
+            try:
+                importlib.import_module(self._built_in)
+            except BaseException:
+                self._discovered = False  # it fails every time, and is never taken for an empty registry
+                self._entries.clear()
+                raise
         for point in entry_points(group=self.group):
             distribution = point.dist.name if point.dist else "unknown distribution"
             self.add(point.name, point, origin=distribution)
@@ -156,6 +170,6 @@ def _parameters(target: Any) -> tuple[str, ...]:
     return tuple(inspect.signature(target).parameters)
 
 
-LAWS = Registry("law", group="memformer_bench.laws")
-SOLVERS = Registry("solver", group="memformer_bench.solvers")
-METRICS = Registry("metric", group="memformer_bench.metrics")
+LAWS = Registry("law", group="memformer_bench.laws", built_in="benchmarks.catalogue.laws")
+SOLVERS = Registry("solver", group="memformer_bench.solvers", built_in="benchmarks.catalogue.solvers")
+METRICS = Registry("metric", group="memformer_bench.metrics", built_in="benchmarks.catalogue.metrics")

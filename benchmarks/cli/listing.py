@@ -7,11 +7,6 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.catalogue import (
-    laws,  # noqa: F401  # they fill the registries
-    metrics,  # noqa: F401  # they fill the registries
-    solvers,  # noqa: F401  # they fill the registries
-)
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, Registry
 from benchmarks.errors import UserError
 from benchmarks.experiments.experiment import EXPERIMENTS, settings_text

@@ -10,11 +10,6 @@ from pathlib import Path
 import cloudpickle
 import torch
 
-from benchmarks.catalogue import (
-    laws,  # noqa: F401  # they fill the registries
-    metrics,  # noqa: F401  # they fill the registries
-    solvers,  # noqa: F401  # they fill the registries
-)
 from benchmarks.catalogue.registry import LAWS, SOLVERS
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell

@@ -138,7 +138,6 @@ def _list(entries: list[SolverLosses]) -> str:
 @lru_cache(maxsize=32)
 def _law_defaults(law: str) -> dict[str, Any]:
     """Default parameters of a law; none if it is not registered here (it came from a plug-in)."""
-    from benchmarks.catalogue import laws  # noqa: F401  # it fills the registry
     from benchmarks.catalogue.registry import LAWS
 
     if law not in LAWS:

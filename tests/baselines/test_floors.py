@@ -189,7 +189,6 @@ def test_the_oracle_has_the_known_values(fresh):
 
 @pytest.mark.parametrize("name", ["cg", "steepest_descent", "chebyshev", "lfom_optimal"])
 def test_no_first_order_method_beats_the_oracle_on_any_task(name, optimal, fresh):
-    import benchmarks.catalogue.solvers  # noqa: F401
     from benchmarks.catalogue.registry import SOLVERS
 
     few = fresh.first(3000)

@@ -1,6 +1,7 @@
 """The registry: names, lazy loading, duplicates, suggestions, entry points."""
 
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +48,19 @@ def test_another_package_adds_its_own_through_entry_points(monkeypatch: pytest.M
     fruit = Registry("fruit", group="some.group")
     assert "plum" in fruit
     assert fruit.create("plum", days=2).days == 2
+
+
+def test_what_comes_with_the_project_is_there_on_first_use_and_its_names_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "FRUIT", Registry("fruit", "memformer_bench.tests.nothing", "orchard"), raising=False)
+    fill = "from benchmarks.catalogue.registry import FRUIT\nFRUIT.add('apple', dict)\n"
+    (tmp_path / "orchard.py").write_text(fill + "import no_such_module\n")
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+            list(registry.FRUIT)  # type: ignore[attr-defined]
+    (tmp_path / "orchard.py").write_text(fill)
+    with pytest.raises(RegistryError, match="already registered"):
+        registry.FRUIT.add("apple", list)  # type: ignore[attr-defined]
+    assert list(registry.FRUIT) == ["apple"]  # type: ignore[attr-defined]

@@ -5,10 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.catalogue import (
-    laws,  # noqa: F401 -- they fill the registries
-    solvers,  # noqa: F401 -- they fill the registries
-)
 from benchmarks.catalogue.registry import LAWS, SOLVERS
 from benchmarks.regression.asv_suite.catalogue import TIMED_BUDGET, VARIANTS
 from benchmarks.regression.asv_suite.training import Variant

@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.catalogue import solvers  # noqa: F401 -- it fills the registry
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.errors import UserError
 from benchmarks.runs.read import Run, read_run

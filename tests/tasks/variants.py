@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import benchmarks.catalogue.laws  # noqa: F401
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem

@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import benchmarks.catalogue.laws
-import benchmarks.catalogue.solvers  # noqa: F401 - registers laws and solvers
 from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS, SOLVERS
 from benchmarks.experiments.experiment import best_fixed_method

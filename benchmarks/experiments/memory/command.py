@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.experiments.experiment import Report, carry_out, make_folder
 from benchmarks.experiments.memory.conclusions import conclusions, summaries

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.catalogue import metrics  # noqa: F401  # it fills the registry
 from benchmarks.catalogue.registry import METRICS
 from benchmarks.errors import one_line
 from benchmarks.harness.cell import Cell, CellResult, Measured

@@ -157,7 +157,10 @@ def open_side(tree: Path) -> Side | Answer:
         legacy = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = legacy
         spec.loader.exec_module(legacy)
-        return Side(legacy.open_door())
+        side = Side(legacy.open_door())
+        for kind in ("law", "solver"):
+            side.names(kind)  # a registry that cannot be filled lacks nothing: it cannot be imported
+        return side
     except (Exception, SystemExit) as error:
         return {**failure(error), "cause": "import"}
 

@@ -9,8 +9,6 @@ import sys
 import pytest
 import torch
 
-import benchmarks.catalogue.laws
-import benchmarks.catalogue.solvers  # noqa: F401 - registers laws and solvers
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.experiments.learnability.command import measured, report
 from benchmarks.experiments.learnability.conclusions import (

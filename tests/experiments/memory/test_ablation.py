@@ -9,7 +9,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-import benchmarks.catalogue.laws  # noqa: F401 - registers the laws
 from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.experiments.memory.command import report, trained

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-import benchmarks.catalogue.solvers  # noqa: F401  # it fills the registry
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell
