@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, Registry
 from benchmarks.errors import UserError
-from benchmarks.experiments.experiment import EXPERIMENTS, settings_text
+from benchmarks.experiments.experiment import EXPERIMENTS, load_experiment
 from benchmarks.runs.read import list_runs, read_meta, read_run
 from benchmarks.suites.suite import built_in_suites, load_suite
 
@@ -29,8 +29,9 @@ def lines(kind: str, runs: Path) -> Iterator[tuple[str, str]]:
     elif kind == "suites":
         for name in built_in_suites():
             yield name, load_suite(name).description
-        for name, (_, summary) in EXPERIMENTS.items():
-            yield name, summary
+    elif kind == "experiments":
+        for name in EXPERIMENTS:
+            yield name, load_experiment(name).summary
     else:
         for name in REGISTRIES[kind]:
             entry = REGISTRIES[kind][name]
@@ -38,18 +39,17 @@ def lines(kind: str, runs: Path) -> Iterator[tuple[str, str]]:
 
 
 def describe(name: str, runs: Path) -> str:
-    """What a law, solver, metric, suite or run is.
+    """What a law, solver, metric, suite, experiment or run is.
 
     Raises:
         UserError: if nothing has that name.
     """
     found = [_describe_entry(registry, name) for registry in REGISTRIES.values() if name in registry]
+    if name in EXPERIMENTS:
+        found.append(load_experiment(name).describe())
     if name in built_in_suites():
         found.append(built_in_suites()[name].read_text(encoding="utf-8").rstrip())
-    if name in EXPERIMENTS:
-        room = EXPERIMENTS[name][0].partition(":")[0].rpartition(".")[0]
-        found.append(settings_text(room).rstrip())
-    if found:  # a law and a suite may share a name
+    if found:  # a law, a suite and an experiment may share a name
         return "\n\n".join(found)
     path = next((path for path in (runs / name, Path(name)) if path.is_dir()), None)
     if path is not None:

@@ -6,7 +6,6 @@ Nothing heavy is imported until a command needs it, so that `--help` answers at 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -47,6 +46,7 @@ class Kind(StrEnum):
     """What `list` can list."""
 
     SUITES = "suites"
+    EXPERIMENTS = "experiments"
     LAWS = "laws"
     SOLVERS = "solvers"
     METRICS = "metrics"
@@ -93,51 +93,51 @@ def run(
     refit: Annotated[bool, typer.Option("--refit", help="Fit learned solvers anew instead of finding them.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="The short form, about a minute, of what has one.")] = False,
     only: Annotated[
-        list[str] | None, typer.Option(help="Suite `paper`: only this experiment (a, b, ...); repeatable.")
+        list[str] | None, typer.Option(help="Only this part of an experiment: paper a, transfer lfom, ...; repeatable.")
     ] = None,
 ) -> None:
-    """Run a suite: fit, score and time every solver on every law, and write the tables.
+    """Run a suite or an experiment.
 
-    The suite `paper` redoes the published experiments as well, and judges the paper's claims in results/paper. The
-    experiments `memory` and `learnability` train models of their own, and write tables, figures and conclusions.
+    A suite: fit, score and time every solver on every law, and write the tables. An experiment does what
+    `memformer-bench show ID` says, and writes tables, figures and conclusions into its folder of results.
 
     Exit status: 0, or 1 if a row failed (diverged, nonfinite, error, time limit); it is in the table with its reason.
     """
-    _load_plugins(plugin)
     from benchmarks.cli.progress import make_progress
-    from benchmarks.experiments.experiment import EXPERIMENTS, load_experiment
+    from benchmarks.experiments.experiment import Request, choose, find_experiment
     from benchmarks.harness.run import run_suite
-    from benchmarks.suites.suite import load_suite, quick_form
 
-    if only and suite != "paper":
-        raise UserError(f"--only chooses experiments of the suite paper; the suite {suite} has none")
-    if suite in EXPERIMENTS:
-        if plugin or name or scheduler or resume or refit:
-            raise UserError(f"the experiment {suite} takes no options but --quick, --results and --jobs")
-        with make_progress() as progress:
-            written = load_experiment(suite)(quick, results, jobs or os.cpu_count() or 1, progress)
-        typer.echo(f"written to {written[0].parent}")
-        return
-    loaded = load_suite(quick_form(suite) if quick else suite)
+    experiment = find_experiment(suite)
+    options = {"plugin": plugin, "name": name, "scheduler": scheduler, "resume": resume, "refit": refit}
+    experiment.refuse(option for option, given in {**options, "quick": quick, "only": only}.items() if given)
+    _load_plugins(plugin)
+    if only:
+        choose(f"the {experiment.kind} {experiment.id}", only, experiment.choices())
+    parameters = None if refit else results / "parameters"
     command = ["memformer-bench", *sys.argv[1:]]
+    written: list[Path] = []
     with make_progress() as progress:
-        parameters = None if refit else results / "parameters"
 
-        def execute(loaded: Suite) -> Finished:
-            return run_suite(loaded, results / "runs", parameters, command, progress, name, jobs, scheduler, resume)
+        def execute(loaded: Suite, processes: int | None) -> Finished:
+            done = run_suite(
+                loaded, results / "runs", parameters, command, progress, name, processes, scheduler, resume
+            )
+            written.append(done.path)
+            return done
 
         try:
-            if suite == "paper":
-                from benchmarks.experiments.paper.command import paper as redo_and_judge
-
-                jobs = jobs or os.cpu_count()  # the suite has few cells, but minutes of training
-                finished = redo_and_judge(only or [], results / "paper", execute, None, jobs, progress)
-            else:
-                finished = execute(loaded)
+            finished = experiment.carry_out(Request(results, quick, only or (), jobs, progress, execute))
         except KeyboardInterrupt:
-            typer.echo("interrupted: finished cells are kept; the same command with --resume goes on", err=True)
+            if written:
+                left = f"the run is in {written[-1]}; there is no report of it"
+            elif "resume" in experiment.options:
+                left = "finished cells are kept; the same command with --resume goes on"
+            else:
+                left = "nothing was written"
+            typer.echo(f"interrupted: {left}", err=True)
             raise typer.Exit(130) from None
-    typer.echo(f"written to {finished.path}")
+    for path in dict.fromkeys([*written, finished.path]):
+        typer.echo(f"written to {path}")
     for alarm in finished.alarms:
         typer.echo(f"alarm: {alarm}", err=True)
     for failure in finished.failures:
@@ -155,7 +155,7 @@ def list_(
     plugin: Plugins = None,
     results: Results = RESULTS,
 ) -> None:
-    """List suites, laws, solvers, metrics and runs."""
+    """List suites, experiments, laws, solvers, metrics and runs."""
     _load_plugins(plugin)
     from benchmarks.cli.listing import lines
 
@@ -167,11 +167,11 @@ def list_(
 
 @app.command(epilog="Example:  memformer-bench show cg")
 def show(
-    name: Annotated[str, typer.Argument(help="A law, solver, metric or suite by id, or a run by name or path.")],
+    name: Annotated[str, typer.Argument(help="Anything that `list` shows, by id; or the path of a run.")],
     plugin: Plugins = None,
     results: Results = RESULTS,
 ) -> None:
-    """Show what one thing is: the definition of a solver or law, the content of a suite, the circumstances of a run."""
+    """Show what one thing is: how a solver or law is defined, what a suite or experiment does, how a run was made."""
     _load_plugins(plugin)
     from benchmarks.cli.listing import describe
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -25,10 +24,11 @@ def judge(
     """
     from benchmarks.cli.listing import find_runs
     from benchmarks.cli.progress import make_progress
-    from benchmarks.experiments.paper.command import paper
+    from benchmarks.experiments.experiment import Request
+    from benchmarks.experiments.paper.command import redo_and_judge
     from benchmarks.harness.run import Finished
 
-    given = find_runs([run], results / "runs")[0]
+    given = Finished(find_runs([run], results / "runs")[0], [], [])
     with make_progress() as progress:
-        paper(only or [], output, lambda _: Finished(given, [], []), redone, jobs or os.cpu_count() or 1, progress)
+        redo_and_judge(Request(results, False, only or (), jobs, progress, lambda *_: given), output, redone)
     typer.echo(f"written to {output}")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from benchmarks.reports.comparison import Setting
+    from benchmarks.runs.read import Run
 
 views_app = typer.Typer(
     help="Views of a run beside the leaderboard: tables (CSV) and figures (SVG, PNG), one of each a law and d.",
@@ -160,35 +161,23 @@ def scaling(
     results: Results = RESULTS,
 ) -> None:
     """Growth with d, N, batch and steps: exponents beside the expected ones; where a learned method is the fastest."""
-    from benchmarks.cli.listing import find_runs
-    from benchmarks.experiments.scaling.figure import PANELS, scaling_figure
-    from benchmarks.experiments.scaling.growth import growth, points, sentence, stopwatch
-    from benchmarks.runs.read import read_run
+    from benchmarks.experiments.scaling.command import report
 
-    table = points(read_run(find_runs([run] if run else None, results / "runs")[0]))
-    _write(output, "scaling_growth", growth(table), None)
-    raced = stopwatch(table)
-    _write(output, "scaling_stopwatch", raced, None)
-    for variable in PANELS:
-        drawn = scaling_figure(table, variable, steps)
-        if drawn is not None:
-            _write(output, f"scaling_{variable}", None, drawn)
-    typer.echo(sentence(raced))
+    made = report(_latest(run, results), steps)
+    _say(made.write(output, png=True))
+    typer.echo(made.texts["scaling.md"].splitlines()[-1])
 
 
-@views_app.command(epilog="First:  python -m benchmarks.experiments.transfer.command --solver lfom --steps 3")
+@views_app.command(epilog="First:  memformer-bench run transfer")
 def transfer(
-    table: Annotated[Path, typer.Argument(help="CSV of the transfer study: train_law, test_law, log_gap.")],
+    table: Annotated[Path, typer.Argument(help="CSV of `run transfer`: train_law, test_law, log_gap.")],
     output: Output = FIGURES,
 ) -> None:
     """Train-law by test-law matrix of the log gap, as a heat map."""
-    from benchmarks.experiments.transfer.matrix import read_transfer, transfer_figure
+    from benchmarks.experiments.transfer.matrix import read_transfer, transfer_figures
 
-    whole = read_transfer(str(table))
-    key = [name for name in ("solver", "steps") if name in whole]
-    for values, part in whole.groupby(key, sort=False) if key else [((), whole)]:
-        name = "_".join(["transfer", *map(str, values if isinstance(values, tuple) else (values,))])
-        _write(output, name, part, transfer_figure(part))
+    for name, (part, drawn) in transfer_figures(read_transfer(str(table))).items():
+        _write(output, name, part, drawn)
 
 
 @views_app.command(epilog="First:  memformer-bench run real")
@@ -198,13 +187,17 @@ def real(
     results: Results = RESULTS,
 ) -> None:
     """A run on real data: a page of what it says (real.md), its table (real.csv) and its figure (real.svg)."""
+    from benchmarks.experiments.real.command import report
+
+    _say(report(_latest(run, results)).write(output))
+
+
+def _latest(name: str | None, results: Path) -> Run:
+    """The run of that name, or the latest."""
     from benchmarks.cli.listing import find_runs
-    from benchmarks.experiments.real.findings import readings, table
-    from benchmarks.experiments.real.report import page, real_figure
     from benchmarks.runs.read import read_run
 
-    found = readings(whole := read_run(find_runs([run] if run else None, results / "runs")[0]))
-    _write(output, "real", table(found), real_figure(found), page=page(whole, found))
+    return read_run(find_runs([name] if name else None, results / "runs")[0])
 
 
 def _settings(
@@ -216,35 +209,23 @@ def _settings(
     metric: str | None,
     classic: str | None = None,
 ) -> Iterator[Setting]:
-    from benchmarks.cli.listing import find_runs
     from benchmarks.reports.comparison import settings
-    from benchmarks.runs.read import read_run
 
-    path = find_runs([name] if name else None, results / "runs")[0]
     wanted = [*(solvers or [])]
     if wanted and classic and classic not in wanted:
         wanted.append(classic)
-    for setting in settings(read_run(path), law, d, wanted, metric):
+    for setting in settings(_latest(name, results), law, d, wanted, metric):
         for label, why in setting.left_out.items():
             typer.echo(f"left out: {label}: {why} ({setting.title})", err=True)
         yield setting
 
 
-def _write(folder: Path, name: str, table: pd.DataFrame | None, figure: Figure | None, page: str | None = None) -> None:
-    from benchmarks.reports.style import save
+def _write(folder: Path, name: str, table: pd.DataFrame | None, figure: Figure | None) -> None:
+    from benchmarks.reports.write import Report
 
-    written = []
-    if table is not None:
-        path = folder / f"{name}.csv"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
-        except OSError as error:
-            raise UserError(f"tables cannot be written to {folder}: {error.strerror}") from None
-        written.append(path)
-    if page is not None:
-        path = folder / f"{name}.md"
-        path.write_text(page, encoding="utf-8")
-        written.append(path)
-    written += save(figure, folder, name, png=page is None) if figure is not None else []
+    tables = {} if table is None else {name: table}
+    _say(Report(tables, {} if figure is None else {name: figure}, form="%.6g").write(folder, png=True))
+
+
+def _say(written: list[Path]) -> None:
     typer.echo(f"written: {', '.join(map(str, written))}")

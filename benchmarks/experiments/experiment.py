@@ -1,159 +1,205 @@
-"""What experiments that train share: settings in TOML with a quick form, jobs with progress, floors, and writing."""
+"""The one interface of all experiments: what `memformer-bench run ID` knows of each, and gives it.
+
+An experiment is a folder here, with an `Experiment` in it, and a line in `EXPERIMENTS`. A suite that is run as it is
+has the same interface.
+"""
 
 from __future__ import annotations
 
+import os
 import tomllib
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
 from importlib import import_module, resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
-import pandas as pd
-from joblib import Parallel, delayed
 from pydantic import BaseModel
 
-from baselines.krylov import law_preconditioner
-from baselines.lfom_optimal import LfomOptimal, draw_moments
 from benchmarks.errors import UserError
 from benchmarks.harness.passes import Progress
-from benchmarks.harness.workers.limits import pinned_threads
-from benchmarks.reports.style import figure, save
-from benchmarks.tasks.law import Law, Purpose
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Experiment = Callable[[bool, Path, int, Progress], list[Path]]
-"""Takes whether to be quick (a minute's worth), the folder that its own folder lies in, how many processes share the
-work, and whom to tell; returns the files it wrote. Raises UserError if they cannot be written."""
+from benchmarks.harness.run import Finished
+from benchmarks.harness.workers.pool import map_ordered
+from benchmarks.reports.style import figure
+from benchmarks.reports.write import Report, make_folder
+from benchmarks.runs.read import Run, read_run
+from benchmarks.suites.suite import Suite, load_suite
 
 EXPERIMENTS = {
-    "memory": (
-        "benchmarks.experiments.memory.command:ablate",
-        "which memory reaches its floor, and after how many steps",
-    ),
-    "learnability": (
-        "benchmarks.experiments.learnability.command:learn",
-        "excess risk against the number of training tasks",
-    ),
+    "paper": "benchmarks.experiments.paper.command:PAPER",
+    "memory": "benchmarks.experiments.memory.command:MEMORY",
+    "learnability": "benchmarks.experiments.learnability.command:LEARNABILITY",
+    "real": "benchmarks.experiments.real.command:REAL",
+    "scaling": "benchmarks.experiments.scaling.command:SCALING",
+    "transfer": "benchmarks.experiments.transfer.command:TRANSFER",
 }
-"""What `run` knows beside suites: id, where it is, and what it finds out."""
+"""Every experiment: its id, and where it is."""
+
+SUITE_OPTIONS = frozenset({"plugin", "name", "scheduler", "resume", "refit"})
+"""Options of `run` that say how a suite is run."""
 
 Settings = TypeVar("Settings", bound=BaseModel)
-Job = TypeVar("Job")
+Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for.
+
+    Attributes:
+        results: folder of results.
+        quick: whether the short form is wanted.
+        only: what `--only` chose; nothing is everything.
+        jobs: processes, None to choose.
+        progress: told what happens.
+        run_suite: runs a suite on so many processes (None to choose) with the other options of the command line.
+    """
+
+    results: Path
+    quick: bool
+    only: Sequence[str]
+    jobs: int | None
+    progress: Progress
+    run_suite: Callable[[Suite, int | None], Finished]
+
+    @property
+    def processes(self) -> int:
+        """Processes of work that is worth one for each core."""
+        return self.jobs or os.cpu_count() or 1
+
+    def map(
+        self, title: str, function: Callable[[Item], Found], items: Sequence[Item], names: Sequence[str]
+    ) -> list[Found]:
+        """`function` of every item, each on one thread, in order; the names of finished ones are shown.
+
+        Returns:
+            A list, the same however many processes share the work.
+        """
+        self.progress.start(title, len(items))
+        return map_ordered(function, items, self.processes, lambda place: self.progress.advance(names[place]))
+
+    def folder(self, name: str) -> Path:
+        """`results/NAME`, or `results/NAME-quick`, made; fails before an hour's work and not after it.
+
+        Raises:
+            UserError: if it cannot be made.
+        """
+        return make_folder(self.results / (f"{name}-quick" if self.quick else name))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Something that `run` can do.
+
+    Attributes:
+        id: what `run` calls it; its folder under results/ has that name.
+        summary: one line on what it finds out.
+        carry_out: does all of it; says where its files are, what failed, and what raised an alarm.
+        options: those of `run` that it takes, beside `--results` and `--jobs`.
+        choices: ids that `--only` chooses among.
+        settings: what it varies, for people.
+        kind: what it is, for people.
+    """
+
+    id: str
+    summary: str
+    carry_out: Callable[[Request], Finished]
+    options: frozenset[str] = frozenset({"quick"})
+    choices: Callable[[], Sequence[str]] = tuple
+    settings: Callable[[], str] = str
+    kind: str = "experiment"
+
+    def refuse(self, given: Iterable[str]) -> None:
+        """Refuse options that it does not take.
+
+        Raises:
+            UserError: says which, and what takes them.
+        """
+        wrong = next((option for option in given if option not in self.options), None)
+        if wrong is not None:
+            takers = [one.id for one in map(load_experiment, EXPERIMENTS) if wrong in one.options]
+            suites = ["suites"] if wrong in SUITE_OPTIONS else []
+            raise UserError(f"the {self.kind} {self.id} takes no --{wrong}; it is for {', '.join(takers + suites)}")
+
+    def describe(self) -> str:
+        """What it does, its options, and its settings."""
+        taken = ", ".join(f"--{option}" for option in [*sorted(self.options), "jobs", "results"])
+        parts = [f"{self.kind} {self.id}: {self.summary}", f"options of `run`: {taken}"]
+        if "only" in self.options:
+            parts.append(f"--only chooses among {', '.join(self.choices())}")
+        return "\n".join(parts) + "\n\n" + self.settings().rstrip()
+
+
 def load_experiment(name: str) -> Experiment:
-    """One of `EXPERIMENTS`."""
-    module, _, function = EXPERIMENTS[name][0].partition(":")
-    return getattr(import_module(module), function)
+    """One of `EXPERIMENTS`, imported now."""
+    module, _, attribute = EXPERIMENTS[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def find_experiment(name: str) -> Experiment:
+    """What `run NAME` does: an experiment, or a suite as it is."""
+    if name in EXPERIMENTS:
+        return load_experiment(name)
+    return Experiment(name, "", partial(_run_alone, name), SUITE_OPTIONS, kind="suite")
+
+
+def _run_alone(name: str, request: Request) -> Finished:
+    return request.run_suite(load_suite(name), request.jobs)
+
+
+def suite_experiment(name: str, summary: str, report: Callable[[Run], Report]) -> Experiment:
+    """An experiment that runs the suite of its name, or its quick form, and reports on the run."""
+
+    def carry_out(request: Request) -> Finished:
+        folder = request.folder(name)
+        finished = request.run_suite(load_suite(f"{name}-quick" if request.quick else name), request.jobs)
+        try:
+            report(read_run(finished.path)).write(folder)
+        except UserError as error:  # the run is there all the same; a view of it can be had later
+            why = f"no report was written: {error}; 'memformer-bench views {name}' makes it from the run"
+            return Finished(finished.path, [*finished.failures, why], finished.alarms)
+        return Finished(folder, finished.failures, finished.alarms)
+
+    return Experiment(name, summary, carry_out, SUITE_OPTIONS | {"quick"}, settings=lambda: "")
+
+
+def choose(what: str, only: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Those of `known` that `--only` names, in their order; all, if it names none.
+
+    Raises:
+        UserError: if it names another.
+
+    Example:
+        >>> choose("the paper", ["b"], ["a", "b", "c"]), choose("the paper", [], ["a"])
+        (['b'], ['a'])
+    """
+    unknown = next((name for name in only if name not in known), None)
+    if unknown is not None:
+        near = get_close_matches(unknown, known, 1)
+        help_ = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        raise UserError(f"{what} has no {unknown!r}; {help_}")
+    return [name for name in known if not only or name in only]
+
+
+def need_figures() -> None:
+    """Fail at once, and not after an hour's work, where no figure can be drawn.
+
+    Raises:
+        UserError: if matplotlib is not installed.
+    """
+    figure(1.0, 1.0)
 
 
 def settings_text(room: str) -> str:
-    """`settings.toml` of a room, as written."""
+    """`settings.toml` of an experiment's package, as written."""
     return resources.files(room).joinpath("settings.toml").read_text(encoding="utf-8")
 
 
 def read_settings(model: type[Settings], room: str, quick: bool) -> Settings:
-    """The settings of a room: its `settings.toml`, with what its table `quick` says in place where `quick`."""
+    """The settings of an experiment: its `settings.toml`, with what its table `quick` says in place where `quick`."""
     content = tomllib.loads(settings_text(room))
     shorter = content.pop("quick")
     return model.model_validate({**content, **(shorter if quick else {})})
-
-
-def carry_out(
-    title: str,
-    function: Callable[[Job], Found],
-    jobs: Sequence[Job],
-    names: Sequence[str],
-    processes: int,
-    progress: Progress,
-) -> list[Found]:
-    """`function` of every job, each on one thread, in the order of the jobs however many processes share them."""
-    progress.start(title, len(jobs))
-    found: list[Found] = []
-    results: Any = Parallel(n_jobs=processes, return_as="generator")(delayed(_pinned)(function, job) for job in jobs)
-    with warnings.catch_warnings():
-        # joblib starts a worker anew whose memory has grown; here it grows with the number of training tasks.
-        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
-        for name, result in zip(names, results, strict=True):
-            found.append(result)
-            progress.advance(name)
-    return found
-
-
-def _pinned(function: Callable[[Job], Found], job: Job) -> Found:
-    with pinned_threads(1):
-        return function(job)
-
-
-def best_fixed_method(law: Law, tasks: int, num_steps: int, preconditioned: bool) -> LfomOptimal:
-    """The best fixed coefficients of a law for up to `num_steps` steps, from a stream that nothing else uses.
-
-    Args:
-        law: whose.
-        tasks: that the coefficients are computed from: the method lies about `num_steps / tasks` of its loss above
-            the true floor.
-        num_steps: largest number of steps.
-        preconditioned: with the inverse of the law's second moment as preconditioner.
-    """
-    stream = law.stream(0, Purpose.TRUTH)
-    preconditioner = law_preconditioner(stream) if preconditioned else None
-    return LfomOptimal(preconditioned).fitted(*draw_moments(stream, tasks), num_steps, preconditioner)
-
-
-@dataclass(frozen=True)
-class Report:
-    """What an experiment found, ready to be written.
-
-    Attributes:
-        tables: rows by name of file, without `.csv`.
-        figures: by name of file, without `.svg`.
-        text: Markdown by name of file.
-    """
-
-    tables: Mapping[str, Sequence[Mapping[str, Any]]]
-    figures: Mapping[str, Figure]
-    text: Mapping[str, str]
-
-    def write(self, folder: Path) -> list[Path]:
-        """Write everything, figures as SVG; the same report gives the same files.
-
-        Raises:
-            UserError: if the folder cannot be written.
-        """
-        written = []
-        try:
-            for name, rows in self.tables.items():
-                written.append(folder / f"{name}.csv")
-                pd.DataFrame(rows).to_csv(written[-1], index=False, float_format="%.4g", lineterminator="\n")
-            for name, drawn in self.figures.items():
-                written += save(drawn, folder, name, png=False)
-            for name, text in self.text.items():
-                written.append(folder / name)
-                written[-1].write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise _cannot_write(folder, error) from None
-        return written
-
-
-def make_folder(results: Path, name: str, quick: bool) -> Path:
-    """The folder `results/NAME`, or `results/NAME-quick`, made; fails before an hour's work and not after it.
-
-    Raises:
-        UserError: if it cannot be made, or matplotlib is not installed.
-    """
-    figure(1.0, 1.0)
-    folder = results / (f"{name}-quick" if quick else name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_write(folder, error) from None
-    return folder
-
-
-def _cannot_write(folder: Path, error: OSError) -> UserError:
-    return UserError(f"the report cannot be written to {folder}: {error.strerror}")

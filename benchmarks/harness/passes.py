@@ -11,7 +11,7 @@ from benchmarks.harness.cell_cache import KeptCells
 from benchmarks.harness.cell_key import no_key, timings_key
 from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.timings.clock import time_cells
-from benchmarks.harness.workers.pool import Numbered, run_cells
+from benchmarks.harness.workers.cells import Numbered, run_cells
 from benchmarks.runs.schema import TimingRow
 from benchmarks.suites.suite import Suite
 

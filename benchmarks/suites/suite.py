@@ -90,18 +90,6 @@ def built_in_suites() -> dict[str, Path]:
     }
 
 
-def quick_form(name: str) -> str:
-    """Id of the short form of a suite.
-
-    Raises:
-        UserError: if it has none.
-    """
-    known = [suite.removesuffix("-quick") for suite in built_in_suites() if suite.endswith("-quick")]
-    if name not in known:
-        raise UserError(f"the suite {name!r} has no quick form; {', '.join(known)} have one")
-    return f"{name}-quick"
-
-
 def load_suite(name_or_path: str) -> Suite:
     """Load a suite by id, or from a TOML file by path.
 

@@ -33,7 +33,7 @@ def test_a_newcomer_runs_lists_shows_and_ranks(command: Command, small_suite: Pa
     assert (tmp_path / "board.md").read_text().startswith("# Leaderboard")
 
 
-@pytest.mark.parametrize("name", ["cg", "anisotropic", "expected_test_loss", "smoke", "real", "memory"])
+@pytest.mark.parametrize("name", ["cg", "anisotropic", "expected_test_loss", "smoke"])
 def test_show_explains(command: Command, name: str) -> None:
     done = command("show", name)
     assert done.code == 0, done.error
@@ -44,18 +44,6 @@ def test_list_shows_everything(command: Command) -> None:
     shown = command("list").output
     for name in ("smoke", "core", "learnability", "isotropic", "gmm", "cg", "bayes", "scipy_lsqr", "test_loss"):
         assert re.search(rf"^  {name}\b", shown, re.MULTILINE), name
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (("core", "--quick"), "the suite 'core' has no quick form; real, scaling have one"),
-        (("memory", "--resume"), "the experiment memory takes no options but --quick, --results and --jobs"),
-        (("smoke", "--only", "a"), "--only chooses experiments of the suite paper; the suite smoke has none"),
-    ],
-)
-def test_options_that_a_suite_does_not_have_are_refused(tmp_path: Path, arguments, sentence: str) -> None:
-    assert mistake("run", *arguments, folder=tmp_path) == sentence
 
 
 def test_env_is_json_with_versions(command: Command) -> None:

@@ -22,7 +22,7 @@ from benchmarks.harness.cell_cache import KeptCells
 from benchmarks.harness.cell_key import cell_key
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import Finished, run_suite
-from benchmarks.harness.workers.pool import run_cells
+from benchmarks.harness.workers.cells import run_cells
 from benchmarks.runs.read import read_run
 from benchmarks.runs.schema import TIMES
 from benchmarks.runs.write import RunWriter, unfinished_runs

@@ -19,10 +19,9 @@ import torch
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.scores.fitting import ParameterStore
-from benchmarks.harness.workers import supervisor
+from benchmarks.harness.workers import cells
+from benchmarks.harness.workers.cells import Job, cell_worker, run_cells, score
 from benchmarks.harness.workers.dask import run_on_cluster
-from benchmarks.harness.workers.pool import run_cells
-from benchmarks.harness.workers.process import Job
 from benchmarks.harness.workers.supervisor import MEMORY_KNOWN, Worker
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem
@@ -64,7 +63,7 @@ def job(what: str, mark: Path | str = "", **limits: Any) -> Job:
 
 @pytest.fixture
 def worker() -> Iterator[Worker]:
-    worker = Worker()
+    worker = cell_worker()
     yield worker
     worker.close()
 
@@ -72,38 +71,38 @@ def worker() -> Iterator[Worker]:
 def test_a_cell_that_ignores_its_time_limit_is_ended_and_the_next_is_computed(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "GRACE", 0.2)
+    monkeypatch.setattr(cells, "GRACE", 0.2)
     start = time.monotonic()
-    result = worker.score(job("hangs", time_limit=0.3)).result
+    result = score(worker, job("hangs", time_limit=0.3)).result
     assert time.monotonic() - start < 60
     assert (result.status, result.lost) == ("time_limit", False)
     assert result.reason == "did not stop at its time limit; its worker process was ended"
-    assert worker.score(job("prints")).result.status == "ok"
+    assert score(worker, job("prints")).result.status == "ok"
 
 
 @pytest.mark.skipif(not MEMORY_KNOWN, reason="the memory of a process cannot be read here")
 def test_a_cell_that_exceeds_its_memory_limit_is_ended(worker: Worker) -> None:
-    scored = worker.score(job("grows", memory_limit=1.0))
+    scored = score(worker, job("grows", memory_limit=1.0))
     assert scored.result.status == "memory_limit"
     assert "its limit is 1 GB; its worker process was ended" in scored.rows[0].reason
     assert {row.status for row in scored.rows} == {"memory_limit"}
 
 
 def test_a_lost_worker_is_replaced_once(worker: Worker, tmp_path: Path) -> None:
-    assert worker.score(job("dies", tmp_path / "once")).result.status == "ok"
-    result = worker.score(job("dies")).result
+    assert score(worker, job("dies", tmp_path / "once")).result.status == "ok"
+    result = score(worker, job("dies")).result
     assert (result.status, result.lost) == ("error", True)
     assert result.reason == "its worker process was lost twice, ended by SIGKILL; perhaps for want of memory"
 
 
 def test_workers_of_other_source_are_refused(worker: Worker) -> None:
     with pytest.raises(UserError, match="a worker has other source than this process"):
-        worker.score(dataclasses.replace(job("nothing"), source="0123456789ab"))
+        score(worker, dataclasses.replace(job("nothing"), source="0123456789ab"))
 
 
 def test_every_cell_comes_back_once_from_three_workers_of_which_one_dies(tmp_path: Path) -> None:
-    cells = [job("dies" if tasks == 12 else "nothing", tmp_path / "once", tasks=tasks).cell for tasks in range(10, 16)]
-    found = dict(run_cells(cells, ParameterStore(), 3, 1))
+    work = [job("dies" if tasks == 12 else "nothing", tmp_path / "once", tasks=tasks).cell for tasks in range(10, 16)]
+    found = dict(run_cells(work, ParameterStore(), 3, 1))
     assert sorted(found) == list(range(6))
     assert [found[number].rows[0].num_tasks for number in range(6)] == list(range(10, 16))
 
@@ -111,9 +110,9 @@ def test_every_cell_comes_back_once_from_three_workers_of_which_one_dies(tmp_pat
 def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from tests.harness.test_workers import Worker, job\n"
-        "worker = Worker(); worker._start(); print(worker._process.pid, flush=True)\n"
-        "worker.score(job('hangs'))"
+        "from tests.harness.test_workers import cell_worker, job, score\n"
+        "worker = cell_worker(); worker._start(); print(worker._process.pid, flush=True)\n"
+        "score(worker, job('hangs'))"
     )
     line = [sys.executable, "-c", code, str(Path(__file__).parents[2])]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as first:
@@ -121,13 +120,13 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
         worker = int(first.stdout.readline())
         first.kill()
     for _ in range(200):
-        if not _running(worker):
+        if not running(worker):
             return
         time.sleep(0.05)
     pytest.fail("the worker outlived the process that started it")
 
 
-def _running(process: int) -> bool:
+def running(process: int) -> bool:
     try:
         os.kill(process, 0)
         return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()

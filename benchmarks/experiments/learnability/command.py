@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.experiments.experiment import Report, carry_out, make_folder
+from benchmarks.experiments.experiment import Experiment, Request, need_figures, settings_text
 from benchmarks.experiments.learnability.conclusions import conclusions, overtakings, summaries
 from benchmarks.experiments.learnability.figures import excess_figure, loss_figure
 from benchmarks.experiments.learnability.rates import fit_rates
 from benchmarks.experiments.learnability.scoring import Risk, baseline_losses, closed_floors, reference, risks
-from benchmarks.experiments.learnability.settings import Class, Learnability, fits, learnability
-from benchmarks.harness.passes import Progress
+from benchmarks.experiments.learnability.settings import ROOM, Class, Learnability, fits, learnability
+from benchmarks.harness.run import Finished
+from benchmarks.reports.write import Report
 
 
 class Found(NamedTuple):
@@ -27,23 +27,32 @@ class Found(NamedTuple):
     baselines: dict[str, list[float]]
 
 
-def learn(quick: bool, results: Path, processes: int, progress: Progress) -> list[Path]:
-    """Do all of it; see `benchmarks.experiments.experiment.Experiment`."""
-    folder = make_folder(results, "learnability", quick)
-    settings = learnability(quick)
-    return report(settings, measured(settings, processes, progress)).write(folder)
+def carry_out(request: Request) -> Finished:
+    """Do all of it."""
+    need_figures()
+    folder, settings = request.folder("learnability"), learnability(request.quick)
+    report(settings, measured(settings, request)).write(folder)
+    return Finished(folder, [], [])
 
 
-def measured(settings: Learnability, processes: int, progress: Progress) -> Found:
+LEARNABILITY = Experiment(
+    "learnability",
+    "excess risk against the number of training tasks",
+    carry_out,
+    settings=partial(settings_text, ROOM),
+)
+
+
+def measured(settings: Learnability, request: Request) -> Found:
     """Fit and score everything."""
-    floors = _floors(settings, processes, progress)
+    floors = _floors(settings, request)
     work = fits(settings)
     names = [fit.name for fit in work]
-    found = carry_out("learnability: fitting", partial(risks, settings, floors), work, names, processes, progress)
+    found = request.map("learnability: fitting", partial(risks, settings, floors), work, names)
     return Found([risk for some in found for risk in some], baseline_losses(settings))
 
 
-def _floors(settings: Learnability, processes: int, progress: Progress) -> dict[tuple[str, int], float]:
+def _floors(settings: Learnability, request: Request) -> dict[tuple[str, int], float]:
     """The floor of each class at each depth."""
     closed = closed_floors(settings)
     floors = {
@@ -54,7 +63,7 @@ def _floors(settings: Learnability, processes: int, progress: Progress) -> dict[
     }
     work = [(kind, depth) for kind in settings.classes if kind.floor == "trained" for depth in settings.depths]
     names = [f"{kind.name}, depth {depth}" for kind, depth in work]
-    found = carry_out("learnability: references", partial(_reference, settings), work, names, processes, progress)
+    found = request.map("learnability: references", partial(_reference, settings), work, names)
     return floors | {(kind.name, depth): loss for (kind, depth), loss in zip(work, found, strict=True)}
 
 
@@ -78,5 +87,5 @@ def report(settings: Learnability, found: Found) -> Report:
             ],
         },
         figures={"excess": excess_figure(settings, over), "loss": loss_figure(settings, over, found.baselines)},
-        text={"LEARNABILITY.md": conclusions(settings, over, rates, overtaken)},
+        texts={"LEARNABILITY.md": conclusions(settings, over, rates, overtaken)},
     )

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS, SOLVERS
-from benchmarks.experiments.experiment import best_fixed_method
 from benchmarks.experiments.learnability.erm import CHUNK, Fitted, minimise, minimise_exactly
 from benchmarks.experiments.learnability.settings import Class, Fit, Learnability
+from benchmarks.harness.scores.floors import optimal_method
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver
@@ -111,12 +111,11 @@ def baseline_losses(settings: Learnability) -> dict[str, list[float]]:
 def closed_floors(settings: Learnability) -> dict[str, list[float]]:
     """Losses of the closed forms after 0, ..., most steps."""
     law, most = LAWS.create(settings.law), max(settings.depths)
-    return {
-        name: solver_losses(
-            best_fixed_method(law, settings.floor_tasks, most, name == "preconditioned"), law, most, settings.scored
-        ).tolist()
-        for name in ("scalar", "preconditioned")
-    }
+    found = {}
+    for name in ("scalar", "preconditioned"):
+        best = optimal_method(law, most, name == "preconditioned", num_tasks=settings.floor_tasks)
+        found[name] = solver_losses(best, law, most, settings.scored).tolist()
+    return found
 
 
 def reference(settings: Learnability, kind: Class, depth: int) -> float:

@@ -10,6 +10,8 @@ from benchmarks.experiments.experiment import read_settings
 from benchmarks.suites.entries import Strict
 from memformer.model.config import MemformerConfig
 
+ROOM = "benchmarks.experiments.learnability"
+
 
 class Class(Strict):
     """A class of learned methods.
@@ -91,7 +93,7 @@ class Fit(NamedTuple):
 
 def learnability(quick: bool = False) -> Learnability:
     """The settings, or their quick form."""
-    return read_settings(Learnability, "benchmarks.experiments.learnability", quick)
+    return read_settings(Learnability, ROOM, quick)
 
 
 def fits(settings: Learnability) -> list[Fit]:

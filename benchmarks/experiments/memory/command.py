@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from benchmarks.catalogue.registry import LAWS
-from benchmarks.experiments.experiment import Report, carry_out, make_folder
+from benchmarks.experiments.experiment import Experiment, Request, need_figures, settings_text
 from benchmarks.experiments.memory.conclusions import conclusions, summaries
 from benchmarks.experiments.memory.figures import gap_figure, steps_figure
-from benchmarks.experiments.memory.settings import Ablation, Batch, ablation, batches
+from benchmarks.experiments.memory.settings import ROOM, Batch, MemorySettings, batches, memory_settings
 from benchmarks.experiments.memory.training import Curve, floors, histories
-from benchmarks.harness.passes import Progress
+from benchmarks.harness.run import Finished
+from benchmarks.reports.write import Report
 
 
-def ablate(quick: bool, results: Path, processes: int, progress: Progress) -> list[Path]:
-    """Do all of it; see `benchmarks.experiments.experiment.Experiment`."""
-    folder = make_folder(results, "memory", quick)
-    settings = ablation(quick)
-    return report(settings, trained(settings, processes, progress)).write(folder)
+def carry_out(request: Request) -> Finished:
+    """Do all of it."""
+    need_figures()
+    folder, settings = request.folder("memory"), memory_settings(request.quick)
+    report(settings, trained(settings, request)).write(folder)
+    return Finished(folder, [], [])
 
 
-def trained(settings: Ablation, processes: int, progress: Progress) -> list[Curve]:
+MEMORY = Experiment(
+    "memory",
+    "which memory reaches its floor, and after how many steps",
+    carry_out,
+    settings=partial(settings_text, ROOM),
+)
+
+
+def trained(settings: MemorySettings, request: Request) -> list[Curve]:
     """All histories, memories in the order of the settings."""
     law = LAWS.create(settings.law)
     floor = {kind: floors(settings, law, kind) for kind in settings.preconditioners}
     work = list(batches(settings))
-    found = carry_out(
-        "memory: training", partial(_one, settings, floor), work, [batch.name for batch in work], processes, progress
-    )
+    found = request.map("memory: training", partial(_one, settings, floor), work, [batch.name for batch in work])
     starts, memories = ([one.name for one in some] for some in (settings.starts, settings.variants))
 
     def place(curve: Curve) -> tuple[int, ...]:
@@ -38,16 +45,16 @@ def trained(settings: Ablation, processes: int, progress: Progress) -> list[Curv
     return sorted((curve for curves in found for curve in curves), key=place)
 
 
-def _one(settings: Ablation, floor: dict, batch: Batch) -> list[Curve]:
+def _one(settings: MemorySettings, floor: dict, batch: Batch) -> list[Curve]:
     return histories(settings, batch, floor[batch.preconditioner][batch.start.batch])
 
 
-def report(settings: Ablation, curves: list[Curve]) -> Report:
+def report(settings: MemorySettings, curves: list[Curve]) -> Report:
     """Tables, figures and conclusions."""
     curves = [curve.rounded() for curve in curves]
     found = summaries(curves, settings.within)
     return Report(
         tables={"gaps": [curve.row() for curve in curves]},
         figures={"gaps": gap_figure(settings, curves), "steps": steps_figure(settings, found)},
-        text={"MEMORY.md": conclusions(settings, found)},
+        texts={"MEMORY.md": conclusions(settings, found)},
     )

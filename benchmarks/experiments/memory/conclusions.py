@@ -1,4 +1,4 @@
-"""What the memory ablation says: computed from its table by stated rules, never typed."""
+"""What the experiment `memory` says: computed from its table by stated rules, never typed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import median
 
 from tabulate import tabulate
 
-from benchmarks.experiments.memory.settings import Ablation
+from benchmarks.experiments.memory.settings import MemorySettings
 from benchmarks.experiments.memory.training import Curve
 
 RULE = """A *gap* is the log of the mean expected loss on fresh tasks less that of the best method with fixed scalar \
@@ -78,11 +78,11 @@ def least_memory(found: Sequence[Summary], ladder: Sequence[str], within: float)
     return least
 
 
-def conclusions(settings: Ablation, found: Sequence[Summary]) -> str:
+def conclusions(settings: MemorySettings, found: Sequence[Summary]) -> str:
     """Markdown: the answers, and the tables they were computed from."""
     ladder, within = settings.ladder(), settings.within
     parts = [
-        "# Memory ablation",
+        "# Memory",
         f"Law `{settings.law}`, P = 0, Adam on fresh tasks. {RULE.format(within=within, seeds=len(settings.seeds))}",
         "## The least memory that reaches the floor",
     ]

@@ -1,4 +1,4 @@
-"""Figures of the memory ablation: gaps while training, and steps needed by depth."""
+"""Figures of the experiment `memory`: gaps while training, and steps needed by depth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.experiments.memory.conclusions import Summary
-from benchmarks.experiments.memory.settings import Ablation
+from benchmarks.experiments.memory.settings import MemorySettings
 from benchmarks.experiments.memory.training import Curve
 from benchmarks.reports.style import CYCLE, caption, figure
 
@@ -23,7 +23,7 @@ _AT_THE_START = 5.0
 """Where no step at all is drawn."""
 
 
-def gap_figure(settings: Ablation, curves: Sequence[Curve]) -> Figure:
+def gap_figure(settings: MemorySettings, curves: Sequence[Curve]) -> Figure:
     """Gap by training step from the first start: a row a kind of Q, a column a depth, a line a rung of the ladder."""
     start, ladder = settings.starts[0].name, settings.ladder()
     shown = [c for c in curves if c.start == start and c.memory in ladder and c.depth in settings.drawn]
@@ -53,7 +53,7 @@ def gap_figure(settings: Ablation, curves: Sequence[Curve]) -> Figure:
     return drawn
 
 
-def steps_figure(settings: Ablation, found: Sequence[Summary]) -> Figure:
+def steps_figure(settings: MemorySettings, found: Sequence[Summary]) -> Figure:
     """Median steps to come within the tolerance by depth: a row a kind of Q, a column a start."""
     panels = [(kind, start.name) for kind in settings.preconditioners for start in settings.starts]
     rows, columns = len(settings.preconditioners), len(settings.starts)

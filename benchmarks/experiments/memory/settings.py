@@ -1,4 +1,4 @@
-"""What the memory ablation varies."""
+"""What the experiment `memory` varies."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from benchmarks.experiments.experiment import read_settings
 from benchmarks.suites.entries import Strict
 from memformer.model.config import GammaShape, GammaSharing, MemformerConfig, Memory, Preconditioner
 from memformer.training.recipe import Schedule
+
+ROOM = "benchmarks.experiments.memory"
 
 
 class Variant(Strict):
@@ -72,7 +74,7 @@ class Start(Strict):
     runs: list[Run]
 
 
-class Ablation(Strict):
+class MemorySettings(Strict):
     """All of it; see `settings.toml`."""
 
     law: str
@@ -91,7 +93,7 @@ class Ablation(Strict):
     starts: list[Start] = Field(alias="start")
 
     @model_validator(mode="after")
-    def _named(self) -> Ablation:
+    def _named(self) -> MemorySettings:
         known = {variant.name for variant in self.variants}
         for start in self.starts:
             for run in start.runs:
@@ -119,12 +121,12 @@ class Batch(NamedTuple):
         return f"{self.start.name}, {self.preconditioner} Q, {self.variant.name}, depths {self.depths}"
 
 
-def ablation(quick: bool = False) -> Ablation:
+def memory_settings(quick: bool = False) -> MemorySettings:
     """The settings, or their quick form."""
-    return read_settings(Ablation, "benchmarks.experiments.memory", quick)
+    return read_settings(MemorySettings, ROOM, quick)
 
 
-def batches(settings: Ablation) -> Iterator[Batch]:
+def batches(settings: MemorySettings) -> Iterator[Batch]:
     """All batches, those of one start together."""
     variants = {variant.name: variant for variant in settings.variants}
     for start in settings.starts:

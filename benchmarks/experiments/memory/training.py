@@ -1,4 +1,4 @@
-"""Training histories of the memory ablation: how far above its floor every model is after every budget."""
+"""Training histories of the experiment `memory`: how far above its floor every model is after every budget."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from baselines.lfom_optimal import LfomOptimal
 from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS
-from benchmarks.experiments.experiment import best_fixed_method
-from benchmarks.experiments.memory.settings import Ablation, Batch
+from benchmarks.experiments.memory.settings import Batch, MemorySettings
+from benchmarks.harness.scores.floors import optimal_method
 from benchmarks.tasks.law import Law, Purpose
 from memformer.model.config import MemformerConfig, Preconditioner
 from memformer.training.recipe import Recipe, TrainingError
@@ -52,7 +52,7 @@ class Curve:
         return {**own, **{f"gap_{step}": gap for step, gap in self.gaps.items()}}
 
 
-def floors(settings: Ablation, law: Law, preconditioner: Preconditioner) -> dict[int, Tensor]:
+def floors(settings: MemorySettings, law: Law, preconditioner: Preconditioner) -> dict[int, Tensor]:
     """Log mean loss of the best fixed method on each seed's scored tasks, by size of a batch.
 
     `train` scores on the first tasks of its source, and takes the mean of the means of batches, whose last may be
@@ -62,7 +62,7 @@ def floors(settings: Ablation, law: Law, preconditioner: Preconditioner) -> dict
         `(seeds, most_layers + 1)` for each size.
     """
     most = settings.most_layers
-    best = best_fixed_method(law, settings.floor_tasks, most, preconditioner == "full")
+    best = optimal_method(law, most, preconditioner == "full", num_tasks=settings.floor_tasks)
     losses = torch.stack([_losses(best, law, seed, settings.scored, most) for seed in settings.seeds])
     sizes = {start.batch for start in settings.starts}
     return {size: torch.stack([part.mean(-1) for part in losses.split(size, dim=-1)]).mean(0).log() for size in sizes}
@@ -76,11 +76,11 @@ def _losses(best: LfomOptimal, law: Law, seed: int, scored: int, most: int) -> T
     return excess_loss(problem, weights)
 
 
-def histories(settings: Ablation, batch: Batch, floor: Tensor) -> list[Curve]:
+def histories(settings: MemorySettings, batch: Batch, floor: Tensor) -> list[Curve]:
     """Train one batch, and read its history off at every budget.
 
     Args:
-        settings: of the ablation.
+        settings: of the experiment.
         batch: which models.
         floor: `(seeds, most_layers + 1)`, from `floors`, of the batch's preconditioner and size.
     """

@@ -10,7 +10,7 @@ from torch import Tensor
 from baselines.accelerated import HeavyBall, Nesterov
 from baselines.krylov import ConjugateGradient
 from benchmarks.experiments.paper.curves import Point, Scored
-from benchmarks.experiments.paper.entries import BaselineEntry, Experiment, ExtractedEntry
+from benchmarks.experiments.paper.entries import BaselineEntry, ExtractedEntry, PaperExperiment
 from benchmarks.experiments.paper.notebook_tasks import FIT_SEED, FRESH_SEED, FRESH_TASKS, first_rows, rotation, tasks
 from memformer.core.problem import Problem, matvec
 from memformer.core.solver import Solver
@@ -18,7 +18,7 @@ from memformer.core.solver import Solver
 _RATE = 0.01
 
 
-def baseline(experiment: Experiment, entry: BaselineEntry) -> Iterator[Point]:
+def baseline(experiment: PaperExperiment, entry: BaselineEntry) -> Iterator[Point]:
     """A classical method on the tasks that its figure shows, and with the same rows on fresh ones."""
     rows = entry.rows or experiment.N - 1
     solver = _solver(entry, rows)
@@ -45,7 +45,7 @@ def _solver(entry: BaselineEntry, rows: int) -> Solver:
     return kind(eta=entry.eta * rows, beta=entry.beta)
 
 
-def extracted(experiment: Experiment, entry: ExtractedEntry) -> Iterator[Point]:
+def extracted(experiment: PaperExperiment, entry: ExtractedEntry) -> Iterator[Point]:
     """`w_{k+1} = w_k - sum_{i<=k} G_i * g_i`, each G_i used by all later steps, fitted to the tasks it is scored on."""
     U, rows = rotation(1, len(experiment.scales)), experiment.N - 1
     fitted = first_rows(tasks(FIT_SEED, entry.batch, experiment.N, experiment.scales, U), rows)

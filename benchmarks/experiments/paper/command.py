@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from joblib import Parallel, delayed
 
-from benchmarks.errors import UserError
+from benchmarks.experiments.experiment import SUITE_OPTIONS, Experiment, Request, choose, need_figures
 from benchmarks.experiments.paper.classical import baseline, extracted
 from benchmarks.experiments.paper.curves import Point, read_points
-from benchmarks.experiments.paper.entries import BaselineEntry, Experiment, ExtractedEntry, experiments, published
+from benchmarks.experiments.paper.entries import BaselineEntry, ExtractedEntry, PaperExperiment, experiments, published
 from benchmarks.experiments.paper.experts_fresh import SHIFTS, Shift, experts_figure, judge_experts, table
 from benchmarks.experiments.paper.experts_published import mix
 from benchmarks.experiments.paper.figures import experiment_figure
 from benchmarks.experiments.paper.replicate import replicate
 from benchmarks.experiments.paper.report import agreement, deviations, page, verdicts_markdown
 from benchmarks.experiments.paper.verdicts import claims, judge, law_of
-from benchmarks.harness.passes import Progress
 from benchmarks.harness.run import Finished
-from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.reports.comparison import Setting, settings
-from benchmarks.reports.style import figure, save
+from benchmarks.reports.write import Report, make_folder
 from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import Suite, load_suite
@@ -34,39 +30,37 @@ COLUMNS = ("steps", "log_mean", "log_low", "log_high", "median", "gap_to_floor")
 """Columns of the run's scores that the report shows."""
 
 
-def selected(only: Sequence[str]) -> list[Experiment]:
+def ids() -> list[str]:
+    """Of the paper's experiments, in order."""
+    return [experiment.id for experiment in experiments()]
+
+
+def selected(only: Sequence[str]) -> list[PaperExperiment]:
     """The experiments of these ids, or all.
 
     Raises:
         UserError: if an id is unknown.
     """
-    known = experiments()
-    unknown = next((name for name in only if name not in {e.id for e in known}), None)
-    if unknown is not None:
-        raise UserError(f"the paper has no experiment {unknown!r}; there are {', '.join(e.id for e in known)}")
-    return [e for e in known if not only or e.id in only]
+    names = choose("the experiment paper", only, ids())
+    return [experiment for experiment in experiments() if experiment.id in names]
 
 
-Work = tuple[Experiment, BaselineEntry | ExtractedEntry | int]
+Work = tuple[PaperExperiment, BaselineEntry | ExtractedEntry | int]
 """A curve without a Transformer, or all models of one depth."""
 
 
-def redo(chosen: Sequence[Experiment], jobs: int, progress: Progress) -> list[Point]:
+def redo(chosen: Sequence[PaperExperiment], request: Request) -> list[Point]:
     """All points of the published protocol."""
     needed = with_lenders(chosen)
     work: list[Work] = [(e, entry) for e in needed for entry in [*e.extracted, *e.baselines]]
     work += [(e, depth) for e in needed if e.models or e.mixtures for depth in e.layers]
     work.sort(key=_cost, reverse=True)
-    progress.start("published protocol", len(work))
-    points: list[Point] = []
-    results: Any = Parallel(n_jobs=jobs, return_as="generator")(delayed(_points)(e, what) for e, what in work)
-    for (experiment, what), found in zip(work, results, strict=True):
-        points += found
-        progress.advance(f"{experiment.id} {what if isinstance(what, int) else what.curve}")
-    return in_order(chosen, points)
+    names = [f"{e.id} {what if isinstance(what, int) else what.curve}" for e, what in work]
+    found = request.map("published protocol", _points, work, names)
+    return in_order(chosen, [point for points in found for point in points])
 
 
-def with_lenders(chosen: Sequence[Experiment]) -> list[Experiment]:
+def with_lenders(chosen: Sequence[PaperExperiment]) -> list[PaperExperiment]:
     """The experiments, and of others the models whose curves they borrow."""
     by_id = {e.id: e for e in experiments()}
     wanted: dict[str, set[str]] = {}
@@ -83,7 +77,7 @@ def with_lenders(chosen: Sequence[Experiment]) -> list[Experiment]:
     ]
 
 
-def in_order(chosen: Sequence[Experiment], points: Sequence[Point]) -> list[Point]:
+def in_order(chosen: Sequence[PaperExperiment], points: Sequence[Point]) -> list[Point]:
     """Points by experiment, curve, layers and seed; borrowed curves are copies under their own name."""
     found: list[Point] = []
     for experiment in chosen:
@@ -106,43 +100,33 @@ def _cost(work: Work) -> float:
     return steps * what * experiment.seeds * len(experiment.scales) * experiment.N / 1e5
 
 
-def _points(experiment: Experiment, what: BaselineEntry | ExtractedEntry | int) -> list[Point]:
-    with pinned_threads(1):
-        if isinstance(what, ExtractedEntry):
-            return list(extracted(experiment, what))
-        if isinstance(what, BaselineEntry):
-            return list(baseline(experiment, what))
-        return [*replicate(experiment, what), *mix(experiment, what)]
+def _points(work: Work) -> list[Point]:
+    experiment, what = work
+    if isinstance(what, ExtractedEntry):
+        return list(extracted(experiment, what))
+    if isinstance(what, BaselineEntry):
+        return list(baseline(experiment, what))
+    return [*replicate(experiment, what), *mix(experiment, what)]
 
 
-def narrowed(suite: Suite, chosen: Sequence[Experiment]) -> Suite:
+def narrowed(suite: Suite, chosen: Sequence[PaperExperiment]) -> Suite:
     """The suite `paper` with no more tasks than the chosen experiments need."""
     laws = {law_of(e) for e in chosen if e.honest}
     return suite.model_copy(update={"tasks": [task for task in suite.tasks if (task.law, task.d) in laws]})
 
 
-def shifts(chosen: Sequence[Experiment]) -> list[Shift]:
+def shifts(chosen: Sequence[PaperExperiment]) -> list[Shift]:
     """What the chosen experiments have on mixtures of experts."""
     return [SHIFTS[e.id]() for e in chosen if e.id in SHIFTS]
 
 
-def paper(
-    only: Sequence[str],
-    output: Path,
-    execute: Callable[[Suite], Finished],
-    redone: Path | None,
-    jobs: int | None,
-    progress: Progress,
-) -> Finished:
-    """Do all of it.
+def redo_and_judge(request: Request, output: Path, redone: Path | None) -> Finished:
+    """Do all of it, or judge again what was done.
 
     Args:
-        only: ids of experiments; none is all.
+        request: what is wanted; `only` holds ids of experiments.
         output: folder that is written to.
-        execute: runs the suite of fresh tasks.
         redone: a `published_protocol.csv` to take instead of redoing it, and the `experts.csv` beside it.
-        jobs: processes; None is a core each.
-        progress: told what happens.
 
     Returns:
         The run of fresh tasks, with `output` as its path.
@@ -151,41 +135,41 @@ def paper(
         UserError: if an experiment is unknown, a table cannot be read, the folder cannot be written, or matplotlib is
             not installed.
     """
-    chosen, jobs = selected(only), jobs or os.cpu_count() or 1
-    figure(1.0, 1.0)  # without matplotlib it ends here, not after an hour's work
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"the report cannot be written to {output}: {error.strerror}") from None
+    chosen = selected(request.only)
+    need_figures()
+    make_folder(output)
     points = None if redone is None else read_points(redone)
     suite = narrowed(load_suite("paper"), chosen)
-    finished = execute(suite) if suite.tasks else None
+    finished = request.run_suite(suite, request.processes) if suite.tasks else None  # few cells, minutes of training
     if points is None:
-        points = redo(chosen, jobs, progress)
+        points = redo(chosen, request)
     found = None if redone is None else redone.parent / "experts.csv"
     if found is not None and found.is_file():
         mixtures: list[Any] = pd.read_csv(found, dtype={"law": str}).to_dict("records")
     else:
-        mixtures = [row for shift in shifts(chosen) for row in _mixtures(shift, jobs, progress)]
-    report(chosen, points, None if finished is None else read_run(finished.path), output, mixtures)
+        mixtures = [row for shift in shifts(chosen) for row in table(shift, request)]
+    run = None if finished is None else read_run(finished.path)
+    report(chosen, points, run, mixtures).write(output, png=True)
     return Finished(output, *([], []) if finished is None else (finished.failures, finished.alarms))
 
 
-def _mixtures(shift: Shift, jobs: int, progress: Progress) -> list[dict[str, Any]]:
-    progress.start("mixtures of experts", 1)
-    rows = table(shift, jobs)
-    progress.advance(shift.id)
-    return rows
+PAPER = Experiment(
+    "paper",
+    "the published experiments redone, the same questions on fresh tasks, and which claims hold",
+    lambda request: redo_and_judge(request, request.results / "paper", None),
+    SUITE_OPTIONS | {"only"},
+    ids,
+    lambda: "\n".join(f"{e.id:<8} {e.title}" for e in experiments()),
+)
 
 
 def report(
-    chosen: Sequence[Experiment],
+    chosen: Sequence[PaperExperiment],
     redone: Sequence[Point],
     run: Run | None,
-    output: Path,
     mixtures: Sequence[dict[str, Any]] = (),
-) -> list[Path]:
-    """Compare, judge, draw and write; without a run of fresh tasks what needs one is left out."""
+) -> Report:
+    """Compare, judge and draw; without a run of fresh tasks what needs one is left out."""
     found = {} if run is None else {(s.identity["law"], s.identity["d"]): s for s in settings(run)}
     curves = published()
     honest = {e.id: _honest_rows(e, run, found.get(law_of(e))) for e in chosen}
@@ -201,25 +185,25 @@ def report(
         rows = [row for row in mixtures if row["experiment"] == shift.id]
         judged += judge_experts(shift, rows)
         figures[f"{shift.id} on fresh tasks"] = experts_figure(shift, rows)
-    names = {name: name.replace(" ", "-") for name in figures}
-    written = [path for name in figures for path in save(figures[name], output / "figures", names[name])]
     remarks = [f"{e.id} ({e.title}): {e.remark}" for e in chosen if e.remark]
     remarks += [line for rows in agreements.values() for line in deviations(rows)]
-    texts = {
-        "VERDICTS.md": verdicts_markdown(judged, remarks),
-        "report.html": page(list(chosen), figures, agreements, honest, judged),
-        "published_protocol.csv": _csv([vars(point) for point in redone]),
-        "agreement.csv": _csv([row for rows in agreements.values() for row in rows]),
-        "fresh_tasks.csv": _csv([{"experiment": name, **row} for name, rows in honest.items() for row in rows]),
+    tables = {
+        "published_protocol": [vars(point) for point in redone],
+        "agreement": [row for rows in agreements.values() for row in rows],
+        "fresh_tasks": [{"experiment": name, **row} for name, rows in honest.items() for row in rows],
     }
-    if mixtures:
-        texts["experts.csv"] = _csv(list(mixtures))
-    for name, text in texts.items():
-        (output / name).write_text(text, encoding="utf-8")
-    return [*written, *(output / name for name in texts)]
+    return Report(
+        {**tables, "experts": mixtures} if mixtures else tables,
+        {f"figures/{name.replace(' ', '-')}": drawn for name, drawn in figures.items()},
+        {
+            "VERDICTS.md": verdicts_markdown(judged, remarks),
+            "report.html": page(list(chosen), figures, agreements, honest, judged),
+        },
+        "%.5f",
+    )
 
 
-def _references(experiment: Experiment, curves: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _references(experiment: PaperExperiment, curves: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Published curves of an experiment; a borrowed one is compared with the re-runs of its lender."""
     found, by_id = dict(curves[experiment.published]), {e.id: e for e in experiments()}
     for curve, (lender, name) in experiment.borrowed.items():
@@ -228,11 +212,7 @@ def _references(experiment: Experiment, curves: dict[str, dict[str, Any]]) -> di
     return found
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
-    return pd.DataFrame(rows).to_csv(index=False, float_format="%.5f", lineterminator="\n")
-
-
-def _honest_rows(experiment: Experiment, run: Run | None, setting: Setting | None) -> list[dict[str, Any]]:
+def _honest_rows(experiment: PaperExperiment, run: Run | None, setting: Setting | None) -> list[dict[str, Any]]:
     """Rows of the run for an experiment's solvers, pooled over seeds, in the order of its entry."""
     if run is None or setting is None:
         return []

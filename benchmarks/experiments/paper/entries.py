@@ -132,7 +132,7 @@ class BaselineEntry(Strict):
     count: int = 1000
 
 
-class Experiment(Strict):
+class PaperExperiment(Strict):
     """One figure of the paper.
 
     Attributes:
@@ -167,10 +167,10 @@ class Experiment(Strict):
     remark: str = ""
 
 
-def experiments() -> list[Experiment]:
+def experiments() -> list[PaperExperiment]:
     """All of them, in order."""
     text = resources.files("benchmarks.experiments.paper").joinpath("experiments.toml").read_text()
-    return [Experiment.model_validate(entry) for entry in tomllib.loads(text)["experiment"]]
+    return [PaperExperiment.model_validate(entry) for entry in tomllib.loads(text)["experiment"]]
 
 
 def published() -> dict[str, dict[str, dict[str, Any]]]:

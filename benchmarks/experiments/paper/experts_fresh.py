@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.krylov import ConjugateGradient, PreconditionedCG
 from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS
+from benchmarks.experiments.experiment import Request
 from benchmarks.experiments.paper.verdicts import verdict
-from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.reports.style import CYCLE, EXACT, caption, figure
 from benchmarks.statistics import compare, summarise
 from benchmarks.tasks.law import Law, Purpose
@@ -152,10 +152,11 @@ def _head(tensor: Tensor, i: int, name: str, config: MemformerConfig) -> Tensor:
     return own if name in ("Q", "P") else own.squeeze(heads)
 
 
-def table(shift: Shift, jobs: int, tasks: int = TASKS, layers: Sequence[int] = LAYERS) -> list[dict[str, Any]]:
+def table(shift: Shift, request: Request, tasks: int = TASKS, layers: Sequence[int] = LAYERS) -> list[dict[str, Any]]:
     """One row a number of layers, law and method: log loss in units of E[y^2], and its ratio to the one model's."""
     work = [(depth, seed) for depth in sorted(layers, reverse=True) for seed in SEEDS]  # the longest first
-    results: Any = Parallel(n_jobs=jobs)(delayed(_answers)(shift, depth, seed, tasks) for depth, seed in work)
+    names = [f"{shift.id}, {depth} layers, seed {seed}" for depth, seed in work]
+    results = request.map("mixtures of experts", partial(_answers, shift, tasks), work, names)
     rows = []
     for depth in layers:
         found: dict[tuple[str, str], list[Losses]] = {}
@@ -174,9 +175,8 @@ def table(shift: Shift, jobs: int, tasks: int = TASKS, layers: Sequence[int] = L
     return rows
 
 
-def _answers(shift: Shift, depth: int, seed: int, tasks: int) -> list[tuple[str, str, Losses]]:
-    with pinned_threads(1):
-        return list(answers(shift, depth, seed, tasks))
+def _answers(shift: Shift, tasks: int, work: tuple[int, int]) -> list[tuple[str, str, Losses]]:
+    return list(answers(shift, *work, tasks))
 
 
 def experts_figure(shift: Shift, rows: list[dict[str, Any]]) -> Figure:

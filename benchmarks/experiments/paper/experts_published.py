@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.experiments.paper.curves import Point
-from benchmarks.experiments.paper.entries import Component, Experiment, MixtureEntry
+from benchmarks.experiments.paper.entries import Component, MixtureEntry, PaperExperiment
 from benchmarks.experiments.paper.notebook_adamw import Parameters, descend, stack
 from benchmarks.experiments.paper.notebook_tasks import FRESH_SEED, FRESH_TASKS, TEST_SEED, TEST_TASKS, rotation, tasks
 from benchmarks.experiments.paper.replicate import errors, log_mean, start
@@ -16,7 +16,7 @@ from memformer.model.config import MemformerConfig
 from memformer.solvers.experts import assemble
 
 
-def mix(experiment: Experiment, depth: int) -> Iterator[Point]:
+def mix(experiment: PaperExperiment, depth: int) -> Iterator[Point]:
     """Train the experts of all curves at one depth, join them, fit what is free, and score."""
     d, seeds = len(experiment.scales), range(experiment.seeds)
     config = MemformerConfig(
@@ -58,7 +58,7 @@ def mix(experiment: Experiment, depth: int) -> Iterator[Point]:
 
 
 def _expert(
-    experiment: Experiment, config: MemformerConfig, entry: MixtureEntry, component: Component, number: int
+    experiment: PaperExperiment, config: MemformerConfig, entry: MixtureEntry, component: Component, number: int
 ) -> tuple[Parameters, list[Tensor] | None]:
     """One expert for each training seed, and their rotations."""
     seeds, turns = range(experiment.seeds), None
@@ -71,7 +71,7 @@ def _expert(
 
 
 def _drawn(
-    experiment: Experiment,
+    experiment: PaperExperiment,
     components: list[Component],
     seed: int,
     count: int,

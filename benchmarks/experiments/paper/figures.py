@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiments.paper.curves import Point, by_layers
-from benchmarks.experiments.paper.entries import Experiment
+from benchmarks.experiments.paper.entries import PaperExperiment
 from benchmarks.reports.style import CYCLE, EXACT, caption, figure
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def experiment_figure(
-    experiment: Experiment, curves: dict[str, Any], redone: Sequence[Point], honest: Sequence[dict[str, Any]]
+    experiment: PaperExperiment, curves: dict[str, Any], redone: Sequence[Point], honest: Sequence[dict[str, Any]]
 ) -> Figure:
     """Draw one experiment.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.experiments.paper.curves import Point
-from benchmarks.experiments.paper.entries import Experiment, ModelEntry
+from benchmarks.experiments.paper.entries import ModelEntry, PaperExperiment
 from benchmarks.experiments.paper.notebook_adamw import Parameters, descend, stack
 from benchmarks.experiments.paper.notebook_tasks import (
     FIT_SEED,
@@ -26,14 +26,16 @@ from memformer.model.forward import forward
 from memformer.training.objective import Batch
 
 
-def replicate(experiment: Experiment, depth: int) -> Iterator[Point]:
+def replicate(experiment: PaperExperiment, depth: int) -> Iterator[Point]:
     """Train all models of one depth, and score them as published and on fresh tasks."""
     pretrained: dict[Any, Parameters] = {}
     for entry in experiment.models:
         yield from _curve(experiment, entry, depth, pretrained)
 
 
-def _curve(experiment: Experiment, entry: ModelEntry, depth: int, pretrained: dict[Any, Parameters]) -> Iterator[Point]:
+def _curve(
+    experiment: PaperExperiment, entry: ModelEntry, depth: int, pretrained: dict[Any, Parameters]
+) -> Iterator[Point]:
     turns = [rotation(seed, len(experiment.scales)) for seed in range(experiment.seeds)]
     fitted = [tasks(FIT_SEED, entry.batch, experiment.N, experiment.scales, U) for U in turns]
     parts = [part for problem in fitted for part in _split(problem, entry.split)]
@@ -67,7 +69,7 @@ _BEFORE = {"pretraining", "deviation", "start", "scalar_q", "batch", "split"}
 """What of an entry decides its models before they are tuned."""
 
 
-def _config(experiment: Experiment, entry: ModelEntry, depth: int) -> MemformerConfig:
+def _config(experiment: PaperExperiment, entry: ModelEntry, depth: int) -> MemformerConfig:
     token = {"num_tokens": experiment.N} if entry.parts.get("gamma") == "token" else {}
     return MemformerConfig(**{"d": len(experiment.scales), "depth": depth, **entry.parts, **token})
 
@@ -92,7 +94,7 @@ def start(
 
 
 def _pretrain(
-    experiment: Experiment, entry: ModelEntry, plain: MemformerConfig, parameters: Parameters, turns: list[Tensor]
+    experiment: PaperExperiment, entry: ModelEntry, plain: MemformerConfig, parameters: Parameters, turns: list[Tensor]
 ) -> Parameters:
     """Their first stage: no memory, a new batch again and again."""
     assert entry.pretraining is not None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from benchmarks.experiments.paper.curves import Point, by_layers
-from benchmarks.experiments.paper.entries import Experiment
+from benchmarks.experiments.paper.entries import PaperExperiment
 from benchmarks.experiments.paper.verdicts import RULE
 from benchmarks.reports.style import EXACT
 
@@ -30,7 +30,7 @@ img { max-width: 100% } .note { color: #555 } .off { color: #b00 }
 Row = dict[str, Any]
 
 
-def agreement(experiment: Experiment, curves: dict[str, Any], redone: Sequence[Point]) -> list[Row]:
+def agreement(experiment: PaperExperiment, curves: dict[str, Any], redone: Sequence[Point]) -> list[Row]:
     """The redone curves beside independent re-runs and the published figure.
 
     Returns:
@@ -79,7 +79,7 @@ def verdicts_markdown(verdicts: Sequence[Row], remarks: Sequence[str]) -> str:
 
 
 def page(
-    experiments: list[Experiment],
+    experiments: list[PaperExperiment],
     figures: dict[str, Figure],
     agreements: dict[str, list[Row]],
     honest: dict[str, list[Row]],

@@ -8,7 +8,7 @@ from importlib import resources
 from statistics import fmean
 
 from benchmarks.experiments.paper.curves import Point, by_layers
-from benchmarks.experiments.paper.entries import Experiment
+from benchmarks.experiments.paper.entries import PaperExperiment
 from benchmarks.reports.comparison import Setting, levels_of_pair
 from benchmarks.statistics import compare
 from benchmarks.suites.entries import Strict
@@ -99,6 +99,6 @@ def published_difference(claim: Claim, redone: Sequence[Point]) -> list[float]:
     return [fmean(first[layers]) - fmean(second[layers]) for layers in claim.layers]
 
 
-def law_of(experiment: Experiment) -> tuple[str, int]:
+def law_of(experiment: PaperExperiment) -> tuple[str, int]:
     """Law and dimension of an experiment's counterpart."""
     return ("isotropic" if len(set(experiment.scales)) == 1 else "anisotropic"), len(experiment.scales)

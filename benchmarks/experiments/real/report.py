@@ -69,7 +69,7 @@ def page(run: Run, found: dict[str, list[Reading]]) -> str:
     lines = [
         "# Real data",
         f"Run of the suite `{run.meta.get('suite', {}).get('name', '')}` on {len(known)} tables, "
-        f"{'/'.join(map(str, sorted(parts)))} parts of the rows each; `memformer-bench views real` wrote this.",
+        f"{'/'.join(map(str, sorted(parts)))} parts of the rows each; `memformer-bench run real` wrote this.",
         CAVEAT,
         TOLD,
         "## What it says",

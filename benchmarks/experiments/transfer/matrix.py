@@ -20,7 +20,7 @@ they are there."""
 
 
 def read_transfer(path: str) -> pd.DataFrame:
-    """Read a table of `benchmarks.experiments.transfer.command`.
+    """Read a table of `memformer-bench run transfer`.
 
     Raises:
         UserError: if it is not there or lacks a column.
@@ -31,10 +31,7 @@ def read_transfer(path: str) -> pd.DataFrame:
         raise UserError(f"{path} is not a table of transfers: {' '.join(str(error).split())}") from None
     missing = [name for name in COLUMNS if name not in table]
     if missing:
-        raise UserError(
-            f"{path} has no column {missing[0]!r}; such a table is written by "
-            "'python -m benchmarks.experiments.transfer.command'"
-        )
+        raise UserError(f"{path} has no column {missing[0]!r}; 'memformer-bench run transfer' writes such a table")
     return table
 
 
@@ -48,6 +45,16 @@ def transfer_matrix(table: pd.DataFrame) -> pd.DataFrame:
     """
     matrix = table.pivot(index="train_law", columns="test_law", values="log_gap")
     return matrix.loc[list(dict.fromkeys(table["train_law"])), list(dict.fromkeys(table["test_law"]))]
+
+
+def transfer_figures(table: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, Figure]]:
+    """The part of a table and its heat map for each solver and number of steps, by name of file."""
+    key = [name for name in ("solver", "steps") if name in table]
+    found = {}
+    for values, part in table.groupby(key, sort=False) if key else [((), table)]:
+        name = "_".join(["transfer", *map(str, values if isinstance(values, tuple) else (values,))])
+        found[name] = part, transfer_figure(part)
+    return found
 
 
 def transfer_figure(table: pd.DataFrame) -> Figure:

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from baselines.direct import Bayes
-from baselines.lfom_optimal import LfomOptimal
+from baselines.krylov import law_preconditioner
+from baselines.lfom_optimal import LfomOptimal, draw_moments
 from baselines.truth_lines import krylov_oracle
 from benchmarks.catalogue.registry import METRICS
 from benchmarks.harness.scores.protocol import in_blocks
@@ -21,6 +22,8 @@ from memformer.core.roots import symmetric_roots
 from memformer.core.solver import Reach
 
 Losses = NDArray[np.float64]
+
+CPU = torch.device("cpu")
 
 FLOOR_TASKS = 200_000
 """Tasks that the coefficients of a fixed-coefficient floor are computed from: it lies above the true one by about
@@ -135,11 +138,29 @@ def _joined(parts: Sequence[Losses | None]) -> Losses | None:
 
 @lru_cache(maxsize=16)
 def optimal_method(
-    law: Law, num_steps: int, preconditioned: bool, dtype: torch.dtype, device: torch.device
+    law: Law,
+    num_steps: int,
+    preconditioned: bool,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device = CPU,
+    num_tasks: int | None = None,
 ) -> LfomOptimal:
-    """The best fixed coefficients of a law, from a stream that nothing else uses."""
-    tasks = law.stream(0, Purpose.TRUTH, dtype, device)
-    return LfomOptimal(preconditioned=preconditioned, num_tasks=FLOOR_TASKS).fit(tasks, [num_steps])
+    """The best fixed coefficients of a law, from a stream that nothing else uses.
+
+    Args:
+        law: whose.
+        num_steps: largest number of steps.
+        preconditioned: with the inverse of the law's second moment as preconditioner.
+        dtype: of the tasks.
+        device: of the tasks.
+        num_tasks: that the coefficients are computed from, however large they are; None is `FLOOR_TASKS`, or fewer
+            where those would be large. The method lies about `num_steps / num_tasks` of its loss above the true floor.
+    """
+    best, tasks = LfomOptimal(preconditioned, FLOOR_TASKS), law.stream(0, Purpose.TRUTH, dtype, device)
+    if num_tasks is None:
+        return best.fit(tasks, [num_steps])
+    preconditioner = law_preconditioner(tasks) if preconditioned else None
+    return best.fitted(*draw_moments(tasks, num_tasks), num_steps, preconditioner)
 
 
 def _whitened(problem: Problem, law: Law) -> Problem:

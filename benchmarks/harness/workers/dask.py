@@ -11,8 +11,7 @@ import cloudpickle
 from benchmarks.errors import UserError, one_line
 from benchmarks.harness.cell import CellResult
 from benchmarks.harness.scores.table import Scored, summarised
-from benchmarks.harness.workers.process import Job
-from benchmarks.harness.workers.supervisor import Worker
+from benchmarks.harness.workers.cells import Job, cell_worker, score
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -28,8 +27,8 @@ _OF_THREAD = threading.local()
 def run_on_cluster(work: Sequence[Job], address: str) -> Iterator[tuple[int, Scored]]:
     """Compute every job on the workers of a scheduler.
 
-    Limits and the one retry are those of `Worker`, which runs beside each Dask thread. A cell whose Dask worker is
-    lost is moved to another one by the scheduler (`distributed.scheduler.allowed-failures`, 3 by default).
+    Limits and the one retry are those of `score`, with a worker of ours beside each Dask thread. A cell whose Dask
+    worker is lost is moved to another one by the scheduler (`distributed.scheduler.allowed-failures`, 3 by default).
 
     Raises:
         UserError: if Dask is not installed, no scheduler answers, or the cluster is lost.
@@ -65,8 +64,8 @@ def run_on_cluster(work: Sequence[Job], address: str) -> Iterator[tuple[int, Sco
 def score_here(request: bytes) -> bytes:
     """Compute a job in the process that this thread supervises."""
     if not hasattr(_OF_THREAD, "worker"):
-        _OF_THREAD.worker = Worker()
-    return cloudpickle.dumps(_OF_THREAD.worker.score(cloudpickle.loads(request)))
+        _OF_THREAD.worker = cell_worker()
+    return cloudpickle.dumps(score(_OF_THREAD.worker, cloudpickle.loads(request)))
 
 
 def _result(future: Any, job: Job) -> Scored:

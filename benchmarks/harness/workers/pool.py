@@ -1,77 +1,65 @@
-"""The scores pass: in this process, on local worker processes, or on a Dask cluster, with the same numbers.
-
-Cells come back as they are finished, never more of them at once than there are workers: a slow reader slows the
-workers down instead of filling the memory.
-"""
+"""Many worker processes at once: work handed out one piece at a time, answers as they come or in order."""
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
 from benchmarks.errors import UserError
-from benchmarks.harness.cell import Cell
-from benchmarks.harness.scores.fitting import ParameterStore
-from benchmarks.harness.scores.table import Scored
-from benchmarks.harness.workers.process import Job, perform
-from benchmarks.harness.workers.supervisor import MEMORY_KNOWN, Worker
+from benchmarks.harness.workers.limits import pinned_threads
+from benchmarks.harness.workers.supervisor import Ended, Worker
 
-WORTH_PROCESSES = 50
-"""With fewer cells, starting other processes takes longer than it saves."""
-
-Numbered = tuple[int, Scored]
-"""A finished cell and its place in the order of the cells."""
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
-def run_cells(
-    cells: Sequence[Cell], store: ParameterStore, jobs: int | None, threads: int, scheduler: str | None = None
-) -> Iterator[Numbered]:
-    """Fit, solve, measure and summarise every cell.
+def map_ordered(
+    function: Callable[[Item], Found],
+    items: Sequence[Item],
+    processes: int,
+    done: Callable[[int], None] = lambda _: None,
+) -> list[Found]:
+    """`function` of every item, each on one thread, in the order of the items; the numbers hang on no `processes`.
 
-    Worker processes hold a cell to its time and memory limits by ending the process, whatever it is doing, and a
-    cell whose process is lost gets another one once. In this process, a time limit acts between two Python
-    instructions.
+    Worker processes end with this one, however it ends.
 
     Args:
-        cells: what is to be computed.
-        store: of fitted parameters.
-        jobs: local worker processes. None is one for each core if there are many cells or a memory limit, and
-            this process itself otherwise.
-        threads: CPU threads of every library in each process.
-        scheduler: address of a Dask scheduler, whose workers take the place of local ones.
-
-    Yields:
-        Each cell once, as it is finished.
+        function: anything that cloudpickle can send to another process.
+        items: what it is called with.
+        processes: how many share the work; with 1, this process does it.
+        done: told the place of every item that is done.
 
     Raises:
-        UserError: if there are no workers to be had, or a memory limit cannot be held here.
+        UserError: if a worker process is lost.
+        Exception: the first that `function` raises, as it was; a worker's traceback is in its notes.
     """
-    limited = any(cell.memory_limit for cell in cells)
-    if limited and not MEMORY_KNOWN:
-        raise UserError("memory_limit needs a system with /proc, as Linux has; leave it out of the suite here")
-    work = [Job.of(cell, store, threads) for cell in cells]
-    if not work:
-        return
-    if scheduler is not None:
-        from benchmarks.harness.workers.dask import run_on_cluster
-
-        yield from run_on_cluster(work, scheduler)
-    elif jobs is None and not limited and len(work) < WORTH_PROCESSES:
-        yield from ((number, perform(job)) for number, job in enumerate(work))
+    if min(processes, len(items)) <= 1:
+        finished: Iterator[tuple[int, Found]] = ((place, _pinned(function, item)) for place, item in enumerate(items))
     else:
-        yield from _run_on_processes(work, min(jobs or os.cpu_count() or 1, len(work)))
+        finished = as_finished(items, partial(_elsewhere, function), [Worker() for _ in items[:processes]])
+    found: dict[int, Found] = {}
+    for place, result in finished:
+        found[place] = result
+        done(place)
+    return [found[place] for place in range(len(items))]
 
 
-def _run_on_processes(work: Sequence[Job], jobs: int) -> Iterator[Numbered]:
-    """A thread for each worker process takes the next cell and waits for its answer."""
-    todo = iter(enumerate(work))
+def as_finished(
+    items: Sequence[Item], do: Callable[[Worker, Item], Found], workers: Sequence[Worker]
+) -> Iterator[tuple[int, Found]]:
+    """`do(worker, item)` of every item, with its place, as it is finished; a thread waits for each worker's answer.
+
+    Never more items are at work or waiting to be read than there are workers: a slow reader slows them down instead of
+    filling the memory. The workers are closed at the end, and on the first exception, which is raised here.
+    """
+    todo = iter(enumerate(items))
     lock, stopped = threading.Lock(), threading.Event()
-    finished: queue.Queue[Numbered | BaseException] = queue.Queue(maxsize=1)
-    workers = [Worker() for _ in range(jobs)]
+    finished: queue.Queue[tuple[int, Found] | BaseException] = queue.Queue(maxsize=1)
 
-    def hand_over(what: Numbered | BaseException) -> None:
+    def hand_over(what: tuple[int, Found] | BaseException) -> None:
         while not stopped.is_set():
             try:
                 return finished.put(what, timeout=0.1)
@@ -85,8 +73,8 @@ def _run_on_processes(work: Sequence[Job], jobs: int) -> Iterator[Numbered]:
                     following = next(todo, None)
                 if following is None:
                     break
-                number, job = following
-                hand_over((number, worker.score(job)))
+                place, item = following
+                hand_over((place, do(worker, item)))
         except BaseException as error:
             hand_over(error)
         finally:
@@ -95,7 +83,7 @@ def _run_on_processes(work: Sequence[Job], jobs: int) -> Iterator[Numbered]:
     for worker in workers:
         threading.Thread(target=serve, args=(worker,), daemon=True).start()
     try:
-        for _ in work:
+        for _ in items:
             what = finished.get()
             if isinstance(what, BaseException):
                 raise what
@@ -104,3 +92,15 @@ def _run_on_processes(work: Sequence[Job], jobs: int) -> Iterator[Numbered]:
         stopped.set()
         for worker in workers:
             worker.close()
+
+
+def _elsewhere(function: Callable[[Item], Found], worker: Worker, item: Item) -> Found:
+    try:
+        return worker.carry_out(lambda _: _pinned(function, item))
+    except Ended as lost:
+        raise UserError(f"part of the work failed: {lost}") from None
+
+
+def _pinned(function: Callable[[Item], Found], item: Item) -> Found:
+    with pinned_threads(1):
+        return function(item)

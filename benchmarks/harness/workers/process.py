@@ -1,4 +1,4 @@
-"""A worker process: scores one cell after another, asked and answering through a pair of pipes."""
+"""A worker process: carries out one task after another, asked and answering through a pair of pipes."""
 
 from __future__ import annotations
 
@@ -8,56 +8,24 @@ import struct
 import sys
 import threading
 import time
-from dataclasses import dataclass
-from typing import IO
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from typing import IO, Any
 
 import cloudpickle
 
 from benchmarks.errors import UserError, one_line
-from benchmarks.harness.cell import Cell, CellResult
-from benchmarks.harness.scores.fitting import ParameterStore
-from benchmarks.harness.scores.measure import run_cell
-from benchmarks.harness.scores.table import Scored, summarised
-from benchmarks.harness.workers.limits import pinned_threads
-from benchmarks.runs.source import SCORING, source_hash
 
-READY, SOLVED, DONE, REFUSED = b"r", b"s", b"d", b"x"
-"""What an answer is: ready for work; the solver has done its part; the finished cell; why it cannot be computed."""
+READY, FREED, DONE, RAISED = b"r", b"f", b"d", b"x"
+"""What an answer is: ready for work; limits hold no longer; what the task returned; the exception it raised."""
 
 WATCH_SECONDS = 0.2
 """So often a worker looks whether the process that started it is still there."""
 
-
-@dataclass(frozen=True)
-class Job:
-    """A cell to be computed, by the source with this hash."""
-
-    cell: Cell
-    store: ParameterStore
-    threads: int
-    source: str
-
-    @staticmethod
-    def of(cell: Cell, store: ParameterStore, threads: int) -> Job:
-        """A job for this process's source."""
-        return Job(cell, store, threads, source_hash(SCORING))
-
-
-def perform(job: Job, solved: IO[bytes] | None = None) -> Scored:
-    """Fit, solve, measure and summarise; whatever goes wrong is a row.
-
-    Args:
-        job: what to do.
-        solved: told when the solver has done its part, so that limits of it no longer hold.
-    """
-    with pinned_threads(job.threads):
-        result = run_cell(job.cell, job.store)
-        if solved is not None:
-            send(solved, SOLVED)
-        try:
-            return summarised(result)
-        except Exception as error:
-            return summarised(CellResult(job.cell, status="error", reason=one_line(error)))
+Task = Callable[[Callable[[], None]], Any]
+"""What a worker can do: anything that cloudpickle can send. It is given a function to call once its limits no longer
+hold, and what it returns is sent back."""
 
 
 def send(pipe: IO[bytes], kind: bytes, content: bytes = b"") -> None:
@@ -81,13 +49,18 @@ def receive(pipe: IO[bytes]) -> tuple[bytes, bytes]:
 
 
 def main() -> None:
-    """Answer until nobody asks any more. What a solver prints goes to standard error."""
+    """Import what is to be at hand, then answer until nobody asks any more.
+
+    What a task prints goes to standard error.
+    """
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    for module in sys.argv[1:]:
+        import_module(module)
     try:
         send(answers, READY)
         while True:
@@ -99,19 +72,32 @@ def main() -> None:
 
 def _answer(content: bytes, answers: IO[bytes]) -> tuple[bytes, bytes]:
     try:
-        job: Job = cloudpickle.loads(content)
+        task: Task = cloudpickle.loads(content)
     except Exception as error:
-        return REFUSED, f"a worker process cannot load what it is to compute: {one_line(error)}".encode()
-    if job.source != source_hash(SCORING):
-        return REFUSED, b"a worker has other source than this process; install the same memformer-bench on both"
+        why = f"a worker process cannot load what it is to compute: {one_line(error)}"
+        return RAISED, cloudpickle.dumps(UserError(why))
     try:
-        return DONE, cloudpickle.dumps(perform(job, answers))
-    except UserError as error:
-        return REFUSED, str(error).encode()
+        return DONE, cloudpickle.dumps(task(lambda: send(answers, FREED)))
+    except Exception as error:
+        return RAISED, _portable(error)
+
+
+def _portable(error: Exception) -> bytes:
+    """An exception, its traceback in a note; in place of one that cannot be sent, a RuntimeError that says the same."""
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    for sent in (error, RuntimeError(one_line(error))):
+        sent.add_note(f"In a worker process:\n{trace}")
+        try:
+            content = cloudpickle.dumps(sent)
+            cloudpickle.loads(content)
+        except Exception:
+            continue
+        return content
+    raise AssertionError("a RuntimeError with a text can be sent")
 
 
 def _watch(parent: int) -> None:
-    """End this process when the one that started it is gone, even in the middle of a cell."""
+    """End this process when the one that started it is gone, even in the middle of a task."""
     while os.getppid() == parent:
         time.sleep(WATCH_SECONDS)
     os._exit(1)

@@ -10,17 +10,11 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Literal
 
 import cloudpickle
 
-from benchmarks.errors import UserError
-from benchmarks.harness.cell import CellResult
-from benchmarks.harness.scores.table import Scored, summarised
-from benchmarks.harness.workers.process import DONE, READY, REFUSED, SOLVED, Job, receive, send
-from benchmarks.runs.schema import Status
-
-GRACE = 2.0
-"""Seconds that a cell has to obey its time limit before its worker is ended."""
+from benchmarks.harness.workers.process import DONE, FREED, RAISED, READY, Task, receive, send
 
 LOOK_SECONDS = 0.02
 """So often the memory of a worker is looked at."""
@@ -28,47 +22,66 @@ LOOK_SECONDS = 0.02
 MEMORY_KNOWN = Path("/proc/self/statm").exists()
 """Whether the memory of another process can be read here."""
 
+NO_LIMIT = float("inf")
 
-class _Ended(Exception):
-    """The worker is gone: by a limit (`status`), or else for a reason outside of the cell."""
 
-    def __init__(self, status: Status, reason: str) -> None:
-        super().__init__(reason)
-        self.status: Status = status
-        self.reason = reason
+class Ended(Exception):
+    """The worker process is gone.
+
+    Attributes:
+        status: the limit that it exceeded; `"error"` if it was lost for a reason outside of the task.
+        what: a sentence without its end.
+        how: the end.
+    """
+
+    def __init__(self, status: Literal["time_limit", "memory_limit", "error"], what: str, how: str = "") -> None:
+        super().__init__(what + how)
+        self.status: Literal["time_limit", "memory_limit", "error"] = status
+        self.what, self.how = what, how
 
 
 class Worker:
-    """One worker process at a time, started when first needed; a cell that ends it costs no other cell anything."""
+    """One worker process at a time, started when first needed; a task that ends it costs no other task anything.
 
-    def __init__(self) -> None:
+    Args:
+        preload: a module that the process imports before limits of its first task begin.
+    """
+
+    def __init__(self, preload: str = "") -> None:
+        self._preload = preload
         self._process: subprocess.Popen[bytes] | None = None
-        self._deadline = float("inf")
-        self._memory = float("inf")
-        self._broken: tuple[Status, str] | None = None
+        self._deadline = self._memory = NO_LIMIT
+        self._broken: Ended | None = None
         self._lock = threading.Lock()
         self._closed = False
 
-    def score(self, job: Job) -> Scored:
-        """Compute a cell, once more in a new process if the first is lost; a limit that is exceeded becomes a row.
+    @property
+    def started(self) -> bool:
+        """Whether there is a process; the next task gets a new one if not."""
+        return self._process is not None
+
+    def carry_out(self, task: Task, seconds: float = NO_LIMIT, memory: float = NO_LIMIT) -> Any:
+        """What a task returns.
+
+        Args:
+            task: what to do.
+            seconds: after which the process is ended.
+            memory: GB that the process may hold.
 
         Raises:
-            UserError: if workers cannot compute it at all.
+            Ended: if the process exceeded a limit or was lost; the next task gets another one.
+            Exception: whatever the task raised, with the worker's traceback in a note.
         """
-        request = cloudpickle.dumps(job)
-        ended = _Ended("error", "")
-        for _ in range(2):
-            fresh = self._process is None
-            try:
-                return cloudpickle.loads(self._ask(job, request))
-            except _Ended as error:
-                ended = error
-                self._stop()
-            # Memory that cells before it left behind is not the fault of this one.
-            if ended.status == "time_limit" or (ended.status == "memory_limit" and fresh):
-                break
-        lost = ended.status == "error"
-        return summarised(CellResult(job.cell, status=ended.status, reason=ended.reason, lost=lost))
+        request = cloudpickle.dumps(task)
+        try:
+            kind, content = self._ask(request, seconds, memory)
+        except Ended:
+            self._stop()
+            raise
+        answer = cloudpickle.loads(content)
+        if kind == RAISED:
+            raise answer
+        return answer
 
     def close(self) -> None:
         """End the process for good."""
@@ -84,47 +97,44 @@ class Worker:
                 with suppress(OSError, AttributeError):
                     pipe.close()  # type: ignore[union-attr]
 
-    def _ask(self, job: Job, request: bytes) -> bytes:
+    def _ask(self, request: bytes, seconds: float, memory: float) -> tuple[bytes, bytes]:
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
-        cell = job.cell
         try:
-            self._limit(time.monotonic() + cell.time_limit + GRACE, cell.memory_limit or float("inf"))
+            self._limit(time.monotonic() + seconds, memory)
             self._broken = None
             send(process.stdin, b"q", request)
             while True:
                 kind, content = receive(process.stdout)
-                if kind == SOLVED:
-                    self._limit(float("inf"), self._memory)
-                elif kind == REFUSED:
-                    raise UserError(content.decode())
-                elif kind == DONE:
-                    return content
+                if kind == FREED:
+                    self._limit(NO_LIMIT, self._memory)
+                elif kind in (DONE, RAISED):
+                    return kind, content
         except (EOFError, OSError, ValueError):
             raise self._why() from None
         finally:
-            self._limit(float("inf"), float("inf"))
+            self._limit(NO_LIMIT, NO_LIMIT)
 
     def _limit(self, deadline: float, memory: float) -> None:
         with self._lock:
             self._deadline, self._memory = deadline, memory
 
-    def _why(self) -> _Ended:
+    def _why(self) -> Ended:
         """Why the process is gone."""
         if self._broken is not None:
-            return _Ended(*self._broken)
+            return self._broken
         code = None if self._process is None else self._process.wait()
         how = f"ended by {signal.Signals(-code).name}" if code and code < 0 else f"ended with status {code}"
-        return _Ended("error", f"its worker process was lost twice, {how}; perhaps for want of memory")
+        return Ended("error", "its worker process was lost", f", {how}; perhaps for want of memory")
 
     def _start(self) -> subprocess.Popen[bytes]:
         """A new process, ready to be asked."""
         if self._closed:
-            raise _Ended("error", "nobody waits for it any more")
+            raise Ended("error", "nobody waits for it any more")
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "benchmarks.harness.workers.process"],
+            [sys.executable, "-P", "-m", "benchmarks.harness.workers.process", *filter(None, [self._preload])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
@@ -137,7 +147,7 @@ class Worker:
             kind = b""
         if kind != READY:
             self._stop()
-            raise _Ended("error", "its worker process could not be started twice")
+            raise Ended("error", "its worker process could not be started")
         threading.Thread(target=self._watch, args=(process,), daemon=True).start()
         return process
 
@@ -146,10 +156,10 @@ class Worker:
         while process.poll() is None:
             with self._lock:
                 if time.monotonic() > self._deadline:
-                    self._broken = ("time_limit", "did not stop at its time limit; its worker process was ended")
-                elif self._memory < float("inf") and (held := memory_held(process.pid)) > self._memory:
+                    self._broken = Ended("time_limit", "did not stop at its time limit; its worker process was ended")
+                elif self._memory < NO_LIMIT and (held := memory_held(process.pid)) > self._memory:
                     reason = f"held {held:.3g} GB, its limit is {self._memory:g} GB; its worker process was ended"
-                    self._broken = ("memory_limit", reason)
+                    self._broken = Ended("memory_limit", reason)
                 if self._broken is not None and process is self._process:
                     process.kill()
             time.sleep(LOOK_SECONDS)

@@ -25,10 +25,11 @@ from benchmarks.experiments.learnability.scoring import Risk, model_losses, solv
 from benchmarks.experiments.learnability.settings import Class, Learnability, fits, learnability
 from benchmarks.tasks.law import Purpose
 from memformer.model.forward import forward
+from tests.experiments.requests import asked
 
 
 def test_a_process_that_scores_knows_the_laws() -> None:
-    """joblib may start a worker anew, which then has imported nothing but the function it is given."""
+    """A worker has imported nothing but the function it is given."""
     known = "from benchmarks.experiments.learnability import scoring"
     known += "; assert 'anisotropic' in scoring.LAWS and 'cg' in scoring.SOLVERS"
     subprocess.run([sys.executable, "-c", known], check=True)
@@ -41,14 +42,6 @@ SCALAR = Class(
     config={"memory": "first_order", "preconditioner": "scalar"},
 )
 LAW = LAWS.create("anisotropic")
-
-
-class Silent:
-    def start(self, title, total):
-        pass
-
-    def advance(self, piece):
-        pass
 
 
 def small() -> Learnability:
@@ -154,7 +147,7 @@ def test_training_sets_are_independent_and_never_scored():
 
 def test_everything_at_a_small_size_is_written_and_the_same_twice(tmp_path):
     settings = small()
-    found = [measured(settings, 1, Silent()) for _ in range(2)]
+    found = [measured(settings, asked()) for _ in range(2)]
     assert repr(found[0]) == repr(found[1])
     paths = report(settings, found[0]).write(tmp_path)
     names = {"risks.csv", "rates.csv", "baselines.csv", "excess.svg", "loss.svg", "LEARNABILITY.md"}

@@ -11,8 +11,8 @@ from benchmarks.experiments.paper.classical import baseline, extracted
 from benchmarks.experiments.paper.curves import by_layers
 from benchmarks.experiments.paper.entries import (
     Component,
-    Experiment,
     MixtureEntry,
+    PaperExperiment,
     Pretraining,
     Stage,
     experiments,
@@ -82,7 +82,7 @@ def test_an_expert_fits_its_component_and_gates_choose_it():
         MixtureEntry(curve=curve, experts=experts, tested=[near], training=few, tuning=more)
         for curve, experts in {"both": [far, near], "one": [near]}.items()
     ]
-    experiment = Experiment(id="x", title="", published="", scales=[1.0], seeds=2, rotated=False, mixtures=entries)
+    experiment = PaperExperiment(id="x", title="", published="", scales=[1.0], seeds=2, rotated=False, mixtures=entries)
     points = list(mix(experiment, 1))
     both, one = (fmean(by_layers(points, "x", curve)[1]) for curve in ("both", "one"))
     assert both == pytest.approx(one, abs=0.05)
@@ -109,7 +109,7 @@ def test_tasks_are_noiseless_and_rotations_orthogonal():
 
 
 @pytest.mark.parametrize("experiment", BY_ID.values(), ids=list(BY_ID))
-def test_every_curve_has_a_published_one(experiment: Experiment):
+def test_every_curve_has_a_published_one(experiment: PaperExperiment):
     curves = published()[experiment.published]
     redone = [e.curve for e in [*experiment.models, *experiment.mixtures, *experiment.extracted, *experiment.baselines]]
     assert {*redone, *experiment.borrowed} == set(curves)

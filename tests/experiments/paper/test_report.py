@@ -84,7 +84,7 @@ def test_borrowed_curves_are_copies_and_their_owners_are_redone():
 
 def test_only_known_experiments():
     assert [e.id for e in selected(["b", "a"])] == ["a", "b"]
-    with pytest.raises(UserError, match="no experiment 'z'; there are a, b, c"):
+    with pytest.raises(UserError, match="the experiment paper has no 'z'; there are a, b, c"):
         selected(["z"])
     suite = narrowed(load_suite("paper"), selected(["g"]))
     assert [(task.law, task.d) for task in suite.tasks] == [("isotropic", 5)]
@@ -105,7 +105,7 @@ def test_a_report_is_one_page_with_everything_in_it(tmp_path: Path):
     (tmp_path / "bad.csv").write_text("experiment,curve\ng,CGD\n")
     with pytest.raises(UserError, match="not a table of the published protocol"):
         read_points(tmp_path / "bad.csv")
-    written = report(selected(["g"]), points, read_run(tmp_path / "runs" / "small"), tmp_path / "out")
+    written = report(selected(["g"]), points, read_run(tmp_path / "runs" / "small")).write(tmp_path / "out", png=True)
     assert {path.name for path in written} >= {"VERDICTS.md", "report.html", "g.svg", "g.png", "agreement.csv"}
     verdicts = (tmp_path / "out" / "VERDICTS.md").read_text()
     assert "holds only as published" in verdicts, "lfom loses to cg on fresh tasks"

@@ -12,12 +12,14 @@ import pytest
 import torch
 
 from benchmarks.errors import UserError
-from benchmarks.experiments.transfer.command import OUT_OF_DISTRIBUTION, transfer
+from benchmarks.experiments.experiment import read_settings
+from benchmarks.experiments.transfer.command import ROOM, Transfer, transfer
 from benchmarks.experiments.transfer.matrix import read_transfer, transfer_figure, transfer_matrix
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.shift import OODVariance
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Solver, Trace
+from tests.experiments.requests import asked
 from tests.helpers import call
 
 
@@ -39,13 +41,17 @@ class OneStep(Solver):
         return Trace.of_weights(torch.stack(weights))
 
 
+def settings(steps: list[int], tasks: int, seeds: list[int]) -> Transfer:
+    return Transfer(solvers=[], laws={}, steps=steps, tasks=tasks, seeds=seeds)
+
+
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
     laws = {
         "isotropic": Isotropic(d=3, N=12),
         "wide": OODVariance(d=3, N=12, variance=4.0, rotation="none"),
     }
-    return transfer(OneStep(), laws, [1, 2], tasks=100, seeds=(0, 1))
+    return transfer({"one_step": OneStep()}, laws, settings([1, 2], 100, [0, 1]), asked())
 
 
 def test_a_law_it_was_fitted_on_has_no_gap_and_another_has(table: pd.DataFrame) -> None:
@@ -69,22 +75,41 @@ def test_another_dimension_is_an_empty_cell_and_not_an_error() -> None:
                 raise ValueError("fitted at d = 3")
             return super().solve(problem, num_steps)
 
-    matrix = transfer_matrix(transfer(Fixed(), laws, [1], tasks=50, seeds=(0,)))
+    matrix = transfer_matrix(transfer({"fixed": Fixed()}, laws, settings([1], 50, [0]), asked()))
     assert matrix.loc["d = 3", "d = 3"] == 0
     assert np.isnan(matrix.loc["d = 3", "d = 4"])
     assert transfer_figure(matrix.stack(future_stack=True).rename("log_gap").reset_index()) is not None
 
 
-def test_the_laws_of_the_study_differ_in_everything_it_names() -> None:
-    assert len({entry.model_dump_json() for entry in OUT_OF_DISTRIBUTION.values()}) == len(OUT_OF_DISTRIBUTION)
-    assert {entry.d for entry in OUT_OF_DISTRIBUTION.values()} == {5}
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_laws_of_the_settings_differ_in_everything_they_name(quick: bool) -> None:
+    laws = read_settings(Transfer, ROOM, quick).laws
+    assert len({entry.model_dump_json() for entry in laws.values()}) == len(laws) == 11
+    assert {entry.d for entry in laws.values()} == {5}
+
+
+def test_the_table_is_the_same_however_many_processes_share_the_work(table: pd.DataFrame) -> None:
+    laws = {"isotropic": Isotropic(d=3, N=12), "wide": OODVariance(d=3, N=12, variance=4.0, rotation="none")}
+    again = transfer({"one_step": OneStep()}, laws, settings([1, 2], 100, [0, 1]), asked(jobs=2))
+    pd.testing.assert_frame_equal(table, again, check_exact=True)
+
+
+def test_the_experiment_writes_a_table_and_a_figure_of_the_solver_chosen(tmp_path: Path) -> None:
+    done = call("run", "transfer", "--quick", "--only", "pcg", "--jobs", "1", "--results", tmp_path)
+    assert done.code == 0, done.error
+    folder = tmp_path / "transfer-quick"
+    assert {path.name for path in folder.iterdir()} == {"transfer_pcg.csv", "transfer_pcg_3.svg"}
+    table = pd.read_csv(folder / "transfer_pcg.csv")
+    assert len(table) == 11 * 11
+    assert (table.loc[table["train_law"] == table["test_law"], "log_gap"] == 0).all()
+    assert set(table["tasks"]) == {1000}
 
 
 def test_the_command_draws_one_heat_map_for_each_number_of_steps(table: pd.DataFrame, tmp_path: Path) -> None:
     table.to_csv(tmp_path / "transfer.csv", index=False)
     done = call("views", "transfer", tmp_path / "transfer.csv", "--output", tmp_path)
     assert done.code == 0, done.error
-    assert {path.name for path in tmp_path.glob("*.png")} == {"transfer_1.png", "transfer_2.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} == {"transfer_one_step_1.png", "transfer_one_step_2.png"}
 
 
 def test_a_table_without_gaps_is_refused(tmp_path: Path) -> None:

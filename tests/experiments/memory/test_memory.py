@@ -1,4 +1,4 @@
-"""The memory ablation: its rules on tables made by hand, its floors, and all of it at a small size."""
+"""The experiment `memory`: its rules on tables made by hand, its floors, and all of it at a small size."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from benchmarks.experiments.memory.conclusions import (
     steps_needed,
     summaries,
 )
-from benchmarks.experiments.memory.settings import Ablation, ablation, batches
+from benchmarks.experiments.memory.settings import MemorySettings, batches, memory_settings
 from benchmarks.experiments.memory.training import Curve, floors, histories
 from benchmarks.tasks.law import Purpose
+from tests.experiments.requests import asked
 
 LADDER = ["no memory", "conjugate", "all registers"]
 
@@ -32,17 +33,9 @@ def summary(memory: str, depth: int, steps: float, gap: float, start: str = "a")
     return Summary(start, "full", memory, depth, steps, steps, steps, gap, gap, gap, 100)
 
 
-class Silent:
-    def start(self, title, total):
-        self.left = total
-
-    def advance(self, piece):
-        self.left -= 1
-
-
-def small() -> Ablation:
+def small() -> MemorySettings:
     changed = {"seeds": [0, 1], "scored": 300, "floor_tasks": 2000, "most_steps": 10, "most_layers": 1}
-    return ablation(quick=True).model_copy(update=changed)
+    return memory_settings(quick=True).model_copy(update=changed)
 
 
 def test_steps_needed_is_the_first_budget_within_the_tolerance():
@@ -121,7 +114,7 @@ def test_floors_and_histories_are_scored_on_the_same_tasks():
 
 def test_everything_at_a_small_size_is_written_and_the_same_twice(tmp_path):
     settings = small()
-    curves = trained(settings, 1, Silent())
+    curves = trained(settings, asked())
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
@@ -135,13 +128,13 @@ def test_everything_at_a_small_size_is_written_and_the_same_twice(tmp_path):
     assert table.gap_0.tolist() == [round(curve.gaps[0], 3) for curve in curves]
     assert set(table.memory) == {variant.name for variant in settings.variants}
     assert (table.gap_0 > -0.1).all()
-    again = trained(settings.model_copy(update={"starts": settings.starts[1:2]}), 1, Silent())
+    again = trained(settings.model_copy(update={"starts": settings.starts[1:2]}), asked())
     assert again == [curve for curve in curves if curve.start == settings.starts[1].name]
 
 
 def test_settings_name_variants_that_are_there():
-    content = ablation().model_dump(by_alias=True)
+    content = memory_settings().model_dump(by_alias=True)
     content["start"][0]["runs"][0]["memories"] = ["amnesia"]
     with pytest.raises(ValidationError, match="amnesia"):
-        Ablation.model_validate(content)
-    assert ablation().ladder() == ["no memory", "conjugate", "window 2", "window 3", "all registers"]
+        MemorySettings.model_validate(content)
+    assert memory_settings().ladder() == ["no memory", "conjugate", "window 2", "window 3", "all registers"]

@@ -1,0 +1,134 @@
+"""The scores pass: in this process, on local worker processes, or on a Dask cluster, with the same numbers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks.errors import UserError, one_line
+from benchmarks.harness.cell import Cell, CellResult
+from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.measure import run_cell
+from benchmarks.harness.scores.table import Scored, summarised
+from benchmarks.harness.workers.limits import pinned_threads
+from benchmarks.harness.workers.pool import as_finished
+from benchmarks.harness.workers.supervisor import MEMORY_KNOWN, NO_LIMIT, Ended, Worker
+from benchmarks.runs.source import SCORING, source_hash
+
+WORTH_PROCESSES = 50
+"""With fewer cells, starting other processes takes longer than it saves."""
+
+GRACE = 2.0
+"""Seconds that a cell has to obey its time limit before its worker is ended."""
+
+Numbered = tuple[int, Scored]
+"""A finished cell and its place in the order of the cells."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell to be computed, by the source with this hash."""
+
+    cell: Cell
+    store: ParameterStore
+    threads: int
+    source: str
+
+    @staticmethod
+    def of(cell: Cell, store: ParameterStore, threads: int) -> Job:
+        """A job for this process's source."""
+        return Job(cell, store, threads, source_hash(SCORING))
+
+
+def perform(job: Job, solved: Callable[[], None] = lambda: None) -> Scored:
+    """Fit, solve, measure and summarise; whatever goes wrong is a row.
+
+    Args:
+        job: what to do.
+        solved: called when the solver has done its part, so that limits of it no longer hold.
+
+    Raises:
+        UserError: if this process has other source than the one that asks.
+    """
+    if job.source != source_hash(SCORING):
+        raise UserError("a worker has other source than this process; install the same memformer-bench on both")
+    with pinned_threads(job.threads):
+        result = run_cell(job.cell, job.store)
+        solved()
+        try:
+            return summarised(result)
+        except Exception as error:
+            return summarised(CellResult(job.cell, status="error", reason=one_line(error)))
+
+
+def cell_worker() -> Worker:
+    """A worker for `score`, which has imported everything before the limits of a cell begin."""
+    return Worker(preload=__name__)
+
+
+def score(worker: Worker, job: Job) -> Scored:
+    """Compute a cell, once more in a new process if the first is lost; a limit that is exceeded becomes a row.
+
+    Raises:
+        UserError: if workers cannot compute it at all.
+    """
+    cell, task = job.cell, partial(perform, job)
+    ended = Ended("error", "")
+    for _ in range(2):
+        fresh = not worker.started
+        try:
+            return worker.carry_out(task, cell.time_limit + GRACE, cell.memory_limit or NO_LIMIT)
+        except UserError:
+            raise
+        except Ended as error:
+            ended = error
+        except Exception as error:  # what came out of the cell cannot be sent, say
+            return summarised(CellResult(cell, status="error", reason=one_line(error)))
+        # Memory that cells before it left behind is not the fault of this one.
+        if ended.status == "time_limit" or (ended.status == "memory_limit" and fresh):
+            break
+    lost = ended.status == "error"
+    reason = f"{ended.what} twice{ended.how}" if lost else str(ended)
+    return summarised(CellResult(cell, status=ended.status, reason=reason, lost=lost))
+
+
+def run_cells(
+    cells: Sequence[Cell], store: ParameterStore, jobs: int | None, threads: int, scheduler: str | None = None
+) -> Iterator[Numbered]:
+    """Fit, solve, measure and summarise every cell.
+
+    Worker processes hold a cell to its time and memory limits by ending the process, whatever it is doing, and a
+    cell whose process is lost gets another one once. In this process, a time limit acts between two Python
+    instructions.
+
+    Args:
+        cells: what is to be computed.
+        store: of fitted parameters.
+        jobs: local worker processes. None is one for each core if there are many cells or a memory limit, and
+            this process itself otherwise.
+        threads: CPU threads of every library in each process.
+        scheduler: address of a Dask scheduler, whose workers take the place of local ones.
+
+    Yields:
+        Each cell once, as it is finished.
+
+    Raises:
+        UserError: if there are no workers to be had, or a memory limit cannot be held here.
+    """
+    limited = any(cell.memory_limit for cell in cells)
+    if limited and not MEMORY_KNOWN:
+        raise UserError("memory_limit needs a system with /proc, as Linux has; leave it out of the suite here")
+    work = [Job.of(cell, store, threads) for cell in cells]
+    if not work:
+        return
+    if scheduler is not None:
+        from benchmarks.harness.workers.dask import run_on_cluster
+
+        yield from run_on_cluster(work, scheduler)
+    elif jobs is None and not limited and len(work) < WORTH_PROCESSES:
+        yield from ((number, perform(job)) for number, job in enumerate(work))
+    else:
+        workers = [cell_worker() for _ in range(min(jobs or os.cpu_count() or 1, len(work)))]
+        yield from as_finished(work, score, workers)

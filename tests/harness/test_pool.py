@@ -1,0 +1,122 @@
+"""Any function on worker processes: order, exceptions as they were, lost workers, and an end with the first process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.errors import UserError
+from benchmarks.harness.workers.pool import map_ordered
+from benchmarks.harness.workers.supervisor import Worker
+from tests.harness.test_workers import running
+
+
+class Odd(Exception):
+    """An exception that cannot be made again from what it says."""
+
+    def __init__(self, number: int, *, why: str) -> None:
+        super().__init__(f"{number} is odd, {why}")
+
+
+def halved(number: int) -> tuple[int, int, int]:
+    time.sleep(0.02 * (number == 0))  # the first is not finished first
+    return number // 2, torch.get_num_threads(), os.getpid()
+
+
+def fails(number: int) -> int:
+    if number == 3:
+        raise ZeroDivisionError("three")
+    if number == 5:
+        raise Odd(number, why="alas")
+    if number == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 9:
+        raise UserError("nine is too many")
+    return number
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_answers_come_in_the_order_of_the_items_each_computed_on_one_thread(processes: int) -> None:
+    seen: list[int] = []
+    before = torch.get_num_threads()
+    found = map_ordered(halved, range(10), processes, seen.append)
+    assert [half for half, _, _ in found] == [number // 2 for number in range(10)]
+    assert {threads for _, threads, _ in found} == {1}
+    assert torch.get_num_threads() == before
+    assert sorted(seen) == list(range(10))
+    pids = {pid for _, _, pid in found}
+    assert pids == {os.getpid()} if processes == 1 else os.getpid() not in pids and len(pids) <= 3
+    assert map_ordered(halved, [], processes) == []
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+def test_a_function_made_here_and_now_is_sent_as_well(worker: Worker) -> None:
+    offset = 40
+    assert worker.carry_out(lambda _: offset + 2) == 42
+
+
+def test_an_exception_reaches_the_caller_as_it_was_with_the_workers_traceback() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        map_ordered(fails, [3, 0], 2)
+    assert str(caught.value) == "three"
+    (note,) = caught.value.__notes__
+    assert note.startswith("In a worker process:\nTraceback")
+    assert 'raise ZeroDivisionError("three")' in note
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "says"),
+    [(9, UserError, "nine is too many"), (5, RuntimeError, "Odd: 5 is odd, alas")],
+)
+def test_in_place_of_an_exception_that_cannot_be_sent_comes_what_it_says(
+    worker: Worker, number: int, kind: type[Exception], says: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        worker.carry_out(lambda _: fails(number))
+    assert str(caught.value) == says
+    assert "In a worker process" in caught.value.__notes__[0]
+    assert worker.carry_out(lambda _: fails(4)) == 4, "the worker goes on"
+
+
+def test_a_lost_worker_is_one_sentence_and_the_others_are_ended() -> None:
+    pattern = "part of the work failed: its worker process was lost, ended by SIGKILL; perhaps for want of memory"
+    with pytest.raises(UserError, match=f"^{pattern}$"):
+        map_ordered(fails, [7, 0], 2)
+
+
+def test_a_killed_process_leaves_no_worker_and_no_shared_memory(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time\nfrom pathlib import Path\nfrom benchmarks.harness.workers.pool import map_ordered\n"
+        "def sleeps(path):\n    Path(f'{path} {os.getpid()}').touch()\n    time.sleep(600)\n"
+        "map_ordered(sleeps, [f'{sys.argv[1]}/{name}' for name in 'abc'], 2)"
+    )
+    before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as first:
+        for _ in range(2400):
+            if len(os.listdir(tmp_path)) == 2:
+                break
+            time.sleep(0.05)
+        first.kill()
+    workers = [int(name.split()[1]) for name in os.listdir(tmp_path)]
+    assert len(workers) == 2
+    for _ in range(200):
+        if not any(running(worker) for worker in workers):
+            break
+        time.sleep(0.05)
+    assert [worker for worker in workers if running(worker)] == []
+    left = set(os.listdir("/dev/shm")) - before if os.path.isdir("/dev/shm") else set()
+    assert [name for name in left if "joblib" in name or "loky" in name] == []
