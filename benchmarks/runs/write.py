@@ -70,6 +70,9 @@ class RunWriter:
                 part.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"results cannot be written to {folder}: {error.strerror}") from None
+        except KeyboardInterrupt:
+            self.__exit__()
+            raise
 
     def _refuse_taken(self) -> None:
         if self.path.exists():
@@ -127,7 +130,7 @@ class RunWriter:
 
     def __exit__(self, *_: object) -> None:
         """Remove the hidden folder, unless it holds finished cells of a run that is not complete."""
-        if self.path.is_dir() or not any(self.cells.iterdir()):
+        if self.path.is_dir() or not (self.cells.is_dir() and any(self.cells.iterdir())):
             shutil.rmtree(self._hidden, ignore_errors=True)
         self._lock.release()
 
