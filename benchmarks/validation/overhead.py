@@ -29,7 +29,7 @@ from baselines.gradient import GradientDescent
 from benchmarks.cli.progress import _Lines
 from benchmarks.harness.run import run_suite
 from benchmarks.harness.scores import gaps
-from benchmarks.harness.workers import pool, process
+from benchmarks.harness.workers import cells as scoring
 from benchmarks.runs.environment import describe
 from benchmarks.suites.suite import Suite
 
@@ -127,10 +127,10 @@ def measure(folder: Path, name: str, shape: dict[str, Any], cells: int) -> Parts
     solving, summarising, truth = Clock(), Clock(), Clock()
     with (
         patch.object(GradientDescent, "solve", solving.on(GradientDescent.solve)),
-        patch.object(process, "summarised", summarising.on(process.summarised)),
+        patch.object(scoring, "summarised", summarising.on(scoring.summarised)),
         patch.object(gaps, "floor_losses", truth.on(gaps.floor_losses)),
         patch.object(gaps, "bayes_losses", truth.on(gaps.bayes_losses)),
-        patch.object(pool, "WORTH_PROCESSES", cells + 1),
+        patch.object(scoring, "WORTH_PROCESSES", cells + 1),
     ):
         start = time.perf_counter()
         run_suite(suite, folder, None, ["overhead"], _Lines(), name)
