@@ -10,7 +10,6 @@ import os
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from importlib import import_module, resources
 from pathlib import Path
@@ -26,6 +25,7 @@ from benchmarks.reports.style import figure
 from benchmarks.reports.write import Report, make_folder
 from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import Suite, load_suite
+from memformer.core.checks import near
 
 EXPERIMENTS = {
     "paper": "benchmarks.experiments.paper.command:PAPER",
@@ -178,9 +178,7 @@ def choose(what: str, only: Sequence[str], known: Sequence[str]) -> list[str]:
     """
     unknown = next((name for name in only if name not in known), None)
     if unknown is not None:
-        near = get_close_matches(unknown, known, 1)
-        help_ = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-        raise UserError(f"{what} has no {unknown!r}; {help_}")
+        raise UserError(f"{what} has no {unknown!r}; there are {', '.join(known)}{near(unknown, known)}")
     return [name for name in known if not only or name in only]
 
 
