@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from memformer.core.iterative import IterativeSolver, State
-    from memformer.core.problem import Moments, Prior, Problem, Spectrum, TaskSource
+    from memformer.core.ledger import matmul, reports
+    from memformer.core.problem import Moments, Prior, Problem, Spectrum, TaskSource, matvec
     from memformer.core.solver import Fitting, Needs, Outcome, Reach, Solver, Trace
     from memformer.model.config import MemformerConfig
     from memformer.model.forward import forward
@@ -24,7 +25,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "core.iterative": ("IterativeSolver", "State"),
-    "core.problem": ("Moments", "Prior", "Problem", "Spectrum", "TaskSource"),
+    "core.ledger": ("matmul", "reports"),
+    "core.problem": ("Moments", "Prior", "Problem", "Spectrum", "TaskSource", "matvec"),
     "core.solver": ("Fitting", "Needs", "Outcome", "Reach", "Solver", "Trace"),
     "model.config": ("MemformerConfig",),
     "model.forward": ("forward",),
@@ -53,6 +55,9 @@ __all__ = [
     "TaskSource",
     "Trace",
     "forward",
+    "matmul",
+    "matvec",
+    "reports",
     "train",
 ]
 
