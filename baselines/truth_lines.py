@@ -58,10 +58,11 @@ def nested_iterates(found: Krylov) -> Tensor:
 
 
 def lfom_floor(tasks: TaskSource, num_steps: int, num_tasks: int = 100_000, preconditioned: bool = False) -> Estimate:
-    """Mean loss of the best linear first-order method with fixed scalar coefficients for a law.
+    """Mean loss of the best linear first-order method with fixed scalar coefficients for a law, from sampled tasks.
 
     Coefficients are fitted on one half of the tasks and judged on the other, both ways round, so the estimate does
-    not profit from its own sample: it lies above the floor by `O(k / num_tasks)` of it.
+    not profit from its own sample. It lies above the floor, by more the more steps are taken. Where
+    `baselines.exact_law.gaussian_tasks` knows the law, `floor` there is exact.
 
     Args:
         tasks: a stream of the law's tasks.
@@ -77,14 +78,53 @@ def lfom_floor(tasks: TaskSource, num_steps: int, num_tasks: int = 100_000, prec
     """
     require_int("num_tasks", num_tasks, least=4)
     preconditioner = law_preconditioner(tasks) if preconditioned else None
-    halves = [draw_moments(tasks, num_tasks // 2) for _ in range(2)]
-    fitted = [fit_shared(moments, loss, num_steps, preconditioner) for moments, loss in halves]
-    losses = [
-        _judge(method, moments, loss, preconditioner)
-        for method, (moments, loss) in zip(reversed(fitted), halves, strict=True)
+    losses, _ = _cross_fit(*draw_moments(tasks, num_tasks), num_steps, preconditioner)
+    return Estimate(losses.mean(1), losses.std(1) / losses.shape[1] ** 0.5)
+
+
+def relative_excess(
+    moments: Moments, loss: Quadratic, num_steps: int, preconditioner: Tensor | None = None, noise_var: float = 0.0
+) -> Tensor:
+    """How far the best fixed coefficients of given tasks may lie above the floor of their law, as a share of it.
+
+    The mean loss of coefficients fitted on one half and judged on the other, relative to that of coefficients judged
+    on the half they were fitted on, less 1. The estimate is as uncertain as the means of high powers of H are: for
+    100,000 isotropic tasks (N = 20, d = 5) and 4, 5, 6 steps it is 0.1 to 1 %, 0.1 to 9 % and 2 to 34 %, where the
+    truth for coefficients fitted on all of them is 0.03 to 0.3 %, 0.1 to 4 % and 0.2 to 9 %.
+
+    Args:
+        moments: of 4 tasks or more.
+        loss: of the same tasks.
+        num_steps: the largest k.
+        preconditioner: C, `(d, d)`.
+        noise_var: variance of the label noise, which the loss has besides.
+
+    Returns:
+        `(num_steps + 1,)`, 0 or more.
+    """
+    other, own = _cross_fit(moments, loss, num_steps, preconditioner)
+    return ((other.mean(1) + noise_var) / (own.mean(1) + noise_var) - 1).clamp(min=0.0)
+
+
+def _cross_fit(
+    moments: Moments, loss: Quadratic, num_steps: int, preconditioner: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Losses `(k + 1, B)` of methods fitted on the other half of the tasks, and of those fitted on the same half."""
+    half = len(moments.b) // 2
+    halves = [
+        (Moments(moments.H[part], moments.b[part]), _part(loss, part)) for part in (slice(half), slice(half, None))
     ]
-    joined = torch.cat(losses, 1)
-    return Estimate(joined.mean(1), joined.std(1) / joined.shape[1] ** 0.5)
+    methods = [fit_shared(*tasks, num_steps, preconditioner) for tasks in halves]
+    other, own = (
+        torch.cat([_judge(method, *tasks, preconditioner) for method, tasks in zip(order, halves, strict=True)], 1)
+        for order in (methods[::-1], methods)
+    )
+    return other, own
+
+
+def _part(loss: Quadratic, part: slice) -> Quadratic:
+    metric = loss.metric if loss.metric.ndim == 2 else loss.metric[part]
+    return Quadratic(metric, loss.target[part], loss.constant[part])
 
 
 def _judge(method: Krylov, moments: Moments, loss: Quadratic, preconditioner: Tensor | None) -> Tensor:
@@ -102,20 +142,3 @@ def _judge(method: Krylov, moments: Moments, loss: Quadratic, preconditioner: Te
         losses.append((w * (apply_metric(loss.metric, w) - 2 * loss.target)).sum(-1) + loss.constant)
         raw = matvec(H, basis[-1])
     return torch.stack(losses)
-
-
-def one_layer_floor(N: int, d: int) -> float:
-    """Loss of the best one-layer linear transformer for `x ~ N(0, Sigma)`, `w_star ~ N(0, Sigma^-1)`, whatever Sigma.
-
-    `Q* = -N/(N+1+d) Sigma^-1`, loss `d (d+1)/(N+1+d)`, without noise.
-
-    Raises:
-        ValueError: unless N and d are 1 or more.
-
-    Example:
-        >>> round(one_layer_floor(N=20, d=5), 4)
-        1.1538
-    """
-    require_int("N", N, least=1)
-    require_int("d", d, least=1)
-    return d * (d + 1) / (N + 1 + d)

@@ -44,6 +44,17 @@ SOLVERS.add(
     "best fixed scalar coefficients with the law's covariance as preconditioner",
     preconditioned=True,
 )
+SOLVERS.add(
+    "memformer_constructed",
+    "baselines.constructed:ConstructedMemformer",
+    "Memformer written down from the law: lfom_optimal as layers, P = 0, scalar Q",
+)
+SOLVERS.add(
+    "memformer_constructed_preconditioned",
+    "baselines.constructed:ConstructedMemformer",
+    "Memformer written down from the law: lfom_optimal_preconditioned as layers, P = 0, full Q",
+    preconditioned=True,
+)
 SOLVERS.add("ols", "baselines.direct:OLS", "ordinary least squares of least norm")
 SOLVERS.add("ridge", "baselines.direct:Ridge", "ridge regression, penalty from the law")
 SOLVERS.add("ridge_cholesky", "baselines.direct:Ridge", "ridge regression by Cholesky", method="cholesky")

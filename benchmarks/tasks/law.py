@@ -121,7 +121,7 @@ class Law(ABC):
 
     @property
     def whitens_to_isotropic(self) -> bool:
-        """Whether `S^-1/2 x` and `S^1/2 w_star` (S the second moment) are isotropic Gaussians, up to scale."""
+        """Whether, with S the second moment, `x ~ N(0, S)` and `w_star ~ N(0, v S^-1)` for some v, independently."""
         return False
 
     def prior(self, X: Tensor) -> Prior | None:

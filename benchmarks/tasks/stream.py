@@ -64,6 +64,11 @@ class TaskStream:
         """`E[x x^T]` over all tasks of the law, `(d, d)`, in the stream's dtype and on its device."""
         return self.law.second_moment.to(self.dtype).to(self.device)
 
+    @property
+    def whitens_to_isotropic(self) -> bool:
+        """See `Law.whitens_to_isotropic`."""
+        return self.law.whitens_to_isotropic
+
     def prior(self, X: Tensor) -> Prior | None:
         """See `Law.prior`."""
         return self.law.prior(X)
@@ -131,6 +136,11 @@ class StandIn(ABC):
     def second_moment(self) -> Tensor:
         """`E[x x^T]` over all tasks of the law, `(d, d)`."""
         return self._stream.second_moment
+
+    @property
+    def whitens_to_isotropic(self) -> bool:
+        """False: what is fitted here is fitted to these tasks, not to the exact moments of their law."""
+        return False
 
     def prior(self, X: Tensor) -> Prior | None:
         """See `Law.prior`."""

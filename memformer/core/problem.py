@@ -228,6 +228,11 @@ class TaskSource(Protocol):
         """`E[x x^T]` over all tasks of the law, `(d, d)`."""
         ...
 
+    @property
+    def whitens_to_isotropic(self) -> bool:
+        """Whether, with S the second moment, `x ~ N(0, S)` and `w_star ~ N(0, v S^-1)` for some v, independently."""
+        ...
+
     def sample(self, batch: int) -> Problem:
         """The next `batch` tasks, never drawn before."""
         ...

@@ -73,8 +73,15 @@ def heavy_ball(
     return Construction(config, parameters)
 
 
-def chebyshev(mu: Tensor, L: Tensor, depth: int, d: int) -> Construction:
+def chebyshev(mu: Tensor, L: Tensor, depth: int, d: int, preconditioner: Tensor | None = None) -> Construction:
     """The Chebyshev semi-iteration for `[mu, L]` `(S,)` each: heavy ball whose constants change from step to step.
+
+    Args:
+        mu: `(S,)`, the lower end of the interval.
+        L: `(S,)`, the upper end.
+        depth: number of steps.
+        d: covariate dimension.
+        preconditioner: C, `(d, d)`, whose product with H the interval is of; None is the identity.
 
     Source: Golub & Varga 1961.
     """
@@ -84,7 +91,7 @@ def chebyshev(mu: Tensor, L: Tensor, depth: int, d: int) -> Construction:
         omega = 1 / (1 - omega * rho**2 / 4)
         omegas.append(omega)
     weights = torch.stack(omegas, 1)
-    return heavy_ball(weights * (2 / (L + mu))[:, None], weights - 1, depth, d)
+    return heavy_ball(weights * (2 / (L + mu))[:, None], weights - 1, depth, d, preconditioner=preconditioner)
 
 
 def conjugate_gradient(problem: Problem, depth: int, preconditioner: Tensor | None = None) -> Construction:

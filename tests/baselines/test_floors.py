@@ -7,11 +7,13 @@ import itertools
 import pytest
 import torch
 
+from baselines.exact_risk import exact_risk
 from baselines.lfom import Lfom
-from baselines.lfom_optimal import LfomOptimal
+from baselines.lfom_optimal import LfomOptimal, draw_moments
 from baselines.objective import excess_loss
-from baselines.truth_lines import krylov_oracle, lfom_floor, one_layer_floor
+from baselines.truth_lines import krylov_oracle, lfom_floor, relative_excess
 from baselines.tuning import Tuned
+from baselines.wishart import GaussianTasks
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.law import Purpose
 from memformer.core.problem import Problem
@@ -51,6 +53,20 @@ def test_the_floor_has_the_known_values_and_says_how_sure_it_is():
         assert estimate.loss[k].log().item() == pytest.approx(FLOOR[k - 1], abs=4 * relative_error)
 
 
+def test_an_estimated_floor_knows_about_how_far_it_lies_above_the_exact_one():
+    exact = GaussianTasks(LAW.N, LAW.d)
+    estimates, truths = [], []
+    for seed in range(8):
+        tasks = draw_moments(LAW.stream(seed, Purpose.TRUTH), 4000)
+        estimates.append(relative_excess(*tasks, 4))
+        fitted = LfomOptimal().fitted(*tasks, 4)
+        truths.append([float(exact_risk(fitted, exact, k) / exact.floor(k)) - 1 for k in range(1, 5)])
+    estimate, truth = torch.stack(estimates)[:, 1:].median(0).values, torch.tensor(truths).median(0).values
+    assert (estimate > truth / 4).all()
+    assert (estimate < truth * 20).all()
+    assert torch.stack(estimates)[:, 0].max() == 0
+
+
 def test_a_law_that_preconditioning_makes_isotropic_has_the_isotropic_floor():
     # The same tasks in coordinates stretched by `scale`, w_star by its inverse: C = Sigma^-1 undoes it exactly.
     class Stretched:
@@ -79,7 +95,7 @@ def test_a_law_that_preconditioning_makes_isotropic_has_the_isotropic_floor():
 def test_nested_coefficients_equal_the_normal_equations():
     # The monomial least-squares problem (normal equations in b, Hb, H^2 b) is still well conditioned at k = 3.
     fit = training(LAW).sample(4096)
-    fitted = LfomOptimal(num_tasks=4096).fit(training(LAW), [3])
+    fitted = LfomOptimal().fitted(*draw_moments(training(LAW), 4096), 3)
     H, b = fit.moments
     V = [b]
     for _ in range(2):
@@ -91,7 +107,8 @@ def test_nested_coefficients_equal_the_normal_equations():
 
 def test_fifty_steps_are_stable():
     law = Isotropic(d=5, N=40)
-    loss = log_losses(LfomOptimal(num_tasks=20_000).fit(training(law), [50]), training(law).sample(20_000), 50)
+    fitted = LfomOptimal().fitted(*draw_moments(training(law), 20_000), 50)
+    loss = log_losses(fitted, training(law).sample(20_000), 50)
     assert all(later <= earlier + 1e-9 for earlier, later in itertools.pairwise(loss))
     assert loss[-1] < -15
 
@@ -198,8 +215,5 @@ def test_no_first_order_method_beats_the_oracle_on_any_task(name, optimal, fresh
 
 
 def test_one_layer_closed_form(optimal, fresh):
-    assert excess_loss(fresh, weights_of(optimal, fresh, 1)[1]).mean().item() == pytest.approx(
-        one_layer_floor(20, 5), rel=0.03
-    )
-    with pytest.raises(ValueError, match="1 or more"):
-        one_layer_floor(0, 5)
+    loss = excess_loss(fresh, weights_of(optimal, fresh, 1)[1]).mean().item()
+    assert loss == pytest.approx(LAW.d * (LAW.d + 1) / (LAW.N + 1 + LAW.d), rel=0.03)

@@ -115,6 +115,8 @@ COUNTED = [
     ("lfom_diagonal", {"iterations": 2, "batch": 8}, first_order),
     ("lfom_optimal", {"num_tasks": 50}, first_order),
     ("lfom_optimal_preconditioned", {"num_tasks": 50}, preconditioned),
+    ("memformer_constructed", {}, scalar_layers),
+    ("memformer_constructed_preconditioned", {}, full_layers),
     ("linear_transformer", SMALL, full_layers),
     ("memformer_conjugate", SMALL, registers),
     ("memformer_conjugate_scalar", SMALL, scalar_layers),

@@ -54,6 +54,8 @@ SOLVERS = [
     "memformer_adaptive",
     "ridge_loo",
     "ridge_cholesky",
+    "memformer_constructed",
+    "memformer_constructed_preconditioned",
 ]
 
 LAWS = ["isotropic", "anisotropic", "ood_variance", "gmm", "sphere", "gamma", "real"]

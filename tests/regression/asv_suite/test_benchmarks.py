@@ -26,6 +26,7 @@ def test_what_loops_over_tasks_is_given_few_of_them() -> None:
 
 def test_what_has_to_be_fitted_has_a_budget_that_its_solver_knows() -> None:
     cheap = {"ridge", "ridge_cholesky", "bayes", "pcg"}
+    cheap |= {"memformer_constructed", "memformer_constructed_preconditioned"}
     fitted = {name for name in api.names("solver") if api.solver(name).fitting.required} - cheap
     for budget in (catalogue.TIMED_BUDGET, catalogue.SCORED_BUDGET):
         assert fitted <= set(budget)
