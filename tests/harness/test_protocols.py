@@ -140,6 +140,25 @@ def test_the_optimal_method_has_no_gap_to_its_floor(name: str) -> None:
         assert not row.alarm
 
 
+@pytest.mark.parametrize(
+    ("name", "law", "exact"),
+    [
+        ("marchenko_pastur", Isotropic(d=4, N=12, noise_std=0.5), True),
+        ("marchenko_pastur", Anisotropic(d=4, N=12), False),
+        ("memformer_constructed_preconditioned", Anisotropic(d=4, N=12), True),
+    ],
+)
+def test_a_row_says_whether_its_floor_is_exact_or_how_well_it_is_estimated(name: str, law: Law, exact: bool) -> None:
+    rows = pooled(run(SOLVERS.create(name), law, steps=(1, 2, 5)))
+    assert {row.floor_exact for row in rows} == {exact}
+    if exact:
+        assert {row.floor_error for row in rows} == {None}
+        return
+    errors = [row.floor_error for row in rows]
+    assert all(error is not None and 0 <= error < 0.2 for error in errors)
+    assert errors[-1] > errors[0]
+
+
 @pytest.mark.parametrize(("name", "reach"), [("cg", "Krylov"), ("pcg", "Krylov, preconditioned")])
 def test_no_krylov_method_is_below_the_oracle_on_any_task(name: str, reach: str) -> None:
     law = Anisotropic(d=4, N=12)

@@ -174,7 +174,7 @@ def test_a_gap_names_its_floor_and_holds_random_what_its_loss_does(run: Run) -> 
         "my_transformer": "",
     }
     assert bool(pooled(run, "cg")["floor_exact"])
-    assert not bool(pooled(run, "lfom")["floor_exact"])
+    assert bool(pooled(run, "lfom")["floor_exact"])
     lfom = pooled(run, "lfom")
     ends = (lfom["gap_high"] - lfom["gap_to_floor"], lfom["gap_to_floor"] - lfom["gap_low"])
     assert ends[0] == pytest.approx(ends[1], abs=1e-6), "Student's t is symmetric, the interval over tasks is not"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.cell import Cell
-from benchmarks.harness.scores.floors import FloorKey, bayes_losses, floor_losses, floor_name
+from benchmarks.harness.scores.floors import FloorKey, bayes_losses, describe_floor, floor_losses
 from benchmarks.statistics import Levels, log_ratio_interval, tail_limited
 from memformer.core.solver import Reach
 
@@ -68,11 +68,11 @@ def judge_gap(
     estimate, low, high = _log_ratio(losses, floors, steps, levels)
     if not np.isfinite(estimate):
         return Gap(gap_to_bayes=to_bayes)
-    name, exact = floor_name(reach)
+    name, exact, error = describe_floor(keys[0], reach, steps)
     tail = cell.protocol != "transductive" and _carried_by_few(losses, floors, steps)
     within = high if levels == "tasks" else _log_ratio(losses, floors, steps, "tasks")[2]
     alarm = _alarm(estimate, within, TAIL_TOLERANCE if tail else ALARM_TOLERANCE)
-    return Gap(name, exact, float("nan"), estimate, low, high, to_bayes, alarm)
+    return Gap(name, exact, error, estimate, low, high, to_bayes, alarm)
 
 
 def _log_ratio(
