@@ -9,19 +9,17 @@ Run it: `python -m benchmarks.validation.what_training_found [--depth 3] [--outp
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from baselines.lfom_optimal import LfomOptimal
-from baselines.objective import excess_loss
+from baselines.wishart import GaussianTasks
 from benchmarks import api
 from benchmarks.tasks.law import Purpose
 from benchmarks.validation.plots import plot_history, plot_polynomial, plot_preconditioners
-from memformer.core.problem import Problem, matvec
-from memformer.core.solver import Solver
 from memformer.model.config import MemformerConfig
 from memformer.model.inspect import polynomial_table, preconditioner_table, step_sizes
 from memformer.training.recipe import Recipe
@@ -29,24 +27,6 @@ from memformer.training.train import train
 
 TASKS = 50_000
 WHITE_TASKS = 200_000
-
-
-def optimal_coefficients(solver: Solver, problem: Problem, k: int) -> Tensor:
-    """The coefficients c of `w_k = sum_j c_j H^j b` that a solver uses, `(k,)`, read off its iterates."""
-    H, b = problem.moments
-    basis = [b]
-    for _ in range(k - 1):
-        basis.append(matvec(H, basis[-1]))
-    weights = solver.solve(problem, k).weights
-    assert weights is not None
-    return torch.linalg.lstsq(torch.stack(basis, -1).flatten(0, 1), weights[-1].flatten()[:, None]).solution[:, 0]
-
-
-def log_loss(solver: Solver, problem: Problem, k: int) -> float:
-    """Log of the mean expected loss on tasks with white covariates."""
-    weights = solver.solve(problem, k).weights
-    assert weights is not None
-    return excess_loss(problem, weights[-1]).mean().log().item()
 
 
 def step_table(table: Tensor) -> pd.DataFrame:
@@ -71,21 +51,21 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     depth, law, white = options.depth, api.law("anisotropic"), api.law("isotropic")
+    exact = GaussianTasks(law.N, law.d)  # the anisotropic law in whitened coordinates
     config = MemformerConfig(d=law.d, depth=depth, memory="first_order")
     depths = list(range(1, depth + 1))
     source = law.stream(options.seed, Purpose.TRAIN)
     trained = train(config, [source], depths, [options.seed], Recipe(tasks=TASKS))
     deepest = {name: tensor[-1:] for name, tensor in trained.parameters.items()}
 
-    best = LfomOptimal().fit(white.stream(options.seed, Purpose.TRUTH), depths)
-    problem = white.stream(options.seed, Purpose.SCORE).sample(WHITE_TASKS)
-    optimal = optimal_coefficients(best, problem, depth)
+    optimal = torch.tensor([float(c) for c in exact.coefficients(depth)], dtype=torch.float64)
     second_moment = law.second_moment.double()
+    polynomial = polynomial_table(config, deepest, optimal, second_moment)
     tables = {
         "Preconditioners against -N/(N+1+d) times the inverse second moment": preconditioner_table(
             config, deepest, second_moment, law.N
         ),
-        "Polynomial against the optimal one": polynomial_table(config, deepest, optimal, second_moment),
+        "Polynomial against the optimal one": polynomial,
         "Step sizes, in whitened coordinates": step_table(step_sizes(config, deepest, second_moment)[0]),
     }
     losses = ", ".join(f"{loss.log().item():.3f}" for loss in trained.loss)
@@ -94,13 +74,17 @@ def main() -> None:
     text += f"{TASKS:,} training tasks, seed {options.seed}; log validation losses of 1 to {depth} layers: {losses}.\n"
     for title, table in tables.items():
         text += f"\n## {title}\n\n{as_markdown(table, index=title.startswith('Step'))}\n"
+    risk = math.log(exact.risk(polynomial["learned"].tolist()))
+    text += (
+        f"\nThe learned polynomial has the exact log loss {risk:.4f}, the optimal one {exact.log_floor(depth):.4f}.\n"
+    )
     text += "\nIn units of the closed form, `relative` is 1 for the best single layer.\n"
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "what_training_found.md").write_text(text)
     print(text)
 
-    floors = [log_loss(best, problem, k) for k in depths]
-    spectrum = torch.linalg.eigvalsh(problem.moments.H)
+    floors = [exact.log_floor(k) for k in depths]
+    spectrum = torch.linalg.eigvalsh(white.stream(options.seed, Purpose.SCORE).sample(WHITE_TASKS).moments.H)
     figures = {
         "history": plot_history(trained.history, [f"{k} layer{'s' * (k > 1)}" for k in depths], floors),
         "preconditioners": plot_preconditioners(config, deepest, second_moment, law.N),

@@ -1,0 +1,139 @@
+"""Exact floors, and where the best method needs memory: whether its residual polynomial has real roots only.
+
+A method whose residual polynomial has real roots alone is gradient descent with as many step sizes, a Memformer
+without memory. Where the best method's polynomial has complex roots, memory lowers the loss, and the table says by how
+much.
+
+Run it: `python -m benchmarks.validation.exact_floors [--output results/studies]`. Seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.optimize import least_squares
+
+from baselines.lfom_optimal import LfomOptimal, draw_moments, exact_parameters
+from baselines.residual_roots import comrade, count_real_roots, fitted_roots
+from baselines.wishart import GaussianTasks
+from benchmarks.tasks.gaussian import Anisotropic
+from benchmarks.tasks.law import Purpose
+
+SIZES = ((20, 5), (40, 10), (12, 6), (10, 5), (5, 5), (3, 5))
+NOISE = (0, 0.25, 1, 4)
+DEPTHS = range(1, 11)
+GAIN_DEPTHS = range(1, 9)
+SAMPLED_DEPTHS = range(1, 7)
+SAMPLED_TASKS = 400_000
+STARTS = 10
+"""Searches of the best real roots; each starts near the absolute values of the complex ones."""
+
+
+def best_without_memory(law: GaussianTasks, num_steps: int, seed: int = 0) -> float:
+    """Least expected loss found of gradient descent with `num_steps` free step sizes, over all tasks of a law.
+
+    With q the method's polynomial and q* the best one, the loss is the floor plus the squared distance of q and q* in
+    the basis in which `LfomOptimal` runs. So the step sizes are the solution of a nonlinear least-squares problem.
+    """
+    parameters = exact_parameters(law, num_steps)
+    product, one = comrade(parameters, num_steps)
+    best = parameters["coefficients"].numpy()
+
+    def distance(eta: np.ndarray) -> np.ndarray:
+        q = np.zeros(num_steps)
+        for step in eta:
+            q = q + step * (one - product @ q)
+        return math.sqrt(law.scale) * (q - best)
+
+    roots, generator = np.array(fitted_roots(parameters, num_steps)), np.random.default_rng(seed)
+    starts = [(1 / roots).real]
+    starts += [np.exp(generator.normal(0, 0.2, num_steps)) / np.abs(roots) for _ in range(STARTS - 1)]
+    found = [least_squares(distance, start, xtol=1e-15, ftol=1e-15, gtol=1e-15) for start in starts]
+    return float(law.floor(num_steps)) + 2 * min(result.cost for result in found)
+
+
+def floors() -> pd.DataFrame:
+    """Log floors: a row a law, a column a number of steps."""
+    laws = {(N, d, noise): GaussianTasks(N, d, noise_var=noise) for N, d in SIZES for noise in NOISE}
+    rows = [[*key, *(law.log_floor(k) for k in DEPTHS)] for key, law in laws.items()]
+    return pd.DataFrame(rows, columns=["N", "d", "noise_var", *map(str, DEPTHS)])
+
+
+def real_roots() -> pd.DataFrame:
+    """How many roots are real, `k` meaning all of them: a row a law, a column a number of steps."""
+    laws = {(N, d, noise): GaussianTasks(N, d, noise_var=noise) for N, d in SIZES for noise in NOISE}
+    rows = [[*key, *(count_real_roots(law, k) for k in DEPTHS)] for key, law in laws.items()]
+    return pd.DataFrame(rows, columns=["N", "d", "noise_var", *map(str, DEPTHS)])
+
+
+def gains(counts: pd.DataFrame) -> pd.DataFrame:
+    """What memory buys: a row for each law and number of steps whose best method has complex roots."""
+    rows = []
+    for N, d, noise, *real in counts.itertuples(index=False):
+        law = GaussianTasks(int(N), int(d), noise_var=noise)
+        for k, count in zip(DEPTHS, real, strict=True):
+            if count < k <= max(GAIN_DEPTHS):
+                without = math.log(best_without_memory(law, k))
+                gain = {"without memory": without, "memory gains": without - law.log_floor(k)}
+                step = {"one more step gains": law.log_floor(k) - law.log_floor(k + 1)}
+                rows.append({"N": N, "d": d, "noise_var": noise, "k": k, "floor": law.log_floor(k), **gain, **step})
+    return pd.DataFrame(rows)
+
+
+def anisotropic() -> pd.DataFrame:
+    """How many roots are real for the anisotropic law with a scalar Q, from sampled tasks."""
+    rows = []
+    for noise_std in (0.0, 1.0):
+        law = Anisotropic(noise_std=noise_std)
+        moments = draw_moments(law.stream(0, Purpose.TRUTH), SAMPLED_TASKS)
+        found = LfomOptimal().fitted(*moments, max(SAMPLED_DEPTHS)).parameters
+        assert found is not None
+        counts = [sum(root.imag == 0 for root in fitted_roots(found, k)) for k in SAMPLED_DEPTHS]
+        rows.append([law.N, law.d, law.noise_var, *counts])
+    return pd.DataFrame(rows, columns=["N", "d", "noise_var", *map(str, SAMPLED_DEPTHS)])
+
+
+def main() -> None:
+    """Compute and write `exact_floors.md`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("results/studies"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    counts = real_roots()
+    sections = {
+        "Log floors": (
+            "Natural logarithm of the least expected test loss, the query's own noise included, of any method with k "
+            "fixed scalar coefficients: x ~ N(0, I), w* ~ N(0, I), or a law that whitening turns into this one. Exact.",
+            floors(),
+        ),
+        "Real roots": (
+            "Roots of the best method's residual polynomial that are real, by Sturm sequences in exact arithmetic. "
+            "Where all k are, the floor is reached without memory.",
+            counts,
+        ),
+        "What memory gains": (
+            "Log loss where some roots are complex: of the best method (two layers with first-order memory for each "
+            f"pair), and of the best gradient descent with k step sizes that {STARTS} searches found. So the gain is "
+            "at most this. `one more step gains` is the distance to the next floor.",
+            gains(counts),
+        ),
+        "Anisotropic, scalar Q": (
+            f"The same count for the anisotropic law without preconditioner, estimated from {SAMPLED_TASKS:,} tasks.",
+            anisotropic(),
+        ),
+    }
+    text = "# Exact floors\n"
+    for title, (words, table) in sections.items():
+        text += f"\n## {title}\n\n{words}\n\n{table.astype(object).to_markdown(index=False, floatfmt='.4f')}\n"
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "exact_floors.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
