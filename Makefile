@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types results reference paper bench asv asv-site check-regressions clean
+.PHONY: help run test fuzz lint types results reference paper bench asv asv-site check-regressions clean
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -17,6 +17,9 @@ run: $(VENV)/.run ## set up, run the suite `core`, print the leaderboard (SUITE=
 
 test: $(VENV)/.dev ## set up, run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
+
+fuzz: $(VENV)/.dev ## read 21,000 damaged and hostile files; minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/runs/test_fuzz.py --hypothesis-profile=fuzz
 
 lint: $(VENV)/.dev ## check style and format
 	$(BIN)/ruff check .

@@ -1,8 +1,7 @@
-"""Hostile files end in a sentence: a small share of what `benchmarks.validation.fuzz` tries."""
+"""Odd values in suites end in a sentence; `tests/runs/test_fuzz.py` tries damaged files by the thousand."""
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,6 @@ from benchmarks.errors import UserError
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import run_suite
 from benchmarks.suites.suite import load_suite
-from benchmarks.validation.fuzz import fuzz
-
-
-def test_damaged_files_are_read_or_refused_in_a_sentence(tmp_path: Path) -> None:
-    counts = fuzz(tmp_path, 200, random.Random(7))
-    refused = {kind.split()[0] for kind in counts if kind.endswith("refused")}
-    assert {"suite", "scores", "timings", "meta", "parameters", "name"} <= refused
-    assert sum(counts.values()) >= 200
 
 
 @pytest.mark.parametrize(
