@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 
 from benchmarks.cli.progress import make_progress
 from benchmarks.harness.run import run_suite
@@ -41,6 +42,8 @@ noise_std = 0.5
 """
 
 Command = Callable[..., Done]
+
+settings.register_profile("fuzz", max_examples=9_000)  # `make fuzz`
 
 
 @pytest.fixture(autouse=True, scope="session")

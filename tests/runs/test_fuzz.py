@@ -89,8 +89,6 @@ NAMES = (
     "../x", "..", ".", "/x", "a/b", "a\\b", "~", "", " ", "\x00", "a\n", "-x", ".hidden", "CON", "a" * 300, "é", "a:b",
 )  # fmt: skip
 
-settings.register_profile("fuzz", max_examples=9_000)
-
 Draw = Callable[[st.SearchStrategy], Any]
 Source = tuple[Path, Callable[[Path], object]]
 """A good file, alone in its folder with what belongs to it, and what reads it."""
