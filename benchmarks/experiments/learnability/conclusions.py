@@ -7,22 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tabulate import tabulate
-
 from benchmarks.experiments.learnability.rates import Rate
 from benchmarks.experiments.learnability.scoring import Risk
-from benchmarks.experiments.learnability.settings import Learnability
+from benchmarks.experiments.learnability.settings import ROOM, Learnability
+from benchmarks.reports.template import render, table
 from benchmarks.statistics import mean_interval_of_few
-
-RULE = """A model is fitted to m training tasks, one labelled query each, by minimising the squared error on those \
-queries, and scored by its expected loss on {scored:,} fresh tasks, the same for all. *Excess* is that loss less the \
-floor of its class on the same tasks: of LFOM scalar and full Q the closed form; of LFOM diagonal, token-shaped \
-weights and GD++ the class itself fitted by exact expected loss, which is no bound. Intervals are 95 % of the mean of \
-logs over training sets (Student's t). A *rate* is the slope of log excess against log m, over training sets with \
-positive excess and m at least {least}, at least {times} times the number of parameters, and at most half the number \
-of fresh tasks (beyond, excess is smaller than these can tell); its interval is that of the regression. A class \
-*begins to beat* a baseline at the least m from which on, at every m tried, the whole interval of its log loss lies \
-below the baseline's."""
 
 
 class ClassSummary(NamedTuple):
@@ -106,16 +95,14 @@ def conclusions(
     settings: Learnability, over: Sequence[ClassSummary], rates: Sequence[Rate], overtaken: Sequence[Overtaking]
 ) -> str:
     """Markdown: the answers, and the tables they were computed from."""
-    rule = RULE.format(scored=settings.scored, least=settings.least_tasks, times=settings.times_parameters)
-    parts = ["# Learnability", f"Law `{settings.law}`. {rule}", "## Rates", rate_sentence(rates), _rate_table(rates)]
-    parts += ["## Training tasks to beat the baselines", beat_sentence(overtaken), _beat_table(overtaken, settings)]
-    parts.append("## Excess: mean log and 95 % interval over training sets")
-    parts += [_excess_table(over, depth) for depth in settings.depths]
-    parts.append(
-        "Figures: `excess.svg`, `loss.svg`; every fit: `risks.csv`, `rates.csv`, `baselines.csv`. "
-        "Written by `memformer-bench run learnability`."
+    return render(
+        ROOM,
+        "conclusions.md.jinja",
+        settings=settings,
+        rates=[rate_sentence(rates), _rate_table(rates)],
+        beaten=[beat_sentence(overtaken), _beat_table(overtaken, settings)],
+        excess=[_excess_table(over, depth) for depth in settings.depths],
     )
-    return "\n\n".join(parts) + "\n"
 
 
 def rate_sentence(rates: Sequence[Rate]) -> str:
@@ -150,7 +137,7 @@ def _rate_table(rates: Sequence[Rate]) -> str:
         slope = f"{rate.slope:.2f} [{rate.low:.2f}, {rate.high:.2f}]" if known else ""
         span = f"{rate.least:,} – {rate.most:,}" if known else ""
         rows.append([rate.kind, rate.depth, rate.floor, rate.parameters, slope, span, rate.verdict])
-    return _table(rows, ["class", "layers", "floor", "parameters", "slope", "m", "holds"])
+    return table(rows, ["class", "layers", "floor", "parameters", "slope", "m", "holds"])
 
 
 def _beat_table(overtaken: Sequence[Overtaking], settings: Learnability) -> str:
@@ -164,7 +151,7 @@ def _beat_table(overtaken: Sequence[Overtaking], settings: Learnability) -> str:
                 if (o.kind, o.baseline) == (kind, baseline)
             ]
             rows.append([kind, baseline, *cells])
-    return _table(rows, ["class", "baseline", *(f"L = {depth}" for depth in settings.depths)])
+    return table(rows, ["class", "baseline", *(f"L = {depth}" for depth in settings.depths)])
 
 
 def _excess_table(over: Sequence[ClassSummary], depth: int) -> str:
@@ -173,11 +160,7 @@ def _excess_table(over: Sequence[ClassSummary], depth: int) -> str:
     for kind in dict.fromkeys(s.kind for s in over):
         cells = {s.tasks: s for s in over if (s.kind, s.depth) == (kind, depth)}
         rows.append([kind, *(_cell(cells.get(m)) for m in sizes)])
-    return _table(rows, [f"L = {depth}", *(f"m = {m:,}" for m in sizes)])
-
-
-def _table(rows: Sequence[Sequence[object]], names: Sequence[str]) -> str:
-    return tabulate(rows, names, tablefmt="github", disable_numparse=True)
+    return table(rows, [f"L = {depth}", *(f"m = {m:,}" for m in sizes)])
 
 
 def _cell(s: ClassSummary | None) -> str:

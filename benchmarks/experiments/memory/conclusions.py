@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import median
 
-from tabulate import tabulate
-
-from benchmarks.experiments.memory.settings import MemorySettings
+from benchmarks.experiments.memory.settings import ROOM, MemorySettings
 from benchmarks.experiments.memory.training import Curve
-
-RULE = """A *gap* is the log of the mean expected loss on fresh tasks less that of the best method with fixed scalar \
-coefficients (full Q: on whitened covariates) on the very same tasks. A model *needs* so many steps as the first \
-budget at which its gap is at most {within}; a memory *reaches* the floor at a depth where the median over seeds of \
-the gap after the last step is at most {within} from one of the starts. Medians are over {seeds} seeds. Beyond 4 \
-layers few tasks carry the mean loss, and gaps of either sign come with that; at 6 and 10 layers the order of \
-additions alone can decide whether a model gets there."""
+from benchmarks.reports.template import render, table
 
 
 @dataclass(frozen=True)
@@ -80,29 +73,24 @@ def least_memory(found: Sequence[Summary], ladder: Sequence[str], within: float)
 
 def conclusions(settings: MemorySettings, found: Sequence[Summary]) -> str:
     """Markdown: the answers, and the tables they were computed from."""
-    ladder, within = settings.ladder(), settings.within
-    parts = [
-        "# Memory",
-        f"Law `{settings.law}`, P = 0, Adam on fresh tasks. {RULE.format(within=within, seeds=len(settings.seeds))}",
-        "## The least memory that reaches the floor",
-    ]
-    for kind in settings.preconditioners:
-        own = [s for s in found if s.preconditioner == kind]
-        parts += [f"**{kind} Q**: {reach_sentence(least_memory(own, ladder, within), ladder)}", _reach_table(own)]
-    parts.append("## Training steps to come within the tolerance")
-    for start in settings.starts:
-        for kind in settings.preconditioners:
-            own = [s for s in found if (s.start, s.preconditioner) == (start.name, kind)]
-            if own:
-                parts += [f"**Start: {start.name}; {kind} Q.** {speed_sentence(own, ladder)}", _steps_table(own)]
-    parts.append("## What depth does to training without memory")
-    for start in settings.starts:
-        for kind in settings.preconditioners:
-            plain = [s for s in found if (s.start, s.preconditioner, s.memory) == (start.name, kind, ladder[0])]
-            if plain:
-                parts.append(f"**Start: {start.name}; {kind} Q.** {depth_sentence(plain)}")
-    parts.append("Figures: `gaps.svg`, `steps.svg`; every model: `gaps.csv`. Written by `memformer-bench run memory`.")
-    return "\n\n".join(parts) + "\n"
+    ladder, kinds = settings.ladder(), settings.preconditioners
+    reach = {kind: [s for s in found if s.preconditioner == kind] for kind in kinds}
+    by_start = {
+        f"Start: {start.name}; {kind} Q.": [s for s in reach[kind] if s.start == start.name]
+        for start, kind in product(settings.starts, kinds)
+    }
+    plain = {title: [s for s in own if s.memory == ladder[0]] for title, own in by_start.items()}
+    return render(
+        ROOM,
+        "conclusions.md.jinja",
+        settings=settings,
+        reach=[
+            (kind, reach_sentence(least_memory(own, ladder, settings.within), ladder), _reach_table(own))
+            for kind, own in reach.items()
+        ],
+        speed=[(title, speed_sentence(own, ladder), _steps_table(own)) for title, own in by_start.items() if own],
+        depth=[(title, depth_sentence(own)) for title, own in plain.items() if own],
+    )
 
 
 def reach_sentence(least: dict[int, str | None], ladder: Sequence[str]) -> str:
@@ -166,28 +154,22 @@ def _named(rung: str) -> str:
 
 def _reach_table(own: Sequence[Summary]) -> str:
     """Memories by depths: the least gap after the last step over starts."""
-    depths = sorted({s.depth for s in own})
-    rows = []
-    for memory in dict.fromkeys(s.memory for s in own):
-        best = [min((s.gap for s in own if (s.memory, s.depth) == (memory, k)), default=None) for k in depths]
-        rows.append([memory, *("" if gap is None else f"{gap:+.3f}" for gap in best)])
-    return tabulate(rows, ["gap after the last step", *map(_column, depths)], tablefmt="github", disable_numparse=True)
+    return _by_depth("gap after the last step", own, lambda some: f"{min(s.gap for s in some):+.3f}")
 
 
 def _steps_table(own: Sequence[Summary]) -> str:
     """Memories by depths: median steps, least and most where seeds differ."""
-    depths = sorted({s.depth for s in own})
-    rows = []
+    return _by_depth("steps", own, lambda some: _cell(some[-1]))
+
+
+def _by_depth(title: str, own: Sequence[Summary], cell: Callable[[Sequence[Summary]], str]) -> str:
+    depths, rows = sorted({s.depth for s in own}), []
     for memory in dict.fromkeys(s.memory for s in own):
-        by_depth = {s.depth: _cell(s) for s in own if s.memory == memory}
-        rows.append([memory, *(by_depth.get(depth, "") for depth in depths)])
-    return tabulate(rows, ["steps", *map(_column, depths)], tablefmt="github", disable_numparse=True)
+        groups = [[s for s in own if (s.memory, s.depth) == (memory, depth)] for depth in depths]
+        rows.append([memory, *(cell(group) if group else "" for group in groups)])
+    return table(rows, [title, *(f"L = {depth}" for depth in depths)])
 
 
 def _cell(s: Summary) -> str:
     middle, low, high = (f"> {s.last}" if n == math.inf else f"{n:g}" for n in (s.steps, s.steps_low, s.steps_high))
     return middle if low == high else f"{middle} ({low} – {high})"
-
-
-def _column(depth: int) -> str:
-    return f"L = {depth}"

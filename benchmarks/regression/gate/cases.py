@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.regression.asv_suite.catalogue import LAWS, SCORED_BUDGET, SLOW, SOLVERS, TIMED_BUDGET
@@ -47,10 +47,6 @@ class SpeedCase:
         """What people call it."""
         return f"{self.kind} {self.solver or self.law}"
 
-    def request(self) -> dict[str, Any]:
-        """What a side process is told."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class LossCase:
@@ -76,10 +72,6 @@ class LossCase:
     def name(self) -> str:
         """What people call it."""
         return f"{self.solver} on {self.law}"
-
-    def request(self) -> dict[str, Any]:
-        """What a side process is told."""
-        return asdict(self)
 
 
 def speed_cases() -> list[SpeedCase]:

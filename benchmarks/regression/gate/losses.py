@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -77,7 +77,7 @@ def compare_losses(
         files = [Path(folder, f"{side}.npy") for side in ("base", "head")]
         for number, case in enumerate(cases, 1):
             tick(f"losses, {number} of {len(cases)}: {case.name}")
-            asked = [{"do": "losses", "case": case.request(), "file": str(file)} for file in files]
+            asked = [{"do": "losses", "case": asdict(case), "file": str(file)} for file in files]
             answers = pair.each(*asked)
             if all("fingerprint" in answer for answer in answers):
                 arrays = [np.load(file) for file in files]

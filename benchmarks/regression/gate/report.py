@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from tabulate import tabulate
+from statistics import median
 
 from benchmarks.regression.gate import losses, speed, status
 from benchmarks.regression.gate.losses import LossResult
 from benchmarks.regression.gate.speed import SpeedResult
 from benchmarks.regression.gate.status import FAILS, MOST_UNCOMPARED, NOT_COUNTED, UNCOMPARED
+from benchmarks.reports.template import render
 
 Result = SpeedResult | LossResult
 
@@ -121,89 +122,45 @@ def _times(result: SpeedResult) -> str:
     """Median ratio and the range over pairs of processes."""
     if not result.ratios:
         return ""
-    ordered = sorted(result.ratios)
-    middle = len(ordered) // 2
-    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-    return f"{median:.3f} ({ordered[0]:.3f} to {ordered[-1]:.3f})"
+    return f"{median(result.ratios):.3f} ({min(result.ratios):.3f} to {max(result.ratios):.3f})"
 
 
 def markdown(verdict: Verdict) -> str:
     """The page."""
-    failures = verdict.failures
-    title = "**Passed.**"
-    if verdict.unjudged:
-        title = f"**Not judged**: {'; '.join(verdict.unjudged)}."
-    elif failures:
-        title = f"**Stopped**: {len(failures)} of the checks fail."
-    lines = [
-        "# Speed and loss against the base",
-        "",
-        f"{title} Base {verdict.base}, head {verdict.head}; {verdict.machine}; {verdict.seconds:.0f} s.",
-        "",
-        *[f"- {failure}" for failure in failures],
-        *([""] if failures else []),
-    ]
-    lines += [*_notes(verdict), status.RULE, ""]
-    if verdict.speed:
-        lines += ["## Speed", "", speed.RULE, "", *_folded("every case", _speed_table(verdict.speed)), ""]
-    if verdict.losses:
-        lines += ["## Loss", "", losses.RULE, "", *_folded("what is not the same", _loss_table(verdict.losses)), ""]
-    return "\n".join(lines)
+    results = verdict._results
+    named = {kind: ", ".join(_what(r) for r in results if r.status == kind) for kind in ("faster", "new", "unpaired")}
+    return render(
+        "benchmarks.regression.gate",
+        "verdict.md.jinja",
+        verdict=verdict,
+        named=named,
+        losses=Counter(result.status for result in verdict.losses),
+        held=sum(not math.isnan(result.against_table) for result in verdict.losses),
+        rules={"cases": status.RULE, "speed": speed.RULE, "losses": losses.RULE},
+        speed_rows=[
+            (
+                result.case.name,
+                "" if math.isnan(result.seconds) else f"{1e3 * result.seconds:.3g}",
+                _times(result),
+                len(result.first) + len(result.second),
+                result.status,
+                result.reason,
+            )
+            for result in verdict.speed
+        ],
+        loss_rows=[
+            (
+                result.case.name,
+                result.steps,
+                *map(_signed, (result.log_ratio, result.low, result.high, result.against_table)),
+                result.status,
+                result.reason,
+            )
+            for result in verdict.losses
+            if result.status != "same"
+        ],
+    )
 
 
-def _notes(verdict: Verdict) -> list[str]:
-    """What is worth saying beside the verdict."""
-    found = [verdict.counts()]
-    for kind, words in (
-        ("faster", "Faster"),
-        ("new", "Not in base, so not counted"),
-        ("unpaired", "Not compared"),
-    ):
-        names = [_what(result) for result in (*verdict.speed, *verdict.losses) if result.status == kind]
-        if names:
-            found.append(f"{words}: {', '.join(names)}.")
-    if verdict.losses:
-        counts = {kind: sum(r.status == kind for r in verdict.losses) for kind in ("same", "changed", "better")}
-        held = sum(not math.isnan(result.against_table) for result in verdict.losses)
-        found.append(
-            f"Losses: {counts['same']} of {len(verdict.losses)} the same task by task, {counts['changed']} changed "
-            f"within the tolerance, {counts['better']} better; {held} held to the committed table."
-        )
-    return [line for part in found if part for line in (part, "")]
-
-
-def _folded(title: str, table: str) -> list[str]:
-    return ["<details>", f"<summary>{title}</summary>", "", table or "nothing", "", "</details>"]
-
-
-def _speed_table(results: Sequence[SpeedResult]) -> str:
-    rows = [
-        (
-            result.case.name,
-            "" if math.isnan(result.seconds) else f"{1e3 * result.seconds:.3g}",
-            _times(result),
-            len(result.first) + len(result.second),
-            result.status,
-            result.reason,
-        )
-        for result in results
-    ]
-    headers = ("case", "base, ms", "head/base: median (range over pairs)", "pairs", "verdict", "reason")
-    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
-
-
-def _loss_table(results: Sequence[LossResult]) -> str:
-    rows = [
-        (
-            result.case.name,
-            result.steps,
-            *("" if math.isnan(value) else f"{value:+.4f}" for value in (result.log_ratio, result.low, result.high)),
-            "" if math.isnan(result.against_table) else f"{result.against_table:+.4f}",
-            result.status,
-            result.reason,
-        )
-        for result in results
-        if result.status != "same"
-    ]
-    headers = ("solver and law", "steps", "log(head/base)", "from", "to", "log(head/table)", "verdict", "reason")
-    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True) if rows else ""
+def _signed(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:+.4f}"

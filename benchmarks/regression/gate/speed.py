@@ -8,7 +8,7 @@ What a pair cannot see, the chance of where its two processes lie in memory, dif
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -129,7 +129,7 @@ def look(
 
 def _ratio(pair: Pair, result: SpeedResult, slowed: float) -> float | None:
     """Median over blocks of head/base; None, and a reason, where one side cannot do it."""
-    name, request = result.case.name, result.case.request()
+    name, request = result.case.name, asdict(result.case)
     base = pair.base.ask("prepare", key=name, case=request)
     head = pair.head.ask("prepare", key=name, case=request, slowed=slowed)
     if "seconds" not in base or "seconds" not in head:
