@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Sequence
 from statistics import fmean, stdev
@@ -15,17 +14,11 @@ from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import PaperExperiment
 from benchmarks.experiments.paper.verdicts import RULE
 from benchmarks.reports.style import EXACT
+from benchmarks.reports.template import render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 13px }
-td, th { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: left; vertical-align: top }
-img { max-width: 100% } .note { color: #555 } .off { color: #b00 }
-"""
-
+_ROOM = "benchmarks.experiments.paper"
 
 Row = dict[str, Any]
 
@@ -70,12 +63,7 @@ def verdicts_markdown(verdicts: Sequence[Row], remarks: Sequence[str]) -> str:
     """The verdict table as Markdown."""
     names = {"published": "published difference", "fresh": "fresh tasks: log ratio [95 % interval]"}
     table = tabulate([{names.get(k, k): v for k, v in row.items()} for row in verdicts], "keys", tablefmt="github")
-    notes = "Notes:\n\n" + "".join(f"- {line}\n" for line in remarks) + "\n" if remarks else ""
-    return (
-        f"# Verdicts\n\nEach claim says that one curve lies below another; numbers are differences of log losses, "
-        f"negative where it does, layer by layer.\n\n{table}\n\n{RULE}\n\n`*`: few tasks carry the mean; the interval "
-        f"is too narrow.\n\n{notes}Written by `memformer-bench run paper`.\n"
-    )
+    return render(_ROOM, "verdicts.md.jinja", table=table, rule=RULE, remarks=remarks)
 
 
 def page(
@@ -86,23 +74,15 @@ def page(
     verdicts: list[Row],
 ) -> str:
     """The whole report as one HTML page, figures inside."""
-    parts = [f"<h2>What holds</h2>{_table(verdicts)}<p class=note>{html.escape(RULE.replace('**', ''))}</p>"]
-    for experiment in experiments:
-        parts.append(f"<h2>{html.escape(f'{experiment.id}: {experiment.title}')}</h2>")
-        if experiment.remark:
-            parts.append(f"<p class=note>Note: {html.escape(experiment.remark)}.</p>")
-        for name in (experiment.id, f"{experiment.id} on fresh tasks"):
-            if name in figures:
-                parts.append(f'<img alt="{html.escape(experiment.title)}" src="{_data(figures[name])}">')
-        if agreements[experiment.id]:
-            parts.append("<h3>As published, redone</h3>" + _table(agreements[experiment.id]))
-        if honest[experiment.id]:
-            parts.append("<h3>On fresh tasks</h3>" + _table(_wide(honest[experiment.id])))
-    body = "\n".join(parts)
-    title = "Memory-augmented Transformers (arXiv 2410.07263), reproduced and judged"
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-        f"<h1>{title}</h1>\n{body}</html>\n"
+    return render(
+        _ROOM,
+        "report.html.jinja",
+        experiments=experiments,
+        figures={name: _data(drawn) for name, drawn in figures.items()},
+        agreements=agreements,
+        honest={name: _wide(rows) for name, rows in honest.items()},
+        verdicts=verdicts,
+        rule=RULE.replace("**", ""),
     )
 
 
@@ -120,22 +100,6 @@ def _wide(rows: list[Row]) -> list[Row]:
     for row in rows:
         wide.setdefault(row["label"], {"solver": row["label"], **dict.fromkeys(steps, "")})[row["steps"]] = cell(row)
     return list(wide.values())
-
-
-def _table(rows: list[Row]) -> str:
-    def text(value: Any) -> str:
-        if value is None or value != value:
-            return ""
-        return f"{value:.3f}" if isinstance(value, float) else html.escape(str(value))
-
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in rows[0]) if rows else ""
-    body = "".join(
-        f"<tr{' class=off' if row.get('agrees') == 'no' else ''}>"
-        + "".join(f"<td>{text(value)}</td>" for value in row.values())
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def _data(drawn: Figure) -> str:

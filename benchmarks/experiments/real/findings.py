@@ -1,4 +1,4 @@
-"""What a run on real data says: every solver against ridge, the questions of `QUESTIONS`, and sentences made from them.
+"""What a run on real data says: every solver against ridge, answers to the questions of `shown.toml`, and sentences.
 
 The unit is a part of the rows. Episodes of one part share rows, so thousands of them are far fewer independent
 observations; different parts share no scored row. An interval is therefore Student's over the parts, of the paired log
@@ -8,8 +8,10 @@ ratio of mean losses; the one over episodes is shown beside it to say how much t
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import resources
 from itertools import groupby
 
 import numpy as np
@@ -20,32 +22,12 @@ from benchmarks.errors import UserError
 from benchmarks.runs.read import Run
 from benchmarks.statistics import compare, mean_interval_of_few
 
-LAW, METRIC, REFERENCE = "real", "test_loss", "ridge_loo"
+LAW, METRIC = "real", "test_loss"
 
-FIRST, SCALAR = "memformer_first_order", "memformer_first_order_scalar"
-TRAINED, SPECTRUM = ", trained on ", "ood_variance variance=6.0 spectrum=power rotation=per_task"
+SHOWN = tomllib.loads(resources.files("benchmarks.experiments.real").joinpath("shown.toml").read_text("utf-8"))
+"""The questions, the solver that everyone is compared with, and the curves of the figure."""
 
-QUESTIONS: list[tuple[str, str, str]] = [
-    ("a Memformer trained on the isotropic law, against cg", f"{FIRST}{TRAINED}isotropic", "cg"),
-    ("a Memformer trained on the anisotropic law, against cg", f"{FIRST}{TRAINED}anisotropic", "cg"),
-    (
-        "a Memformer trained on a power-law spectrum of the tables' scale, against cg",
-        f"{FIRST}{TRAINED}{SPECTRUM}",
-        "cg",
-    ),
-    (
-        "adapting a gate to each context, against the same model without it (isotropic law)",
-        f"memformer_gated{TRAINED}isotropic, adapted",
-        f"{SCALAR}{TRAINED}isotropic",
-    ),
-    ("that adapted Memformer, against cg", f"memformer_gated{TRAINED}isotropic, adapted", "cg"),
-    ("a Memformer trained on the training rows, against cg", FIRST, "cg"),
-    ("a Memformer trained on the training rows, against heavy ball tuned on them", FIRST, "heavy_ball_tuned"),
-    ("a Memformer trained on the training rows, against ridge by leave-one-out", FIRST, REFERENCE),
-    ("a Memformer trained on the training rows, against Bayes (their own regression)", FIRST, "bayes"),
-    ("ridge by leave-one-out, against OLS", REFERENCE, "ols"),
-]
-"""What is asked: in words, the first solver, the second. Negative log ratios favour the first."""
+REFERENCE: str = SHOWN["reference"]
 
 Array = NDArray[np.float64]
 
@@ -69,7 +51,7 @@ def name_of(row: dict) -> str:
     """A solver of the table: its id, what it was trained on if not the law itself, and whether it was adapted."""
     law = row["trained_on"]
     adapted = ", adapted" if row["protocol"] == "context_adapted" else ""
-    return row["solver"] + (f"{TRAINED}{law}" if law else "") + adapted
+    return row["solver"] + (f", trained on {law}" if law else "") + adapted
 
 
 def readings(run: Run) -> dict[str, list[Reading]]:
@@ -83,7 +65,9 @@ def readings(run: Run) -> dict[str, list[Reading]]:
         if row["law"] != LAW or row["metric"] != METRIC or pd.isna(row["seed"]):
             continue
         params = json.loads(row["law_params"])
-        _check_part(run, int(row["seed"]), params["folds"])
+        if row["seed"] >= params["folds"]:
+            folds = f"only seeds below the {params['folds']} folds score different rows"
+            raise UserError(f"the run {run.name} has seed {int(row['seed'])}: {folds}")
         where = f"{params['dataset']} (d = {row['d']}, N = {row['N']})"
         key = (name_of(row), int(row["steps"]))
         reading = found.setdefault(where, {}).setdefault(key, Reading(key[0], row["needs"], key[1], []))
@@ -95,11 +79,6 @@ def readings(run: Run) -> dict[str, list[Reading]]:
         if counts == {1} or len(counts) > 1:
             raise UserError(f"the run {run.name} must have two seeds or more and each solver once on {where}")
     return {where: list(by_key.values()) for where, by_key in found.items()}
-
-
-def _check_part(run: Run, seed: int, folds: int) -> None:
-    if seed >= folds:
-        raise UserError(f"the run {run.name} has seed {seed}: only seeds below the {folds} folds score different rows")
 
 
 @dataclass(frozen=True)
@@ -147,7 +126,7 @@ def answers(found: dict[str, list[Reading]]) -> list[Answer]:
     """One for each question, data set and number of steps that the run has both solvers for."""
     return [
         Answer(**vars(ratio(a, b)), question=question, data=where, steps=a.steps)
-        for question, first, second in QUESTIONS
+        for question, first, second in SHOWN["questions"]
         for where, all_of in found.items()
         for a in all_of
         for b in all_of
@@ -170,10 +149,8 @@ def table(found: dict[str, list[Reading]]) -> pd.DataFrame:
 
 def sentences(asked: list[Answer]) -> list[str]:
     """What the run says: a sentence a question, by the rule that `Ratio.verdict` states."""
-    found = []
-    for question, group in groupby(asked, lambda answer: answer.question):
-        found.append(f"{question[:1].upper()}{question[1:]}: {_verdicts(list(group))}.")
-    return found
+    by_question = groupby(asked, lambda answer: answer.question)
+    return [f"{question[:1].upper()}{question[1:]}: {_verdicts(list(group))}." for question, group in by_question]
 
 
 def _verdicts(own: list[Answer]) -> str:
