@@ -8,16 +8,18 @@ and the intervals and tests of `benchmarks.statistics` are applied to them as th
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from typer import Option, run
 
+from benchmarks.reports.write import Report
 from benchmarks.validation.calibration_report import report
 from benchmarks.validation.loss_pool import STEPS, Pool, draw_pool
 from benchmarks.validation.simulations import (
@@ -49,13 +51,12 @@ class Effort:
     tests: int = 300
 
 
-def main() -> None:
-    """Run the study and write `calibration.csv` and `calibration.md`."""
-    parser = argparse.ArgumentParser(description="Calibrate intervals and tests on simulated A/A comparisons.")
-    parser.add_argument("--output", type=Path, default=Path("results/studies"), help="folder of the results")
-    parser.add_argument("--quick", action="store_true", help="a minute's trial with few simulations")
-    given = parser.parse_args()
-    effort = Effort(40_000, 60, 20) if given.quick else Effort()
+def main(
+    output: Annotated[Path, Option(help="folder of the results")] = Path("results/studies"),
+    quick: Annotated[bool, Option("--quick", help="a minute's trial with few simulations")] = False,
+) -> None:
+    """Calibrate intervals and tests on simulated A/A comparisons; write `calibration.csv` and `calibration.md`."""
+    effort = Effort(40_000, 60, 20) if quick else Effort()
     start = time.perf_counter()
     pool = draw_pool(LAWS, SOLVERS, effort.pool)
     print(f"pool drawn, {time.perf_counter() - start:.0f} s", flush=True)
@@ -63,12 +64,9 @@ def main() -> None:
     for study in (marginal, paired, sizes, families, power, levels):
         records += [{"study": study.__name__, **record} for record in study(pool, effort)]
         print(f"{study.__name__} done, {time.perf_counter() - start:.0f} s", flush=True)
-    table = pd.DataFrame(records)
-    given.output.mkdir(parents=True, exist_ok=True)
-    table.to_csv(given.output / "calibration.csv", index=False, float_format="%.4g", lineterminator="\n")
+    (file,) = Report({"calibration": records}).write(output)
     # From the file, so that the words can be made again from it alone.
-    table = pd.read_csv(given.output / "calibration.csv")
-    (given.output / "calibration.md").write_text(report(table, effort.pool), encoding="utf-8")
+    Report(texts={"calibration.md": report(pd.read_csv(file), effort.pool)}).write(output)
 
 
 def marginal(pool: Pool, effort: Effort) -> Iterator[Record]:
@@ -154,4 +152,4 @@ def _pair(pool: Pool, law: str, first: str, second: str, steps: int) -> tuple[np
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

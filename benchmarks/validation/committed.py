@@ -9,7 +9,6 @@ is another; comments, docstrings and layout are no part of it.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import hashlib
 import json
@@ -23,7 +22,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from typer import BadParameter, Exit, Option, run
 
 from benchmarks.errors import UserError
 from benchmarks.runs.source import ROOT, SCORING
@@ -165,30 +166,30 @@ def _words(command: str) -> list[str]:
     return [*known.get(program, [str(beside) if beside.exists() else program]), *rest]
 
 
-def main() -> None:
-    """Make what is committed anew, or say what is stale."""
-    parser = argparse.ArgumentParser(description="Everything that is committed under results/.")
-    parser.add_argument("--only", action="append", metavar="NAME", help="only this product; repeatable")
-    parser.add_argument("--stale", action="store_true", help="make nothing; say what is stale")
-    given = parser.parse_args()
+def main(
+    only: Annotated[list[str], Option(metavar="NAME", help="only this product; repeatable")] = [],  # noqa: B006
+    say_stale: Annotated[bool, Option("--stale", help="make nothing; say what is stale")] = False,
+) -> None:
+    """Make everything anew that is committed under results/, or say what is stale."""
     known = {product.name: product for product in products()}
-    unknown = next((name for name in given.only or [] if name not in known), None)
+    unknown = next((name for name in only if name not in known), None)
     if unknown is not None:
-        parser.error(f"there is no product {unknown!r}; there are {', '.join(known)}")
-    chosen = [known[name] for name in given.only or known]
-    if given.stale:
+        raise BadParameter(f"there is no product {unknown!r}; there are {', '.join(known)}")
+    chosen = [known[name] for name in only or known]
+    if say_stale:
         for product in chosen:
             print(f"{product.name:<14} {stale(product) or 'made by this source'}")
         return
     total = 0.0
-    try:
-        for product in chosen:
+    for product in chosen:
+        try:
             total += (seconds := make(product))
-            print(f"{product.name}: {seconds:.0f} s", flush=True)
-    except UserError as error:
-        parser.exit(2, f"error: {error}\n")
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise Exit(2) from None
+        print(f"{product.name}: {seconds:.0f} s", flush=True)
     print(f"results/ made anew in {total / 60:.0f} min")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,7 +9,6 @@ Run it: `python -m benchmarks.validation.exact_floors [--output results/studies]
 
 from __future__ import annotations
 
-import argparse
 import math
 from pathlib import Path
 
@@ -17,10 +16,12 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.optimize import least_squares
+from typer import run
 
 from baselines.lfom_optimal import LfomOptimal, draw_moments, exact_parameters
 from baselines.residual_roots import comrade, count_real_roots, fitted_roots
 from baselines.wishart import GaussianTasks
+from benchmarks.reports.write import Report
 from benchmarks.tasks.gaussian import Anisotropic
 from benchmarks.tasks.law import Purpose
 
@@ -98,11 +99,8 @@ def anisotropic() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["N", "d", "noise_var", *map(str, SAMPLED_DEPTHS)])
 
 
-def main() -> None:
+def main(output: Path = Path("results/studies")) -> None:
     """Compute and write `exact_floors.md`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("results/studies"))
-    options = parser.parse_args()
     torch.set_num_threads(1)
     counts = real_roots()
     sections = {
@@ -130,10 +128,9 @@ def main() -> None:
     text = "# Exact floors\n"
     for title, (words, table) in sections.items():
         text += f"\n## {title}\n\n{words}\n\n{table.astype(object).to_markdown(index=False, floatfmt='.4f')}\n"
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "exact_floors.md").write_text(text)
+    Report(texts={"exact_floors.md": text}).write(output)
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,21 +9,22 @@ suite of cases; for power, head's side of some cases is slowed by idle turns and
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+from typer import Option, run
 
 from benchmarks.errors import UserError
 from benchmarks.regression.gate.cases import speed_cases
 from benchmarks.regression.gate.paired_processes import a_cpu
 from benchmarks.regression.gate.speed import SpeedResult, compare_speed
 from benchmarks.regression.gate.trees import checkout_root, resolve, tree_of
+from benchmarks.reports.write import Report
 from benchmarks.validation.gate_losses import loss_trials
 from benchmarks.validation.gate_report import report
 
@@ -46,27 +47,25 @@ SLOWED_CASES = (
 Row = dict[str, Any]
 
 
-def main() -> None:
-    """Run the study, keeping every trial as it comes."""
-    parser = argparse.ArgumentParser(description="The gate's false alarms and power.")
-    parser.add_argument("--output", type=Path, default=Path("results/studies"), help="folder of the results")
-    parser.add_argument("--runs", type=int, default=4, help="A/A runs of the whole suite")
-    parser.add_argument("--passes", type=int, default=3, help="passes over the slowed cases, at 10 % and at 3 %")
-    parser.add_argument("--seeds", type=int, default=200, help="trials of each loss comparison")
-    parser.add_argument("--append", action="store_true", help="add to the trials of gate.csv")
-    parser.add_argument("--report", action="store_true", help="only make gate.md anew from gate.csv")
-    given = parser.parse_args()
-    file = given.output / "gate.csv"
-    if not given.report:
-        given.output.mkdir(parents=True, exist_ok=True)
-        rows: list[Row] = pd.read_csv(file).to_dict("records") if given.append and file.is_file() else []
+def main(
+    output: Annotated[Path, Option(help="folder of the results")] = Path("results/studies"),
+    runs: Annotated[int, Option(help="A/A runs of the whole suite")] = 4,
+    passes: Annotated[int, Option(help="passes over the slowed cases, at 10 % and at 3 %")] = 3,
+    seeds: Annotated[int, Option(help="trials of each loss comparison")] = 200,
+    append: Annotated[bool, Option("--append", help="add to the trials of gate.csv")] = False,
+    report_only: Annotated[bool, Option("--report", help="only make gate.md anew from gate.csv")] = False,
+) -> None:
+    """The gate's false alarms and power, every trial kept as it comes."""
+    file = output / "gate.csv"
+    if not report_only:
+        rows: list[Row] = pd.read_csv(file).to_dict("records") if append and file.is_file() else []
         done = 1 + max((int(row["run"]) for row in rows if row["study"] == "speed"), default=-1)
-        for row in trials(given.runs, given.passes, given.seeds, done):
+        for row in trials(runs, passes, seeds, done):
             rows.append(row)
-            pd.DataFrame(rows).to_csv(file, index=False, float_format="%.5g", lineterminator="\n")
+            Report({"gate": rows}, form="%.5g").write(output)
     if not file.is_file():
         raise UserError(f"there is no {file}; run the study first")
-    (given.output / "gate.md").write_text(report(pd.read_csv(file)), encoding="utf-8")
+    Report(texts={"gate.md": report(pd.read_csv(file))}).write(output)
 
 
 def trials(runs: int, passes: int, seeds: int, done: int = 0) -> Iterator[Row]:
@@ -105,4 +104,4 @@ def _numbers(result: SpeedResult) -> Row:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

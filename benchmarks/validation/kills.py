@@ -10,7 +10,6 @@ checked, and the next one begins.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import signal
@@ -22,6 +21,8 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pandas as pd
+import psutil
+from typer import run
 
 from benchmarks.cli.progress import _Lines
 from benchmarks.harness.run import run_suite
@@ -53,14 +54,10 @@ N = 8
 TARGETS = ("main", "worker", "all")
 
 
-def main() -> None:
+def main(kills: int = 100, seed: int = 0) -> None:
     """Kill, resume, compare, and print the count."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        done, finished = study(Path(folder), arguments.kills, random.Random(arguments.seed))
+        done, finished = study(Path(folder), kills, random.Random(seed))
     counts = ", ".join(f"{done[target]} of {target}" for target in TARGETS)
     print(f"{sum(done.values())} kills ({counts}); {finished} runs finished, every one equal to the undisturbed run")
 
@@ -133,22 +130,17 @@ def _run(folder: Path, name: str, jobs: int | None) -> None:
     run_suite(suite, results / "runs", results / "parameters", ["kills"], _Lines(), name, jobs, resume=True)
 
 
-def _children(process: int) -> list[int]:
+def _children(process: int) -> list[psutil.Process]:
     try:
-        return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()] + [
-            int(word)
-            for task in os.listdir(f"/proc/{process}/task")
-            if int(task) != process
-            for word in Path(f"/proc/{process}/task/{task}/children").read_text().split()
-        ]
-    except OSError:
+        return psutil.Process(process).children()
+    except psutil.NoSuchProcess:
         return []
 
 
-def _kill(process: int) -> int:
+def _kill(process: psutil.Process) -> int:
     try:
-        os.kill(process, signal.SIGKILL)
-    except ProcessLookupError:
+        process.kill()
+    except psutil.NoSuchProcess:
         return 0
     return 1
 
@@ -171,4 +163,4 @@ def check(results: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

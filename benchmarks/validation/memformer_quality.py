@@ -8,16 +8,17 @@ Run it: `python -m benchmarks.validation.memformer_quality [--tasks 200000] [--s
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from tabulate import tabulate
 from torch import Tensor
+from typer import Option, run
 
 from baselines.lfom_optimal import LfomOptimal
 from baselines.objective import excess_loss
@@ -101,28 +102,27 @@ def rows(case: Case, tasks: int, seed: int) -> Iterator[dict[str, object]]:
         }
 
 
-def main() -> None:
+def main(
+    tasks: int = 200_000,
+    seed: int = 0,
+    output: Annotated[Path | None, Option(help="a Markdown file to write the table to")] = None,
+) -> None:
     """Train, score and print all cases."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", type=int, default=200_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="a Markdown file to write the table to")
-    options = parser.parse_args()
     torch.set_num_threads(1)
     found: list[dict[str, object]] = []
     for case in cases():
-        for row in rows(case, options.tasks, options.seed):
+        for row in rows(case, tasks, seed):
             values = (f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values())
             print("  ".join(values), flush=True)
             found.append(row)
     table = tabulate([list(row.values()) for row in found], list(found[0]), tablefmt="github", floatfmt=".3f")
-    title = f"N = 20, d = 5, float64, expected loss on {options.tasks:,} fresh tasks, seed {options.seed}, one thread"
+    title = f"N = 20, d = 5, float64, expected loss on {tasks:,} fresh tasks, seed {seed}, one thread"
     good = sum(bool(row["met"]) for row in found)
     text = f"# Trained Memformers against their floors\n\n{title}.\n\n{table}\n\n{good} of {len(found)} rows are met.\n"
-    if options.output:
-        options.output.write_text(text)
+    if output:
+        output.write_text(text)
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

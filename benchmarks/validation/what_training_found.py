@@ -8,16 +8,18 @@ Run it: `python -m benchmarks.validation.what_training_found [--depth 3] [--outp
 
 from __future__ import annotations
 
-import argparse
 import math
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
+from typer import run
 
 from baselines.wishart import GaussianTasks
 from benchmarks import api
+from benchmarks.reports.template import render
+from benchmarks.reports.write import Report
 from benchmarks.tasks.law import Purpose
 from benchmarks.validation.plots import plot_history, plot_polynomial, plot_preconditioners
 from memformer.model.config import MemformerConfig
@@ -37,25 +39,14 @@ def step_table(table: Tensor) -> pd.DataFrame:
     )
 
 
-def as_markdown(table: pd.DataFrame, index: bool) -> str:
-    """A table whose whole numbers stay whole and whose gaps stay empty."""
-    return table.astype(object).where(table.notna(), "").to_markdown(floatfmt=".4f", index=index)
-
-
-def main() -> None:
+def main(depth: int = 3, seed: int = 0, output: Path = Path("results/studies")) -> None:
     """Train, compare, write tables and pictures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--depth", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path("results/studies"))
-    options = parser.parse_args()
     torch.set_num_threads(1)
-    depth, law, white = options.depth, api.law("anisotropic"), api.law("isotropic")
+    law, white = api.law("anisotropic"), api.law("isotropic")
     exact = GaussianTasks(law.N, law.d)  # the anisotropic law in whitened coordinates
     config = MemformerConfig(d=law.d, depth=depth, memory="first_order")
     depths = list(range(1, depth + 1))
-    source = law.stream(options.seed, Purpose.TRAIN)
-    trained = train(config, [source], depths, [options.seed], Recipe(tasks=TASKS))
+    trained = train(config, [law.stream(seed, Purpose.TRAIN)], depths, [seed], Recipe(tasks=TASKS))
     deepest = {name: tensor[-1:] for name, tensor in trained.parameters.items()}
 
     optimal = torch.tensor([float(c) for c in exact.coefficients(depth)], dtype=torch.float64)
@@ -68,31 +59,32 @@ def main() -> None:
         "Polynomial against the optimal one": polynomial,
         "Step sizes, in whitened coordinates": step_table(step_sizes(config, deepest, second_moment)[0]),
     }
-    losses = ", ".join(f"{loss.log().item():.3f}" for loss in trained.loss)
-    text = "# What training found\n\nFirst-order memory, full Q, anisotropic law, "
-    text += f"N = {law.N}, d = {law.d}, {depth} layers, "
-    text += f"{TASKS:,} training tasks, seed {options.seed}; log validation losses of 1 to {depth} layers: {losses}.\n"
-    for title, table in tables.items():
-        text += f"\n## {title}\n\n{as_markdown(table, index=title.startswith('Step'))}\n"
-    risk = math.log(exact.risk(polynomial["learned"].tolist()))
-    text += (
-        f"\nThe learned polynomial has the exact log loss {risk:.4f}, the optimal one {exact.log_floor(depth):.4f}.\n"
+    text = render(
+        "benchmarks.validation",
+        "what_training_found.md.jinja",
+        law=law,
+        depth=depth,
+        tasks=TASKS,
+        seed=seed,
+        losses=", ".join(f"{loss.log().item():.3f}" for loss in trained.loss),
+        # Whole numbers stay whole and gaps stay empty.
+        tables={title: table.astype(object).where(table.notna(), "") for title, table in tables.items()},
+        risk=math.log(exact.risk(polynomial["learned"].tolist())),
+        floor=exact.log_floor(depth),
     )
-    text += "\nIn units of the closed form, `relative` is 1 for the best single layer.\n"
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "what_training_found.md").write_text(text)
+    Report(texts={"what_training_found.md": text}).write(output)
     print(text)
 
     floors = [exact.log_floor(k) for k in depths]
-    spectrum = torch.linalg.eigvalsh(white.stream(options.seed, Purpose.SCORE).sample(WHITE_TASKS).moments.H)
+    spectrum = torch.linalg.eigvalsh(white.stream(seed, Purpose.SCORE).sample(WHITE_TASKS).moments.H)
     figures = {
         "history": plot_history(trained.history, [f"{k} layer{'s' * (k > 1)}" for k in depths], floors),
         "preconditioners": plot_preconditioners(config, deepest, second_moment, law.N),
         "polynomial": plot_polynomial(config, deepest, spectrum, optimal, second_moment),
     }
     for name, figure in figures.items():
-        figure.savefig(options.output / f"what_training_found-{name}.png", dpi=110)
+        figure.savefig(output / f"what_training_found-{name}.png", dpi=110)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
