@@ -63,7 +63,7 @@ class Run:
         if not path.is_file():
             raise UserError(f"the run {self.name} was stored without per-task losses ({LOSSES}); run its suite again")
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.lib.npyio.NpzFile(file) as arrays:  # np.load would take other kinds too
                 return dict(arrays)
         except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{path} is not a file of arrays: {' '.join(str(error).split())}") from None

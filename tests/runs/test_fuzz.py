@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -143,6 +144,16 @@ def test_a_damaged_file_is_read_or_refused_in_a_sentence(kind: str, sources: dic
 
     attempt()
     assert outcomes["refused"] or kind not in REFUSED
+
+
+def test_a_single_array_is_no_file_of_losses(sources: dict[str, Source], tmp_path: Path) -> None:
+    """What `make fuzz` found: an overwritten head makes numpy read another kind of file."""
+    good, _ = sources["losses"]
+    shutil.copytree(good.parent, tmp_path / "run")
+    with (tmp_path / "run" / good.name).open("wb") as file:
+        np.save(file, np.ones(9))
+    with pytest.raises(UserError, match="is not a file of arrays: File is not a zip file"):
+        read_run(tmp_path / "run").losses(0)
 
 
 @pytest.mark.parametrize("name", NAMES)
