@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.runs.schema import Status
 from benchmarks.suites.entries import Protocol
+from benchmarks.tasks.importance import Sampling
 from benchmarks.tasks.law import Law
 from memformer.core.solver import Solver
 
@@ -29,6 +30,7 @@ class Cell:
         dtype, device: of every computation.
         time_limit: seconds for fitting and solving, all seeds.
         memory_limit: GB that a worker process may hold, None for no limit.
+        draw: how the scored tasks are drawn.
         protocol: what the solver is fitted on and may adapt to.
         training_law: whose training tasks the solver is fitted on, where it is not `law`.
         batches: sizes of the batches that are timed, empty for that of the suite.
@@ -45,6 +47,7 @@ class Cell:
     dtype: torch.dtype
     device: torch.device
     time_limit: float
+    draw: Sampling = "plain"
     protocol: Protocol = "held_out"
     memory_limit: float | None = None
     batches: tuple[int, ...] = ()
@@ -59,10 +62,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one seed gave: `losses[metric]` `(steps, tasks)` and outcome codes `(steps, tasks)`."""
+    """What one seed gave.
+
+    Attributes:
+        losses: for each metric `(steps, tasks)`, times the weights if there are any.
+        outcomes: codes `(steps, tasks)`.
+        weights: `(tasks,)`, where tasks were drawn by importance sampling.
+    """
 
     losses: dict[str, NDArray[np.float64]]
     outcomes: NDArray[np.int8]
+    weights: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ def cell_key(cell: Cell, threads: int) -> str:
     """40 hexadecimal digits that change with whatever can change a row of the cell.
 
     That is: the schema, law and solver with their versions and parameters, the fingerprints of the scored tasks and
-    of the law that the solver is fitted on, steps, seeds, number of tasks, protocol, dtype, kind of device, limits,
-    threads, the versions of Python and of the numerical packages, the metrics, and the source of this project and of
-    plug-ins.
+    of the law that the solver is fitted on, steps, seeds, number of tasks and how they are drawn, protocol, dtype, kind
+    of device, limits, threads, the versions of Python and of the numerical packages, the metrics, and the source of
+    this project and of plug-ins.
 
     A cell whose plug-in has no source file gets `no_key`.
     """
@@ -63,6 +63,7 @@ def _content(cell: Cell, threads: int) -> dict[str, Any] | None:
         "settings": settings_of(cell.solver),
         "defaults": dict(defaults),
         "fitted_on": [cell.fitted_on.metadata.version, cell.fitted_on.fingerprint],
+        "draw": cell.draw,
         "steps": cell.steps,
         "seeds": cell.seeds,
         "tasks": cell.tasks,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cloudpickle
@@ -77,6 +78,9 @@ def build_cells(suite: Suite) -> list[Cell]:
         if entry.trained_on is not None and (not solver.fitting.required or entry.protocol == "transductive"):
             why = "is fitted on the scored tasks" if solver.fitting.required else "learns nothing"
             raise UserError(f"the solver {entry.name!r} {why}; 'trained_on' has no meaning there")
+    for task, law in tasks:
+        if task.draw == "importance":
+            _require_importance(task, law, [entry for entry, _ in methods if entry.only.holds(task)])
     return [
         Cell(
             law_name=task.law,
@@ -91,6 +95,7 @@ def build_cells(suite: Suite) -> list[Cell]:
             dtype=getattr(torch, suite.dtype),
             device=device,
             time_limit=suite.scores.time_limit,
+            draw=task.draw,
             protocol=entry.protocol,
             memory_limit=suite.scores.memory_limit,
             training_law=entry.trained_on and build_law(entry.trained_on.at(task)),
@@ -100,6 +105,21 @@ def build_cells(suite: Suite) -> list[Cell]:
         for entry, solver in methods
         if entry.only.holds(task)
     ]
+
+
+def _require_importance(task: TaskEntry, law: Law, solvers: Sequence[SolverEntry]) -> None:
+    """Raise UserError unless a task can be drawn by importance sampling for these solvers."""
+    if not law.gaussian_covariates:
+        raise UserError(
+            f"the law {task.law!r} cannot be drawn by importance sampling, for its covariates are not Gaussian; "
+            'leave out draw = "importance" there'
+        )
+    shown = next((entry for entry in solvers if entry.protocol != "held_out"), None)
+    if shown is not None:
+        raise UserError(
+            f"the solver {shown.name!r} is shown the scored tasks ({shown.protocol}), which importance sampling makes "
+            'those of another law; score it on tasks of their own, with only = { draw = "plain" }'
+        )
 
 
 def load_plugin(name: str) -> None:

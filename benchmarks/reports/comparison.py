@@ -18,7 +18,7 @@ from benchmarks.errors import UserError
 from benchmarks.runs.ranking import ROUNDING, solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import LAW, PREFERRED_METRICS, SCORED_ON, TASK
-from benchmarks.statistics import Levels
+from benchmarks.statistics import Levels, thinned
 
 SHOWN = [*LAW, "protocol", "draw"]
 """Columns that say the setting in every table of a view."""
@@ -38,8 +38,10 @@ class SolverLosses:
         needs: what it must be told.
         learned: whether it learned from tasks.
         levels: what its intervals hold random.
-        losses: for each number of steps, one array `(tasks,)` of per-task losses for each seed.
+        losses: for each number of steps, one array `(tasks,)` of per-task losses for each seed, times their weights if
+            they have any.
         seconds: for each number of steps, median warm time of one solve, in seconds a task; empty without timings.
+        weights: of the tasks, one array `(tasks,)` for each seed; None where the law itself was drawn from.
     """
 
     label: str
@@ -48,10 +50,19 @@ class SolverLosses:
     levels: Levels
     losses: dict[int, list[Array]]
     seconds: dict[int, float]
+    weights: list[Array] | None = None
 
     def pooled(self, steps: int) -> Array:
-        """Losses of all seeds, `(all tasks,)`."""
+        """Losses of all seeds, `(all tasks,)`, whose mean is that over the law."""
         return np.concatenate(self.losses[steps])
+
+    def sample(self, steps: int) -> Array:
+        """Losses of all seeds on tasks that are a sample of the law: some of them, where they have weights."""
+        if self.weights is None:
+            return self.pooled(steps)
+        weights = np.concatenate(self.weights)
+        kept = thinned(weights)
+        return self.pooled(steps)[kept] / weights[kept]
 
 
 @dataclass(frozen=True)
@@ -232,8 +243,12 @@ def _entry(run: Run, label: str, rows: list[Row], timings: list[Row]) -> SolverL
     # What is below rounding is exact: such losses are equal, and no ratio of them means anything.
     exact = math.exp(ROUNDING[rows[0]["dtype"]])
     losses: dict[int, list[Array]] = {}
+    weights: dict[int, Array] = {}
     for row in sorted(rows, key=lambda row: (row["steps"], row["seed"])):
+        if (found := run.weights(row["row"])) is not None:
+            weights[row["seed"]] = found.astype(np.float64)
         losses.setdefault(int(row["steps"]), []).append(np.maximum(run.losses(row["row"]).astype(np.float64), exact))
     timed = [row for row in timings if not pd.isna(row["warm_median"])]
     seconds = {int(row["steps"]): float(row["warm_median"]) / int(row["batch"]) for row in timed}
-    return SolverLosses(label, rows[0]["needs"], rows[0]["learned"], rows[0]["levels"], losses, seconds)
+    about = (label, rows[0]["needs"], rows[0]["learned"], rows[0]["levels"])
+    return SolverLosses(*about, losses, seconds, [*weights.values()] or None)

@@ -20,10 +20,10 @@ def first_hits(entry: SolverLosses, targets: list[float]) -> Array:
     Returns:
         `(targets, tasks)`.
     """
-    tasks = len(entry.pooled(min(entry.losses)))
+    tasks = len(entry.sample(min(entry.losses)))
     hits = np.full((len(targets), tasks), np.inf)
     for steps in sorted(entry.losses, reverse=True):
-        losses = entry.pooled(steps)
+        losses = entry.sample(steps)
         for row, target in zip(hits, targets, strict=True):
             row[losses <= target * (1 + 1e-9)] = steps
     return hits

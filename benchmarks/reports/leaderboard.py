@@ -26,6 +26,9 @@ GROUPS = {
 }
 """What solvers need to know, from least to most; a ranking never crosses these lines."""
 
+TAIL = {"terminal": "~", "markdown": "~", "latex": r"$\sim$"}
+"""Before the log of the median, beside a mean that a few tasks carry: see `benchmarks.statistics.tail_limited`."""
+
 Row = dict[str, Any]
 """One ranked row; a missing value is None."""
 
@@ -62,8 +65,9 @@ def _introduction(runs: Sequence[Run], form: Format) -> str:
     names = ", ".join(run.name for run in runs)
     text = (
         "Natural logarithm of the mean test loss after k steps, with the half-width of its 95 % interval, in brackets "
-        "the rank within the group; less is better, exact is 0 but for rounding. Without a rank: scored on the first "
-        "few of the tasks only. Gap: log loss above the best that any method of the solver's class could reach on "
+        "the rank within the group; less is better, exact is 0 but for rounding. After ~: logarithm of the median, where "
+        "a few tasks carry the mean, so that its interval cannot be trusted. Without a rank: scored on the first few of "
+        "the tasks only. Gap: log loss above the best that any method of the solver's class could reach on "
         "these tasks, with its paired 95 % interval; empty where no such floor is known. Time: median wall-clock of "
         "one warm solve of the whole batch at the largest number of steps."
     )
@@ -81,6 +85,7 @@ def _heading(row: Row, table: list[Row], form: Format) -> str:
     tasks = max(other["num_tasks"] for other in table)
     title = f"{row['law']}, d = {row['d']}, N = {row['N']}{noise}{params}"
     title += f", {row['protocol']}, {row['dtype']}, {row['device']}, {tasks} tasks"
+    title += "" if row["draw"] == "plain" else f" by {row['draw']} sampling"
     return {"terminal": title, "markdown": f"## {title}", "latex": f"% {title}"}[form]
 
 
@@ -146,6 +151,8 @@ def _cell(row: Row, form: Format) -> str:
     mark += "" if status in ("ok", "breakdown") else f" {status}"
     if row["log_loss"] < ROUNDING[row["dtype"]]:
         return f"exact{mark}"
+    if row["tail_limited"] and row["median_loss"]:
+        mark += f" {TAIL[form]} {math.log(row['median_loss']):.2f}"
     return _with_error(f"{row['log_loss']:.3f}", (row["log_high"] - row["log_low"]) / 2, form) + mark
 
 

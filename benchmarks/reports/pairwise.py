@@ -31,7 +31,7 @@ def pairwise(setting: Setting, steps: int) -> pd.DataFrame:
     rows = []
     for a, b in combinations(ordered, 2):
         levels = levels_of_pair(a, b)
-        outcome = compare(a.losses[steps], b.losses[steps], levels)
+        outcome = compare(a.losses[steps], b.losses[steps], levels, a.weights)
         rows.append({"first": a.label, "second": b.label, **asdict(outcome), "levels": levels})
     table = pd.DataFrame(rows, columns=["first", "second", *Comparison.__dataclass_fields__, "levels"])
     table["p_holm"] = holm(table["p_value"].to_numpy(float))
@@ -63,10 +63,10 @@ def standing(setting: Setting, steps: int, pairs: pd.DataFrame | None = None) ->
         i, j = place[row["first"]], place[row["second"]]
         tied[i, j] = tied[j, i] = row["tied"]
     marks = letters(tie_groups(tied), len(entries))
-    ranking = rank_solvers(np.stack([entry.pooled(steps) for entry in entries])) if len(entries) > 1 else None
+    ranking = rank_solvers(np.stack([entry.sample(steps) for entry in entries])) if len(entries) > 1 else None
     rows = []
     for index, entry in enumerate(entries):
-        summary = summarise(entry.losses[steps], entry.levels)
+        summary = summarise(entry.losses[steps], entry.levels, entry.weights)
         rows.append(
             {
                 **setting.identity,

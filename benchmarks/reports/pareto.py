@@ -32,7 +32,7 @@ def pareto(setting: Setting) -> pd.DataFrame:
         for steps, seconds in entry.seconds.items():
             if steps not in entry.losses or not np.isfinite(entry.pooled(steps)).all():
                 continue
-            summary = summarise(entry.losses[steps], entry.levels)
+            summary = summarise(entry.losses[steps], entry.levels, entry.weights)
             rows.append(
                 {
                     **setting.identity,

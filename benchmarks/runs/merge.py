@@ -65,7 +65,7 @@ def _parts(runs: Sequence[Run], owner: dict[tuple[Any, ...], int]) -> Iterator[P
         mine = _of(run.scores, owner, number)
         stored = (run.path / LOSSES).is_file()
         losses = {
-            place: run.losses(int(row))
+            place: run.stored(int(row))
             for place, (row, seed, metric) in enumerate(zip(mine.index, mine["seed"], mine["metric"], strict=True))
             if stored and not pd.isna(seed) and metric
         }

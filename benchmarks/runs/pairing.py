@@ -20,7 +20,7 @@ def refuse_other_tasks(runs: Sequence[Run]) -> None:
     """
     seen: dict[tuple[object, ...], tuple[str, int, str]] = {}
     for run in runs:
-        laws = run.scores[[*LAW, "law_version", "fingerprint"]].drop_duplicates()
+        laws = run.scores[[*LAW, "draw", "law_version", "fingerprint"]].drop_duplicates()
         for *law, version, fingerprint in laws.itertuples(index=False, name=None):
             name, before, drew = seen.setdefault(tuple(law), (run.name, version, fingerprint))
             where = f"the law {law[0]!r} at d = {law[LAW.index('d')]}"

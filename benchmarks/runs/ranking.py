@@ -75,7 +75,7 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def _refuse_mixed_laws(scores: pd.DataFrame) -> None:
-    for _, group in scores.groupby(LAW):
+    for _, group in scores.groupby([*LAW, "draw"]):
         if len(set(zip(group["law_version"], group["fingerprint"], strict=True))) > 1:
             law, d = group["law"].iloc[0], group["d"].iloc[0]
             raise UserError(f"these runs drew different tasks for the law {law!r} at d = {d}; show them one by one")

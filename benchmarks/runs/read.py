@@ -24,7 +24,9 @@ from benchmarks.runs.schema import SCHEMA_VERSION, ScoreRow, TimingRow
 SCORES, TIMINGS = "scores.csv", "timings.csv"
 
 LOSSES = "losses.npz"
-"""Per-task losses of a run: one float32 array for each row of `scores.csv` with a seed, named by the row's number."""
+"""Per-task losses of a run: one float32 array for each row of `scores.csv` with a seed, named by the row's number.
+
+It is `(tasks,)`; or where tasks were drawn by importance sampling `(2, tasks)`, weight times loss and the weights."""
 
 RUNS = Path("results/runs")
 """Where runs are kept, relative to the folder the command is started in."""
@@ -49,9 +51,21 @@ class Run:
     def losses(self, row: int) -> NDArray[np.float32]:
         """Per-task losses behind a row of `scores` that has a seed, `(tasks,)` in the order of the tasks.
 
+        Where tasks have weights, they are times their weights: the mean is always that over the law.
+
         Raises:
             UserError: if the run was stored without them (as the committed one is), or the row has none.
         """
+        stored = self.stored(row)
+        return stored[0] if stored.ndim == 2 else stored
+
+    def weights(self, row: int) -> NDArray[np.float32] | None:
+        """Weights of the same tasks, `(tasks,)`; None where the law itself was drawn from."""
+        stored = self.stored(row)
+        return stored[1] if stored.ndim == 2 else None
+
+    def stored(self, row: int) -> NDArray[np.float32]:
+        """The array of a row as it is stored: see `LOSSES`."""
         try:
             return self._arrays[str(row)]
         except KeyError:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from benchmarks.suites.entries import Protocol
+from benchmarks.tasks.importance import Sampling
 
 SCHEMA_VERSION = 4
 """Goes up when a column changes its name, type or meaning; `benchmarks.runs.migrate` reads the older ones.
@@ -128,7 +129,9 @@ class ScoreRow(Identity):
         metric: registry id of the metric (empty if the cell failed as a whole); losses are in units of y squared,
             logarithms natural.
         shown: whether this metric is the one that tables show for the cell.
-        draw: how the scored tasks were drawn: `plain`, from the law; `importance`, from another one, with weights.
+        draw: how the scored tasks were drawn: `plain`, from the law; `importance`, ill-conditioned ones more often and
+            with weights (see `benchmarks.tasks.importance`). Means, intervals and gaps are then of weight times loss,
+            quantiles are weighted, and outcomes are those of the tasks as they were drawn.
         num_tasks: tasks scored.
         levels: what the intervals of this row hold random: its `tasks`, or `seeds_and_tasks` in a row of several seeds
             under which the solver was fitted anew, at random, or other parts of a table of real data were scored.
@@ -156,7 +159,7 @@ class ScoreRow(Identity):
     seed: OptionalInt
     metric: Text
     shown: bool
-    draw: Literal["plain", "importance"]
+    draw: Sampling
     num_tasks: int = Field(ge=0)
     levels: Literal["tasks", "seeds_and_tasks"]
     mean: Optional

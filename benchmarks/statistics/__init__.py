@@ -8,6 +8,7 @@ from benchmarks.statistics.significance import equal_means_test, holm, sign_flip
 from benchmarks.statistics.student import Interval, mean_interval_of_few, power_law_interval, student_interval
 from benchmarks.statistics.summary import TRIM, Summary, summarise
 from benchmarks.statistics.ties import letters, tie_groups
+from benchmarks.statistics.weighted import thinned
 
 __all__ = [
     "LEVEL",
@@ -31,6 +32,7 @@ __all__ = [
     "student_interval",
     "summarise",
     "tail_limited",
+    "thinned",
     "tie_groups",
     "two_level",
     "two_level_interval",

@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from benchmarks.statistics.intervals import TAIL_LIMIT, Array, Z, cautious_z_of_one, mean_interval, moments
 from benchmarks.statistics.seed_levels import Levels, two_level
 from benchmarks.statistics.significance import equal_means_test, wilcoxon_log_test
+from benchmarks.statistics.weighted import thinned
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,19 @@ class Comparison:
     tail_limited: bool
 
 
-def compare(first: Sequence[Array], second: Sequence[Array], levels: Levels = "tasks") -> Comparison:
+def compare(
+    first: Sequence[Array],
+    second: Sequence[Array],
+    levels: Levels = "tasks",
+    weights: Sequence[Array] | None = None,
+) -> Comparison:
     """Compare two solvers on the same tasks.
 
     Args:
         first: one array `(tasks,)` of per-task losses for each seed; nan where there is no finite answer.
         second: the other solver's, on the same tasks in the same order.
         levels: `seeds_and_tasks` if either solver was learned anew under each seed.
+        weights: of the tasks, if both losses are times them; the typical task is then one of the law all the same.
 
     Returns:
         The comparison; all nan where a task has no finite answer. With both solvers alike on every task the
@@ -65,6 +72,9 @@ def compare(first: Sequence[Array], second: Sequence[Array], levels: Levels = "t
     scale = float((a.mean() + b.mean()) / 2) or 1.0
     differences = [(x - y) / scale for x, y in zip(first, second, strict=True)]
     sample = moments(differences)
+    if weights is not None:
+        like_law = thinned(np.concatenate(list(weights)))
+        a, b = a[like_law], b[like_law]  # a weight changes neither order nor ratio of two losses
     share = float(np.mean(a < b) + np.mean(a == b) / 2)
     typical = wilcoxon_log_test(a, b)
     tail = bool(abs(sample.skewness) > TAIL_LIMIT)

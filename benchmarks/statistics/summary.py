@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.statistics.intervals import Array, mean_interval
 from benchmarks.statistics.seed_levels import Levels, two_level_interval
+from benchmarks.statistics.weighted import weighted_quantile, weighted_trimmed_mean
 
 TRIM = 0.01
 """Share of tasks cut from each end for the trimmed mean."""
@@ -39,13 +40,15 @@ class Summary:
     q99: float
 
 
-def summarise(strata: Sequence[Array], levels: Levels = "tasks") -> Summary:
+def summarise(strata: Sequence[Array], levels: Levels = "tasks", weights: Sequence[Array] | None = None) -> Summary:
     """Summary of the losses of one cell.
 
     Args:
         strata: one array `(tasks,)` of per-task losses for each seed; a task without a finite answer is nan.
         levels: what the interval holds random: `tasks` alone, or `seeds_and_tasks` for a solver whose parameters
             were learned anew under each seed (with one seed there is only the first).
+        weights: of the tasks, one array `(tasks,)` for each seed, where they were drawn by importance sampling; the
+            losses are then weight times loss.
 
     Returns:
         The summary. One task without an answer leaves mean and interval undefined (nan), never a number; the
@@ -57,15 +60,9 @@ def summarise(strata: Sequence[Array], levels: Levels = "tasks") -> Summary:
     """
     losses = np.concatenate(list(strata))
     finite = np.isfinite(losses)
-    worst, count = np.where(finite, losses, np.inf), len(losses)
-    cut, middle = int(TRIM * count), [(count - 1) // 2, count // 2]
-    upper = {"q90": _place(count, 0.9), "q99": _place(count, 0.99)}
-    worst.partition([*middle, *upper.values(), cut, count - cut - 1])  # one pass for all of them
-    location = {
-        "median": _finite(worst[middle].mean()),
-        "trimmed_mean": _finite(worst[cut : count - cut].mean()),
-        **{name: _finite(worst[place]) for name, place in upper.items()},
-    }
+    worst = np.where(finite, losses, np.inf)
+    found = _location(worst) if weights is None else _weighted_location(worst, np.concatenate(list(weights)))
+    location = {name: _finite(value) for name, value in found.items()}
     if not finite.all():
         return Summary(np.nan, np.nan, np.nan, np.nan, **location)
     mean = float(losses.mean())
@@ -78,6 +75,26 @@ def summarise(strata: Sequence[Array], levels: Levels = "tasks") -> Summary:
     else:
         low, high = (_log(end) for end in mean_interval(scaled))
     return Summary(mean, _log(mean), _log(mean) + low, _log(mean) + high, **location)
+
+
+def _location(losses: Array) -> dict[str, float]:
+    """Median, trimmed mean and upper quantiles."""
+    count = len(losses)
+    cut, middle = int(TRIM * count), [(count - 1) // 2, count // 2]
+    upper = {"q90": _place(count, 0.9), "q99": _place(count, 0.99)}
+    losses.partition([*middle, *upper.values(), cut, count - cut - 1])  # one pass for all of them
+    location = {"median": losses[middle].mean(), "trimmed_mean": losses[cut : count - cut].mean()}
+    return {**location, **{name: losses[place] for name, place in upper.items()}}
+
+
+def _weighted_location(weighted: Array, weights: Array) -> dict[str, float]:
+    """The same of the law, from weight times loss of each task."""
+    losses = weighted / weights
+    order = np.argsort(losses)
+    losses, weights = losses[order], weights[order]
+    quantiles = {"median": 0.5, "q90": 0.9, "q99": 0.99}
+    found = {name: weighted_quantile(losses, weights, probability) for name, probability in quantiles.items()}
+    return {**found, "trimmed_mean": weighted_trimmed_mean(losses, weights, TRIM)}
 
 
 def _place(count: int, probability: float) -> int:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
+from benchmarks.tasks.importance import Sampling
+
 Count = Annotated[int, Field(ge=1)]
 
 Protocol = Literal["held_out", "transductive", "context_adapted"]
@@ -60,6 +62,8 @@ class TaskEntry(Strict):
         params: further parameters of the law.
         tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
         batch: sizes of the batches that are timed, one after another, if not that of the suite.
+        draw: how the scored tasks are drawn; `importance` draws rare ill-conditioned contexts more often and weighs
+            them, which a law with Gaussian covariates can.
     """
 
     law: str
@@ -69,6 +73,7 @@ class TaskEntry(Strict):
     params: dict[str, JsonValue] = {}
     tasks: Count | None = None
     batch: list[Count] | None = Field(default=None, min_length=1)
+    draw: Sampling = "plain"
 
 
 class Only(Strict):
@@ -79,11 +84,12 @@ class Only(Strict):
     N: int | None = None
     d_min: int | None = None
     d_max: int | None = None
+    draw: Sampling | None = None
 
     def holds(self, task: TaskEntry) -> bool:
         """Whether a task meets the condition."""
         within = (self.d_min or 0) <= task.d and (self.d_max is None or task.d <= self.d_max)
-        equal = self.model_dump(exclude_none=True, include={"law", "d", "N"})
+        equal = self.model_dump(exclude_none=True, include={"law", "d", "N", "draw"})
         return within and all(getattr(task, key) == value for key, value in equal.items())
 
 

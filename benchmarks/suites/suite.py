@@ -67,11 +67,12 @@ class Suite(Strict):
         if self.scores.memory_limit is None:
             del content["scores"]["memory_limit"]  # suites written before there was such a limit keep their hash
         later = [(task, ("tasks", "batch")) for task in content["tasks"]]
-        later += [(solver["only"], ("d_min", "d_max")) for solver in content["solvers"]]
+        later += [(solver["only"], ("d_min", "d_max", "draw")) for solver in content["solvers"]]
         later += [(solver, ("trained_on",)) for solver in content["solvers"]]
+        later += [(task, ("draw",)) for task in content["tasks"]]
         for entry, keys in later:  # the same
             for key in keys:
-                if entry[key] is None:
+                if entry[key] in (None, "plain"):
                     del entry[key]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -55,6 +55,10 @@ class Isotropic(Law):
         return torch.eye(self.d, dtype=torch.float64)
 
     @property
+    def gaussian_covariates(self) -> bool:
+        return True
+
+    @property
     def whitens_to_isotropic(self) -> bool:
         return True
 
@@ -150,6 +154,10 @@ class Anisotropic(Law):
         if self.rotation == "per_task":
             return torch.from_numpy(self.eigenvalues.mean() * np.eye(self.d))
         return torch.from_numpy((self.U * self.eigenvalues) @ self.U.T)
+
+    @property
+    def gaussian_covariates(self) -> bool:
+        return True
 
     @property
     def whitens_to_isotropic(self) -> bool:

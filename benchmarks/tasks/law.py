@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.tasks.importance import Sampling
 from benchmarks.tasks.stream import TaskStream
 from memformer.core.checks import require_int, require_number
 from memformer.core.problem import Prior
@@ -124,6 +125,11 @@ class Law(ABC):
         """Whether, with S the second moment, `x ~ N(0, S)` and `w_star ~ N(0, v S^-1)` for some v, independently."""
         return False
 
+    @property
+    def gaussian_covariates(self) -> bool:
+        """Whether rows of X are independent `N(0, S)`, S a task's second moment, and X is independent of `w_star`."""
+        return False
+
     def prior(self, X: Tensor) -> Prior | None:
         """Prior of `w_star` given context covariates `X` `(B, N, d)`; None where it has no Gaussian-mixture form."""
         return None
@@ -150,10 +156,17 @@ class Law(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """12 hexadecimal digits that change with the numbers the law draws (of its first tasks, as float32)."""
-        stream = self.stream(seed=0, purpose=Purpose.FINGERPRINT, dtype=torch.float32)
+        return self._fingerprint("plain")
+
+    def fingerprint_of(self, draw: Sampling) -> str:
+        """The same of the tasks as they are drawn to be scored, weights included."""
+        return self.fingerprint if draw == "plain" else self._fingerprint(draw)
+
+    def _fingerprint(self, draw: Sampling) -> str:
+        stream = self.stream(0, Purpose.FINGERPRINT, torch.float32, draw=draw)
         tasks = stream.sample(min(FINGERPRINT_TASKS, stream.block_size))
         digest = hashlib.sha256()
-        for tensor in (tasks.X, tasks.y, tasks.x_query, tasks.y_query, tasks.w_star):
+        for tensor in (tasks.X, tasks.y, tasks.x_query, tasks.y_query, tasks.w_star, tasks.weights):
             if tensor is None:
                 continue
             # Rounding hides what linear-algebra libraries differ in; adding 0.0 turns -0.0 into 0.0.
@@ -166,8 +179,12 @@ class Law(ABC):
         purpose: Purpose,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
+        draw: Sampling = "plain",
     ) -> TaskStream:
         """An endless stream of tasks of this law.
+
+        Raises:
+            ValueError: if `draw` is `importance` and the law has no Gaussian covariates.
 
         Example:
             >>> from benchmarks.tasks.gaussian import Isotropic
@@ -175,4 +192,4 @@ class Law(ABC):
             >>> stream.sample(7).X.shape
             torch.Size([7, 10, 3])
         """
-        return TaskStream(self, seed, purpose, dtype, device)
+        return TaskStream(self, seed, purpose, dtype, device, draw)

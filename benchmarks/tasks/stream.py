@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.tasks.importance import Sampling, stretched
 from benchmarks.tasks.randomness import make_generator
 from memformer.core.checks import require_int
 from memformer.core.problem import Prior, Problem, TaskSource
@@ -22,8 +24,9 @@ BLOCK_NUMBERS = 2**18
 MAX_BLOCK = 256
 """No block holds more tasks than this."""
 
-_TASKS, _NOISE = 0, 1
-"""Last number of the key of a block's generators: label noise has its own."""
+_TASKS, _NOISE, _STRETCHES = 0, 1, 2
+"""Last number of the key of a block's generators: label noise has its own, and so have the factors of importance
+sampling, so that both ways of drawing share all other numbers."""
 
 
 class TaskStream:
@@ -32,17 +35,33 @@ class TaskStream:
     Tasks are drawn on the CPU in float64, in blocks that are seeded one by one: the first n tasks do not
     depend on how many more are asked for, nor on the sizes of the requests, the dtype or the device. Label
     noise has its own seeds, so laws that differ only in `noise_std` share everything else.
+
+    Drawn by importance sampling (see `benchmarks.tasks.importance`), tasks have `weights`.
+
+    Raises:
+        ValueError: if the law cannot be drawn so.
     """
 
-    def __init__(self, law: Law, seed: int, purpose: Purpose, dtype: torch.dtype, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        law: Law,
+        seed: int,
+        purpose: Purpose,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        draw: Sampling = "plain",
+    ) -> None:
         self.seed = require_int("seed", seed, least=0)
+        if draw == "importance" and not law.gaussian_covariates:
+            raise ValueError(f"importance sampling needs Gaussian covariates, which {law.metadata.name!r} has not")
+        self.draw: Sampling = draw
         self.law = law.under(self.seed, purpose)
         self.purpose = purpose
         self.dtype = dtype
         self.device = torch.device(device)
         self.block_size = max(1, min(MAX_BLOCK, BLOCK_NUMBERS // (max(law.N, law.d) * law.d)))
         self._next_block = 0
-        self._left: list[np.ndarray] | None = None
+        self._left: dict[str, np.ndarray] | None = None
 
     @property
     def d(self) -> int:
@@ -77,35 +96,38 @@ class TaskStream:
         """The next `batch >= 1` tasks."""
         require_int("batch", batch, least=1)
         dtype = np.float32 if self.dtype is torch.float32 else np.float64
-        arrays: list[np.ndarray] = []
+        arrays: dict[str, np.ndarray] = {}
         filled = 0
         while filled < batch:
             block = self._left or self._draw_block()
-            arrays = arrays or [np.empty((batch, *part.shape[1:]), dtype) for part in block]
-            taken = min(batch - filled, len(block[0]))
-            for array, part in zip(arrays, block, strict=True):
-                array[filled : filled + taken] = part[:taken]
-            self._left = [part[taken:] for part in block] if taken < len(block[0]) else None
+            arrays = arrays or {name: np.empty((batch, *part.shape[1:]), dtype) for name, part in block.items()}
+            taken = min(batch - filled, len(block["X"]))
+            for name, part in block.items():
+                arrays[name][filled : filled + taken] = part[:taken]
+            self._left = {name: part[taken:] for name, part in block.items()} if taken < len(block["X"]) else None
             filled += taken
-        tensors = [torch.from_numpy(a).to(self.dtype).to(self.device) for a in arrays]
+        tensors = {name: torch.from_numpy(array).to(self.dtype).to(self.device) for name, array in arrays.items()}
         if not self.law.synthetic:
-            X, y, x_query, y_query = tensors
-            return Problem(X, y, x_query, y_query)  # what nobody knows of real rows is not there
-        X, y, x_query, y_query, w_star, *own = tensors
-        return Problem(X, y, x_query, y_query, w_star, own[0] if own else self.second_moment, self.noise_var)
+            return Problem(**tensors)  # what nobody knows of real rows is not there
+        return Problem(**{"second_moment": self.second_moment, **tensors}, noise_var=self.noise_var)
 
-    def _draw_block(self) -> list[np.ndarray]:
-        """The next block: `X, y, x_query, y_query`, and if known `w_star` and the tasks' own second moments."""
-        keys = ((int(self.purpose), self._next_block, kind) for kind in (_TASKS, _NOISE))
-        tasks, noises = (make_generator(self.seed, *key) for key in keys)
+    def _draw_block(self) -> dict[str, np.ndarray]:
+        """The next block, by attribute of `Problem`; second moments only where the tasks have their own."""
+        keys = ((int(self.purpose), self._next_block, kind) for kind in (_TASKS, _NOISE, _STRETCHES))
+        tasks, noises, stretches = (make_generator(self.seed, *key) for key in keys)
         self._next_block += 1
-        drawn = self.law.draw(self.block_size, tasks)
+        drawn, weights = self.law.draw(self.block_size, tasks), None
+        if self.draw == "importance":
+            moment = self.law.second_moment.numpy() if drawn.second_moment is None else drawn.second_moment
+            X, weights = stretched(drawn.X, moment, stretches)
+            drawn = dataclasses.replace(drawn, X=X)
         y, y_query = _labels(drawn)
         if self.law.noise_std > 0:
             y += self.law.noise_std * noises.standard_normal(y.shape)
             y_query += self.law.noise_std * noises.standard_normal(y_query.shape)
-        block = [drawn.X, y, drawn.x_query, y_query, drawn.w_star, drawn.second_moment]
-        return [part for part in block if part is not None]
+        block = {"X": drawn.X, "y": y, "x_query": drawn.x_query, "y_query": y_query, "w_star": drawn.w_star}
+        block |= {"second_moment": drawn.second_moment, "weights": weights}
+        return {name: part for name, part in block.items() if part is not None}
 
 
 class StandIn(ABC):

@@ -89,6 +89,8 @@ class Problem:
         second_moment: `E[x x^T]` of a query point, `(d, d)` or `(B, d, d)`, where the law knows it (the
             covariance of x, for a centred law).
         noise_var: variance of the label noise, in units of `y` squared, where the law knows it.
+        weights: `(B,)`, where tasks were drawn more or less often than the law draws them: the mean over the law is
+            that of weight times value.
 
     Raises:
         ValueError: if a shape, dtype or device does not fit.
@@ -106,6 +108,7 @@ class Problem:
     w_star: Tensor | None = None
     second_moment: Tensor | None = None
     noise_var: float | None = None
+    weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.X.ndim != 3 or 0 in self.X.shape[1:]:
@@ -120,6 +123,7 @@ class Problem:
             "y_query": [(B, q)],
             "w_star": [(B, d)],
             "second_moment": [(d, d), (B, d, d)],
+            "weights": [(B,)],
         }
         for name, shapes in fitting.items():
             tensor = getattr(self, name)
@@ -174,6 +178,10 @@ class Problem:
         values = torch.linalg.eigvalsh(torch.where(finite[:, None, None], H, 0.0))
         values = torch.where(finite[:, None], values.clamp(min=0.0), torch.nan)
         return Spectrum(values[:, 0], values[:, -1])
+
+    def weighted(self, values: Tensor) -> Tensor:
+        """Values `(..., B)` of the tasks, times their weights if they have any: the plain mean is that over the law."""
+        return values if self.weights is None else values * self.weights
 
     def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Problem:
         tensors = {

@@ -18,6 +18,7 @@ from baselines.lfom_optimal import LfomOptimal, draw_moments
 from baselines.truth_lines import krylov_oracle, relative_excess
 from benchmarks.catalogue.registry import METRICS
 from benchmarks.harness.scores.protocol import in_blocks
+from benchmarks.tasks.importance import Sampling
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.roots import symmetric_roots
@@ -43,6 +44,7 @@ class FloorKey:
     num_steps: int
     dtype: torch.dtype
     device: torch.device
+    draw: Sampling = "plain"
 
 
 def describe_floor(key: FloorKey, reach: Reach, steps: int) -> tuple[str, bool, float]:
@@ -78,7 +80,8 @@ def floor_losses(key: FloorKey, reach: Reach, metric: str) -> Losses | None:
         metric: id of the metric.
 
     Returns:
-        `(num_steps + 1, tasks)` in the metric's unit; None where no floor of that class and metric is known.
+        `(num_steps + 1, tasks)` in the metric's unit, times the tasks' weights if they have any; None where no floor of
+        that class and metric is known.
     """
     if not key.law.synthetic:
         return None
@@ -94,19 +97,17 @@ def floor_losses(key: FloorKey, reach: Reach, metric: str) -> Losses | None:
 
 
 def _blocks(key: FloorKey) -> Iterator[Problem]:
-    return in_blocks(key.law, key.seed, key.tasks, key.dtype, key.device)
+    return in_blocks(key.law, key.seed, key.tasks, key.dtype, key.device, key.draw)
 
 
 def _krylov(problem: Problem, key: FloorKey, reach: Reach, metric: str) -> Losses | None:
-    if reach is Reach.KRYLOV_PRECONDITIONED:
-        problem = _whitened(problem, key.law)
-    assert problem.noise_var is not None
-    return _array(krylov_oracle(problem, key.num_steps) + problem.noise_var)
+    shown = _whitened(problem, key.law) if reach is Reach.KRYLOV_PRECONDITIONED else problem
+    return _array(problem, krylov_oracle(shown, key.num_steps) + key.law.noise_var)
 
 
 def _fixed(problem: Problem, key: FloorKey, reach: Reach, metric: str) -> Losses | None:
     best = optimal_method(key.law, key.num_steps, reach is Reach.FIXED_PRECONDITIONED, key.dtype, key.device)
-    return _array(METRICS[metric].load()(problem, best.solve(problem.blinded(), key.num_steps)))
+    return _array(problem, METRICS[metric].load()(problem, best.solve(problem.blinded(), key.num_steps)))
 
 
 def bayes_losses(key: FloorKey, metric: str) -> Losses | None:
@@ -133,7 +134,7 @@ def _bayes(key: FloorKey) -> dict[str, Losses | None]:
     for block in _blocks(key):
         trace = solver.solve(block.blinded(), 1)
         for name in METRICS:
-            found[name].append(_array(METRICS[name].load()(block, trace)))
+            found[name].append(_array(block, METRICS[name].load()(block, trace)))
     joined = {name: _joined(parts) for name, parts in found.items()}
     return {name: None if losses is None else losses[1] for name, losses in joined.items()}
 
@@ -196,5 +197,5 @@ def _whitened(problem: Problem, law: Law) -> Problem:
     )
 
 
-def _array(losses: torch.Tensor | None) -> Losses | None:
-    return None if losses is None else losses.to("cpu", torch.float64).numpy()
+def _array(problem: Problem, losses: Tensor | None) -> Losses | None:
+    return None if losses is None else problem.weighted(losses).to("cpu", torch.float64).numpy()

@@ -52,7 +52,7 @@ def judge_gap(
         reach: class of the solver as it was scored (adaptation may have changed it); decides the floor.
         steps: number of steps.
         metric: id of the metric.
-        losses: per-task losses `(tasks,)` by seed.
+        losses: per-task losses `(tasks,)` by seed, times their weights if they have any.
         levels: what the interval of the gap holds random.
 
     Returns:
@@ -61,7 +61,9 @@ def judge_gap(
     """
     if not all(np.isfinite(values).all() for values in losses.values()):
         return Gap()
-    keys = [FloorKey(cell.law, seed, cell.tasks, max(cell.steps), cell.dtype, cell.device) for seed in losses]
+    keys = [
+        FloorKey(cell.law, seed, cell.tasks, max(cell.steps), cell.dtype, cell.device, cell.draw) for seed in losses
+    ]
     floors = [floor_losses(key, reach, metric) for key in keys]
     bayes = [bayes_losses(key, metric) for key in keys]
     to_bayes = _log_ratio(losses, bayes, steps, "tasks")[0]

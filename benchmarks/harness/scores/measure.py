@@ -33,7 +33,7 @@ def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
 
 def _measured(cell: Cell, solver: Solver, seed: int) -> Measured:
     """All scored tasks of a seed, a block at a time; one that adapted to all of them cannot meet some alone."""
-    task_set = (cell.law, seed, cell.tasks, cell.dtype, cell.device)
+    task_set = (cell.law, seed, cell.tasks, cell.dtype, cell.device, cell.draw)
     whole = cell.protocol == "context_adapted"
     parts = [
         measure(solver, block, cell.steps) for block in ([scored_tasks(*task_set)] if whole else in_blocks(*task_set))
@@ -41,7 +41,9 @@ def _measured(cell: Cell, solver: Solver, seed: int) -> Measured:
     if len(parts) == 1:
         return parts[0]
     losses = {name: np.concatenate([part.losses[name] for part in parts], 1) for name in parts[0].losses}
-    return Measured(losses, np.concatenate([part.outcomes for part in parts], 1))
+    weights = [part.weights for part in parts if part.weights is not None]
+    outcomes = np.concatenate([part.outcomes for part in parts], 1)
+    return Measured(losses, outcomes, np.concatenate(weights) if weights else None)
 
 
 def measure(solver: Solver, problem: Problem, steps: Sequence[int]) -> Measured:
@@ -68,9 +70,10 @@ def measure(solver: Solver, problem: Problem, steps: Sequence[int]) -> Measured:
             values = {name: METRICS[name].load()(problem, trace) for name in METRICS}
             applied[id(trace)] = {name: value for name, value in values.items() if value is not None}
         for name, value in applied[id(trace)].items():
-            losses.setdefault(name, []).append(value[step].to("cpu", torch.float64).numpy())
+            losses.setdefault(name, []).append(problem.weighted(value[step]).to("cpu", torch.float64).numpy())
     outcomes = np.stack([trace.outcome_at(step).cpu().numpy() for trace, step in views])
-    return Measured({name: np.stack(rows) for name, rows in losses.items()}, outcomes)
+    weights = None if problem.weights is None else problem.weights.to("cpu", torch.float64).numpy()
+    return Measured({name: np.stack(rows) for name, rows in losses.items()}, outcomes, weights)
 
 
 def checked(trace: Trace, problem: Problem, num_steps: int) -> Trace:

@@ -10,6 +10,7 @@ import torch
 
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.scores.fitting import Fit, ParameterStore
+from benchmarks.tasks.importance import Sampling
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.stream import StandIn
 from memformer.core.problem import Problem, TaskSource
@@ -42,21 +43,25 @@ def block_sizes(law: Law, count: int, dtype: torch.dtype) -> list[int]:
     return [*sizes[:-1], sizes[-1] + 1] if rest == 1 else [*sizes, *([rest] if rest else [])]
 
 
-def in_blocks(law: Law, seed: int, count: int, dtype: torch.dtype, device: torch.device) -> Iterator[Problem]:
+def in_blocks(
+    law: Law, seed: int, count: int, dtype: torch.dtype, device: torch.device, draw: Sampling = "plain"
+) -> Iterator[Problem]:
     """The scored tasks, a block at a time; a block among others is forgotten once it has been used."""
     sizes = block_sizes(law, count, dtype)
     if len(sizes) == 1:
-        yield scored_tasks(law, seed, count, dtype, device)
+        yield scored_tasks(law, seed, count, dtype, device, draw)
         return
-    stream = law.stream(seed, Purpose.SCORE, dtype, device)
+    stream = law.stream(seed, Purpose.SCORE, dtype, device, draw)
     for size in sizes:
         yield stream.sample(size)
 
 
 @lru_cache(maxsize=8)
-def scored_tasks(law: Law, seed: int, count: int, dtype: torch.dtype, device: torch.device) -> Problem:
+def scored_tasks(
+    law: Law, seed: int, count: int, dtype: torch.dtype, device: torch.device, draw: Sampling = "plain"
+) -> Problem:
     """The scored tasks of a law under a seed: the same for every solver, never a training task."""
-    return law.stream(seed, Purpose.SCORE, dtype, device).sample(count)
+    return law.stream(seed, Purpose.SCORE, dtype, device, draw).sample(count)
 
 
 def fit_under_protocol(cell: Cell, store: ParameterStore) -> Fit:
@@ -90,7 +95,7 @@ def fit_under_protocol(cell: Cell, store: ParameterStore) -> Fit:
 
 def _scored(cell: Cell) -> list[Problem]:
     """The scored tasks of each seed, whole."""
-    return [scored_tasks(cell.law, seed, cell.tasks, cell.dtype, cell.device) for seed in cell.seeds]
+    return [scored_tasks(cell.law, seed, cell.tasks, cell.dtype, cell.device, cell.draw) for seed in cell.seeds]
 
 
 class ScoredTasks(StandIn):

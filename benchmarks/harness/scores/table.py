@@ -27,7 +27,8 @@ class Scored:
     Attributes:
         result: without its per-task arrays.
         rows: of the score table.
-        losses: per-task losses `(tasks,)`, float32, by the number of their row in `rows`.
+        losses: per-task losses, float32, by the number of their row in `rows`, as `benchmarks.runs.read.LOSSES` has
+            them.
     """
 
     result: CellResult
@@ -53,7 +54,7 @@ def identity(cell: Cell, steps: int) -> dict[str, Any]:
         "N": law.N,
         "noise_std": law.noise_std,
         "law_params": json.dumps(law.parameters, sort_keys=True),
-        "fingerprint": law.fingerprint,
+        "fingerprint": law.fingerprint_of(cell.draw),
         "solver": cell.solver_name,
         "solver_version": cell.solver.version,
         "solver_params": json.dumps(cell.solver_params, sort_keys=True),
@@ -73,8 +74,9 @@ def score_rows(result: CellResult) -> Iterator[tuple[ScoreRow, Losses | None]]:
         result: of a cell.
 
     Yields:
-        A row, and the per-task losses it summarises, `(tasks,)` in the order of the tasks; None for a pooled
-        row, whose losses are those of its seeds, and for a cell that failed.
+        A row, and the per-task losses it summarises, in the order of the tasks: `(tasks,)`, or where they have weights
+        `(2, tasks)`, weight times loss and the weights. None for a pooled row, whose losses are those of its seeds, and
+        for a cell that failed.
     """
     cell = result.cell
     shared = identity(cell, 0)
@@ -89,7 +91,8 @@ def score_rows(result: CellResult) -> Iterator[tuple[ScoreRow, Losses | None]]:
         for metric in result.measured[0].losses:
             for seed, measured in zip(cell.seeds, result.measured, strict=True):
                 row = _measured_row(result, shared, index, seed, metric, {seed: measured})
-                yield row, measured.losses[metric][index]
+                losses = measured.losses[metric][index]
+                yield row, losses if measured.weights is None else np.stack([losses, measured.weights])
             if len(cell.seeds) > 1:
                 pooled = dict(zip(cell.seeds, result.measured, strict=True))
                 yield _measured_row(result, shared, index, None, metric, pooled), None
@@ -108,7 +111,8 @@ def _measured_row(
     outcomes = np.concatenate([part.outcomes[index] for part in measured.values()])
     status, reason = judge(outcomes)
     levels = interval_levels(cell, len(measured))
-    mean = summarise(losses, levels)
+    weights = [part.weights for part in measured.values() if part.weights is not None]
+    mean = summarise(losses, levels, weights or None)
     columns = {
         **shared,
         "seed": seed,
@@ -168,5 +172,5 @@ def _row(cell: Cell, outcomes: np.ndarray, columns: dict[str, Any]) -> ScoreRow:
     counts = np.bincount(outcomes, minlength=len(Outcome)).tolist()
     ended = {outcome.name.lower(): counts[outcome] for outcome in Outcome}
     empty = dict.fromkeys(ScoreRow.model_fields)
-    given = {"alarm": "", "reach": str(cell.solver.reach), "draw": "plain", "num_tasks": len(outcomes)}
+    given = {"alarm": "", "reach": str(cell.solver.reach), "draw": cell.draw, "num_tasks": len(outcomes)}
     return ScoreRow.model_validate({**empty, **given, **ended, **columns})

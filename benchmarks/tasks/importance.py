@@ -1,0 +1,88 @@
+"""Importance sampling of Gaussian contexts: rare ill-conditioned tasks are drawn more often, and weigh less.
+
+The mean loss of a method with fixed coefficients is a high moment of `H`: after four steps or more, tasks with an
+uncommonly large eigenvalue carry much of it, and most samples of thousands lack them. Here the largest singular value
+of `Z = X S^-1/2` is multiplied by `√s`, with s drawn at random. What comes out is an ordinary context, which any solver
+solves; the mean over the law is the mean of weight times loss.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.tasks.randomness import rand_component
+
+Array = NDArray[np.float64]
+
+Sampling = Literal["plain", "importance"]
+"""How scored tasks are drawn: from the law itself, or as this module does, with weights."""
+
+STRETCHES = (1.0, 1.25, 1.6, 2.1)
+"""Factors s of the largest eigenvalue of `Z^T Z`."""
+
+PROBABILITIES = (0.55, 0.2, 0.15, 0.1)
+"""How often each of them is drawn."""
+
+LARGEST_WEIGHT = 1 / PROBABILITIES[0]
+"""No weight exceeds this: a task that is not stretched is one of the law."""
+
+
+def stretched(X: Array, second_moment: Array, generator: np.random.Generator) -> tuple[Array, Array]:
+    """Contexts of the importance law, made of contexts of the law itself.
+
+    Args:
+        X: `(B, N, d)`, the rows independent `N(0, S)`.
+        second_moment: S, `(d, d)` or `(B, d, d)`.
+        generator: of the factors s.
+
+    Returns:
+        The contexts, `(B, N, d)`, and their weights `(B,)`.
+    """
+    values, vectors = np.linalg.eigh(second_moment)
+    Z = X @ (vectors / np.sqrt(values)[..., None, :])  # the rotation that is left out changes no singular value
+    Zt = Z.transpose(0, 2, 1)
+    wide = Z.shape[1] < Z.shape[2]
+    eigenvalues, axes = np.linalg.eigh(Z @ Zt if wide else Zt @ Z)
+    first = axes[:, :, -1:] if wide else Z @ axes[:, :, -1:] / np.sqrt(eigenvalues[:, None, -1:])
+    factors = np.array(STRETCHES)[rand_component((len(X),), PROBABILITIES, generator)]
+    # In X as in Z: the component along the first left singular vector is multiplied by √s.
+    X = X + (np.sqrt(factors)[:, None, None] - 1) * first * (first.transpose(0, 2, 1) @ X)
+    eigenvalues[:, -1] *= factors
+    return X, weights(eigenvalues, max(Z.shape[1:]))
+
+
+def weights(eigenvalues: Array, size: int) -> Array:
+    """Density of the law over that of the importance law, at contexts with these eigenvalues.
+
+    The r nonzero eigenvalues of a Wishart matrix, `l_1 > ... > l_r`, have a density proportional to
+    `prod_i l_i^((n - r - 1)/2) e^(-l_i/2) prod_{i<j} (l_i - l_j)` with n the larger of N and d. Multiplying l_1 by s
+    carries it to `p(l_1/s, l_2, ...)/s`, which is 0 where `l_1/s < l_2`. Relative to p that is
+
+        s^-((n - r + 1)/2) e^(l_1 (1 - 1/s)/2) prod_{j>1} (l_1/s - l_j)/(l_1 - l_j),
+
+    and the weight is 1 over the mean of these ratios over s.
+
+    Args:
+        eigenvalues: `(B, r)` of `Z^T Z`, ascending, without those that are 0 for every context.
+        size: n.
+
+    Returns:
+        `(B,)`, above 0 and at most `LARGEST_WEIGHT`; their expectation under the importance law is 1.
+
+    Source: Muirhead, Aspects of multivariate statistical theory, 1982, theorem 3.2.18.
+
+    Example:
+        >>> weights(np.array([[1.0, 2.0]]), 4).round(4).tolist()
+        [1.4666]
+    """
+    largest, others = eigenvalues[:, -1:], eigenvalues[:, :-1]
+    power = (size - eigenvalues.shape[1] + 1) / 2
+    density = np.zeros(len(eigenvalues))
+    for s, probability in zip(STRETCHES, PROBABILITIES, strict=True):
+        gaps = np.maximum(largest / s - others, 0.0) / (largest - others)
+        ratio = s**-power * np.exp(largest[:, 0] * (1 - 1 / s) / 2) * gaps.prod(1)
+        density += probability * (1.0 if s == 1 else ratio)
+    return 1 / density
