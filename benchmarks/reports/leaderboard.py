@@ -65,11 +65,11 @@ def _introduction(runs: Sequence[Run], form: Format) -> str:
     names = ", ".join(run.name for run in runs)
     text = (
         "Natural logarithm of the mean test loss after k steps, with the half-width of its 95 % interval, in brackets "
-        "the rank within the group; less is better, exact is 0 but for rounding. After ~: logarithm of the median, where "
-        "a few tasks carry the mean, so that its interval cannot be trusted. Without a rank: scored on the first few of "
-        "the tasks only. Gap: log loss above the best that any method of the solver's class could reach on "
-        "these tasks, with its paired 95 % interval; empty where no such floor is known. Time: median wall-clock of "
-        "one warm solve of the whole batch at the largest number of steps."
+        "the rank within the group; less is better, exact is 0 but for rounding. After ~: logarithm of the median, "
+        "where a few tasks carry the mean and its interval cannot be trusted. Without a rank: scored on the first few "
+        "of the tasks only. Gap: log loss above the best that any method of the solver's class could reach on these "
+        "tasks, with its paired 95 % interval; empty where no such floor is known. Time: median wall-clock of one warm "
+        "solve of the whole batch at the largest number of steps."
     )
     return {
         "terminal": f"Leaderboard of {names}\n{text}",
