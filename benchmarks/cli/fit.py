@@ -15,6 +15,7 @@ from benchmarks.harness.scores.protocol import scored_tasks
 from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.statistics import summarise
 from benchmarks.suites.entries import SolverEntry, TaskEntry
+from memformer.core.solver import TrainingRecord
 
 SCORED_TASKS = 20_000
 """Fresh tasks on which the fitted solver is scored."""
@@ -44,3 +45,17 @@ def fit_and_score(task: TaskEntry, entry: SolverEntry, seed: int, folder: Path) 
             summary = summarise([losses[index]])
             interval = f"[{summary.log_low:.3f}, {summary.log_high:.3f}]"
             yield f"  {step} steps: log {metric} {summary.log_mean:.3f} {interval} on {SCORED_TASKS} fresh tasks"
+    for step in steps:
+        record = fit.solvers[0].training_record(step)
+        if record is not None and record.starts is not None:
+            yield f"  {step} steps: {_search(record)}"
+
+
+def _search(record: TrainingRecord) -> str:
+    """What the starts of training found, in one sentence."""
+    spread = "some never trained" if record.spread is None else f"the worst {record.spread:.3f} above it"
+    median = "not known" if record.median is None else f"{record.median:.3f}"
+    return (
+        f"the best of {record.starts} starts, {spread}, {record.near_best or 0:.0%} within 0.05 of it; "
+        f"log validation loss of the median start {median}"
+    )

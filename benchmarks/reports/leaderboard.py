@@ -68,8 +68,10 @@ def _introduction(runs: Sequence[Run], form: Format) -> str:
         "the rank within the group; less is better, exact is 0 but for rounding. After ~: logarithm of the median, "
         "where a few tasks carry the mean and its interval cannot be trusted. Without a rank: scored on the first few "
         "of the tasks only. Gap: log loss above the best that any method of the solver's class could reach on these "
-        "tasks, with its paired 95 % interval; empty where no such floor is known. Time: median wall-clock of one warm "
-        "solve of the whole batch at the largest number of steps."
+        "tasks, with its paired 95 % interval; empty where no such floor is known. Median start: log validation loss "
+        "of the median of the random starts of training, which is what training once is likely to reach at the largest "
+        "number of steps; the model shown is the best of them. Time: median wall-clock of one warm solve of the whole "
+        "batch at the largest number of steps."
     )
     return {
         "terminal": f"Leaderboard of {names}\n{text}",
@@ -94,9 +96,13 @@ def _table(table: list[Row], form: Format) -> str:
     batch = max((int(row["batch"]) for row in table if row["batch"] is not None), default=None)
     shared = _shared_steps(table, steps)
     headers = ["solver", *(f"k = {step}" for step in steps), f"gap, k = {shared}"]
+    searched = any(row["starts"] is not None for row in table)
+    headers += ["median start"] * searched
     headers.append("ms" if batch is None else f"ms / {batch} tasks")
     layout = {"terminal": "simple", "markdown": "github", "latex": "latex_raw"}[form]
-    return tabulate(list(_lines(table, steps, shared, form)), headers=headers, tablefmt=layout, disable_numparse=True)
+    return tabulate(
+        list(_lines(table, steps, shared, searched, form)), headers=headers, tablefmt=layout, disable_numparse=True
+    )
 
 
 def _shared_steps(table: list[Row], steps: list[int]) -> int:
@@ -105,18 +111,19 @@ def _shared_steps(table: list[Row], steps: list[int]) -> int:
     return max(step for step in steps if counts[step] == max(counts.values()))
 
 
-def _lines(table: list[Row], steps: list[int], shared: int, form: Format) -> Iterator[list[str]]:
+def _lines(table: list[Row], steps: list[int], shared: int, searched: bool, form: Format) -> Iterator[list[str]]:
     """Lines of one table: a title for each group, then its solvers, best first."""
     for need, title in GROUPS.items():
         solvers = _split([row for row in table if row["needs"] == need], SOLVER)
         if not solvers:
             continue
         bold = {"terminal": f"-- {title}", "markdown": f"**{title}**", "latex": rf"\emph{{{title}}}"}[form]
-        yield [bold, *[""] * (len(steps) + 2)]
+        yield [bold, *[""] * (len(steps) + 2 + searched)]
         for by_steps in sorted(({row["steps"]: row for row in rows} for rows in solvers), key=partial(_order, shared)):
             last = by_steps[max(by_steps)]
             cells = [_cell(by_steps[step], form) if step in by_steps else "" for step in steps]
-            yield [_solver_name(last, form), *cells, _gap(by_steps.get(shared), form), _milliseconds(last)]
+            starts = [_starts(last, form)] * searched
+            yield [_solver_name(last, form), *cells, _gap(by_steps.get(shared), form), *starts, _milliseconds(last)]
 
 
 def _order(shared: int, by_steps: dict[int, Row]) -> float:
@@ -131,6 +138,14 @@ def _gap(row: Row | None, form: Format) -> str:
         return ""
     mark = " alarm" if row["alarm"] else ""
     return _with_error(f"{row['gap_to_floor']:+.3f}", (row["gap_high"] - row["gap_low"]) / 2, form) + mark
+
+
+def _starts(row: Row, form: Format) -> str:
+    """How far training once is likely to get, and how many starts say so."""
+    if row["starts"] is None:
+        return ""
+    number = "?" if row["median_start"] is None else f"{row['median_start']:.3f}"
+    return f"{f'${number}$' if form == 'latex' else number} of {row['starts']:g}"
 
 
 def _with_error(number: str, half_width: float, form: Format) -> str:

@@ -32,7 +32,8 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     Returns:
         The identity columns, `rank` (1 is least loss; missing where there is no finite loss), `log_loss` with
         its 95 % interval `log_low`, `log_high`, `median_loss`, the gap to the floor of the solver's class with its
-        paired interval, `alarm`, `warm_seconds` and `batch` of the timing, `status` and `reason`.
+        paired interval, `alarm`, what the starts of training found, `warm_seconds` and `batch` of the timing, `status`
+        and `reason`.
 
     Raises:
         UserError: if two runs hold different versions or fingerprints of one law.
@@ -70,6 +71,7 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
         "gap_to_bayes",
         "alarm",
     ]
+    columns += ["starts", "starts_spread", "starts_near_best", "median_start"]
     columns += ["warm_seconds", "batch", "train_seconds", "status", "reason"]
     return pd.DataFrame(table.rename(columns=names), columns=columns)
 

@@ -8,6 +8,7 @@ solves; the mean over the law is the mean of weight times loss.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -30,13 +31,21 @@ LARGEST_WEIGHT = 1 / PROBABILITIES[0]
 """No weight exceeds this: a task that is not stretched is one of the law."""
 
 
-def stretched(X: Array, second_moment: Array, generator: np.random.Generator) -> tuple[Array, Array]:
+def stretches_to(width: float) -> tuple[float, ...]:
+    """As many factors as `STRETCHES`, growing evenly in logarithms from 1 to `width`."""
+    return tuple(width ** (power / (len(STRETCHES) - 1)) for power in range(len(STRETCHES)))
+
+
+def stretched(
+    X: Array, second_moment: Array, generator: np.random.Generator, stretches: Sequence[float] = STRETCHES
+) -> tuple[Array, Array]:
     """Contexts of the importance law, made of contexts of the law itself.
 
     Args:
         X: `(B, N, d)`, the rows independent `N(0, S)`.
         second_moment: S, `(d, d)` or `(B, d, d)`.
         generator: of the factors s.
+        stretches: the factors, the first of them 1.
 
     Returns:
         The contexts, `(B, N, d)`, and their weights `(B,)`.
@@ -47,14 +56,14 @@ def stretched(X: Array, second_moment: Array, generator: np.random.Generator) ->
     wide = Z.shape[1] < Z.shape[2]
     eigenvalues, axes = np.linalg.eigh(Z @ Zt if wide else Zt @ Z)
     first = axes[:, :, -1:] if wide else Z @ axes[:, :, -1:] / np.sqrt(eigenvalues[:, None, -1:])
-    factors = np.array(STRETCHES)[rand_component((len(X),), PROBABILITIES, generator)]
+    factors = np.array(stretches)[rand_component((len(X),), PROBABILITIES, generator)]
     # In X as in Z: the component along the first left singular vector is multiplied by √s.
     X = X + (np.sqrt(factors)[:, None, None] - 1) * first * (first.transpose(0, 2, 1) @ X)
     eigenvalues[:, -1] *= factors
-    return X, weights(eigenvalues, max(Z.shape[1:]))
+    return X, weights(eigenvalues, max(Z.shape[1:]), stretches)
 
 
-def weights(eigenvalues: Array, size: int) -> Array:
+def weights(eigenvalues: Array, size: int, stretches: Sequence[float] = STRETCHES) -> Array:
     """Density of the law over that of the importance law, at contexts with these eigenvalues.
 
     The r nonzero eigenvalues of a Wishart matrix, `l_1 > ... > l_r`, have a density proportional to
@@ -68,6 +77,7 @@ def weights(eigenvalues: Array, size: int) -> Array:
     Args:
         eigenvalues: `(B, r)` of `Z^T Z`, ascending, without those that are 0 for every context.
         size: n.
+        stretches: the factors, the first of them 1.
 
     Returns:
         `(B,)`, above 0 and at most `LARGEST_WEIGHT`; their expectation under the importance law is 1.
@@ -81,7 +91,7 @@ def weights(eigenvalues: Array, size: int) -> Array:
     largest, others = eigenvalues[:, -1:], eigenvalues[:, :-1]
     power = (size - eigenvalues.shape[1] + 1) / 2
     density = np.zeros(len(eigenvalues))
-    for s, probability in zip(STRETCHES, PROBABILITIES, strict=True):
+    for s, probability in zip(stretches, PROBABILITIES, strict=True):
         gaps = np.maximum(largest / s - others, 0.0) / (largest - others)
         ratio = s**-power * np.exp(largest[:, 0] * (1 - 1 / s) / 2) * gaps.prod(1)
         density += probability * (1.0 if s == 1 else ratio)

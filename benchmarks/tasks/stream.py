@@ -92,6 +92,19 @@ class TaskStream:
         """See `Law.prior`."""
         return self.law.prior(X)
 
+    def validation(self) -> TaskStream:
+        """Tasks to choose by among what was fitted, of the same law and seed; the same ones at every call."""
+        return self.law.stream(self.seed, type(self.purpose).VALIDATION, self.dtype, self.device)
+
+    def spread(self, width: float) -> TaskSource:
+        """The same tasks from the first on, spread over rare ones if covariates are Gaussian; see `SpreadStream`."""
+        from benchmarks.tasks.spread import SpreadStream  # which is a StandIn of this module
+
+        plain = self.law.stream(self.seed, self.purpose, self.dtype, self.device)
+        if width > 1 and self.law.whitens_to_isotropic and self.d <= self.N:
+            return SpreadStream(plain, width, self.seed, int(self.purpose))
+        return plain
+
     def sample(self, batch: int) -> Problem:
         """The next `batch >= 1` tasks."""
         require_int("batch", batch, least=1)
@@ -167,6 +180,14 @@ class StandIn(ABC):
     def prior(self, X: Tensor) -> Prior | None:
         """See `Law.prior`."""
         return self._stream.prior(X)
+
+    def validation(self) -> TaskSource:
+        """The very same tasks: there are no others."""
+        return self
+
+    def spread(self, width: float) -> TaskSource:
+        """Itself: the tasks are what they are."""
+        return self
 
     @abstractmethod
     def sample(self, batch: int) -> Problem:

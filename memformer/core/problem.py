@@ -248,3 +248,15 @@ class TaskSource(Protocol):
     def prior(self, X: Tensor) -> Prior | None:
         """The prior of `w_star` given context covariates `X` `(B, N, d)`; None where the law cannot state it."""
         ...
+
+    def validation(self) -> TaskSource:
+        """Other tasks of the same law, to choose by among what was fitted; the same ones at every call."""
+        ...
+
+    def spread(self, width: float) -> TaskSource:
+        """The same tasks from the first on, drawn so that rare ill-conditioned ones are not rare, with `weights`.
+
+        Largest eigenvalues are up to `width` times as large. Plain tasks where that is 1, or the law does not know the
+        weights.
+        """
+        ...

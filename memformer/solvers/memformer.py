@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, TrainingRecord, check_num_steps
 from memformer.kernels.gdpp import prepare
 from memformer.model.config import (
     Attention,
@@ -23,6 +24,7 @@ from memformer.model.config import (
 )
 from memformer.model.forward import check_fits, first_layers, forward, reduced_weights
 from memformer.training.recipe import Method, ProgressCallback, Recipe
+from memformer.training.search import SearchRecord
 from memformer.training.train import train
 
 
@@ -46,8 +48,9 @@ class Memformer(Solver):
         tasks: tasks drawn for training (at a time).
         batch: tasks of a training step.
         learning_rate: Adam's.
+        starts: random starts of training, of which the best on validation tasks is the model; None is as in `Recipe`.
         parameters: `depths` `(R,)`, `made_for` `(d, N)`, and what `MemformerConfig.shapes` lists, for R models of
-            those depths, stacked; found by `fit`.
+            those depths, stacked; found by `fit`. `search_losses` and `search_steps` tell what the starts found.
 
     Raises:
         ValueError: if a value is out of its range, or a combination makes no sense.
@@ -79,6 +82,7 @@ class Memformer(Solver):
     tasks: int = 20_000
     batch: int = 1_000
     learning_rate: float = 0.03
+    starts: int | None = None
     parameters: Mapping[str, Tensor] | None = None
 
     needs: ClassVar[Needs] = Needs.LAW
@@ -117,18 +121,41 @@ class Memformer(Solver):
 
     @property
     def version(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """2 with P free, since these layers are compiled by numba."""
-        return 2 if self.covariate_update else 1
+        """3: trained from random starts, the best of which is kept (2 with P free was compiled by numba)."""
+        return 3
 
     @property
     def recipe(self) -> Recipe:
         """How models of this solver are trained."""
-        return Recipe(
+        recipe = Recipe(
             method=self.method,
             steps=self.iterations,
             tasks=self.tasks,
             batch=self.batch,
             learning_rate=self.learning_rate,
+        )
+        if self.starts is None:
+            return recipe
+        search = recipe.search_for(self.config(d=1, N=1, depth=1))
+        return replace(recipe, search=replace(search, starts=self.starts))
+
+    def search(self, num_steps: int) -> SearchRecord | None:
+        """What the starts of the model with so many layers found; None if it is not kept."""
+        records = SearchRecord.from_tensors(self.parameters or {})
+        depths = [] if self.parameters is None else self.parameters["depths"].tolist()
+        return records[depths.index(num_steps)] if records and num_steps in depths else None
+
+    def training_record(self, num_steps: int) -> TrainingRecord | None:
+        found = self.search(num_steps)
+        if found is None:
+            return None
+        return TrainingRecord(
+            steps=max(found.steps),
+            tasks=self.recipe.tasks_drawn(self.config(d=1, N=1, depth=1), max(found.steps)),
+            starts=found.starts,
+            spread=found.spread if math.isfinite(found.spread) else None,
+            near_best=found.near_best,
+            median=found.median,
         )
 
     def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
@@ -153,7 +180,7 @@ class Memformer(Solver):
         Args:
             sources: of training tasks, alike in N, d, dtype and device.
             steps: numbers of layers to train models for.
-            seeds: of the random start, one a source.
+            seeds: of the random starts, one a source.
             progress: called now and then while training.
 
         Raises:
@@ -170,6 +197,7 @@ class Memformer(Solver):
         for i in range(len(sources)):
             rows = slice(i * len(depths), (i + 1) * len(depths))
             found = {name: tensor[rows].clone().cpu() for name, tensor in trained.parameters.items()}
+            found |= SearchRecord.to_tensors(trained.searches[rows])
             fitted.append(replace(self, parameters={"depths": torch.tensor(depths), "made_for": made_for, **found}))
         return fitted
 

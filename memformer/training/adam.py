@@ -41,8 +41,8 @@ class BatchedAdam:
         self.damping = torch.ones_like(self.theta[:, :1])
         self.weight_of_mean, self.weight_of_square = torch.zeros_like(self.damping), torch.zeros_like(self.damping)
 
-    def step(self, gradient: Tensor, learning_rate: float) -> None:
-        """One step with gradients `(S, n)`."""
+    def step(self, gradient: Tensor, learning_rate: float | Tensor) -> None:
+        """One step with gradients `(S, n)`, and one learning rate or one a vector, `(S, 1)`."""
         if self.clip is not None:
             norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
             gradient = gradient * (self.clip / norm.clamp(min=self.clip))
@@ -64,3 +64,8 @@ class BatchedAdam:
         self.weight_of_mean = torch.where(lost, 0, self.weight_of_mean)
         self.weight_of_square = torch.where(lost, 0, self.weight_of_square)
         self.damping = torch.where(lost, self.damping / 2, self.damping)
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with the vectors in `index` `(S',)` alone, in that order."""
+        for name in ("theta", "mean", "square", "damping", "weight_of_mean", "weight_of_square"):
+            setattr(self, name, getattr(self, name)[index])

@@ -35,6 +35,7 @@ class Batch:
         metric: `(G, d, d)` or `(G, d, d, n)`, `E[x x^T]` of a query point, for the expected loss.
         x_query: `(G, q, d, n)`, for the query loss.
         y_query: `(G, q, n)`, for the query loss.
+        task_weights: `(G, n)`, what each task counts; None if all count alike.
     """
 
     H: Tensor | None = None
@@ -45,6 +46,7 @@ class Batch:
     metric: Tensor | None = None
     x_query: Tensor | None = None
     y_query: Tensor | None = None
+    task_weights: Tensor | None = None
 
     def map(self, change: Callable[[str, Tensor], Tensor]) -> Batch:
         """The batch with each tensor that it holds changed, given its name."""
@@ -68,8 +70,12 @@ def losses(
     if config.attention != "linear":
         predictions = _predictions(config, parameters, batch, live)
         assert batch.y_query is not None
-        error = _group(predictions, len(batch.y_query)) - batch.y_query[:, None]
-        return error.square().mean(dim=(2, 3)).flatten()
+        squares = (_group(predictions, len(batch.y_query)) - batch.y_query[:, None]).square()
+        return (
+            (squares if batch.task_weights is None else squares * batch.task_weights[:, None, None])
+            .mean(dim=(2, 3))
+            .flatten()
+        )
     weights = _weights(config, parameters, batch, live)
     if torch.compiler.is_compiling():
         return _loss_and_slope(weights, batch)[0]
@@ -86,12 +92,15 @@ def _loss_and_slope(weights: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         assert batch.y_query is not None
         x = batch.x_query[:, None]
         error = (x * w[:, :, None]).sum(3) - batch.y_query[:, None]
-        loss, slope = error.square().mean(dim=(2, 3)), (x * error[:, :, :, None]).sum(2)
+        weighted = error if batch.task_weights is None else error * batch.task_weights[:, None, None]
+        loss, slope = (error * weighted).mean(dim=(2, 3)), (x * weighted[:, :, :, None]).sum(2)
         n *= error.shape[2]
     else:
         assert batch.metric is not None
         error, metric = w - batch.w_star[:, None], batch.metric[:, None]
         slope = metric @ error if batch.metric.ndim == 3 else (metric * error[:, :, None]).sum(3)
+        if batch.task_weights is not None:
+            slope *= batch.task_weights[:, None, None]
         loss = (error * slope).sum(2).mean(-1)
     return loss.flatten(), (2 / n) * slope.view_as(weights)
 
@@ -190,6 +199,7 @@ def read(config: MemformerConfig, problem: Problem, kind: LossKind) -> Batch:
         metric=(metric.movedim(0, -1) if metric.ndim == 3 else metric) if expected and metric is not None else None,
         x_query=None if expected else problem.x_query.movedim(0, -1),
         y_query=problem.y_query.mT if not expected and problem.y_query is not None else None,
+        task_weights=problem.weights,
     )
 
 

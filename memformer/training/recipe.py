@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, get_args
 from memformer.core.checks import require_choice, require_int, require_number
 from memformer.model.config import MemformerConfig
 from memformer.training.objective import LossKind
+from memformer.training.search import Search
 
 Method = Literal["adam", "lbfgs"]
 Schedule = Literal["cosine", "constant"]
@@ -38,7 +39,8 @@ class Recipe:
             P = 0, but fits the rare tasks of a heavy-tailed law too closely.
         loss: `"expected"`, exact over queries, where tasks tell `w_star` and `second_moment`; `"query"`, sampled;
             `"auto"` takes the first where it can.
-        steps: at most so many steps (Adam) or evaluations (L-BFGS); None is 500 (1000 with P free), and 150.
+        steps: at most so many steps (Adam) or evaluations (L-BFGS); None is 500, from 4 layers on 125 a layer (with P
+            free 500, 1500, 3000, 5000 for 1 to 4 layers, `250 k (k + 1)`), and 150.
         tasks: L-BFGS: the fixed training set. Adam: tasks drawn at a time, used `passes` times each.
         batch: tasks evaluated at a time; an Adam step sees one batch.
         validation: fresh tasks that choose among the models training has seen; None is half of `tasks`. (Losses of
@@ -55,8 +57,13 @@ class Recipe:
         warmup: share of the steps over which Adam's learning rate rises.
         betas: Adam's.
         clip: largest norm of a model's gradient, of the loss relative to its running mean; None does not clip.
-        passes: see `tasks`.
+        passes: see `tasks`; None is 8, and 4 with P free, where rare tasks matter more than the time to draw them.
         retries: how often a model that became nonfinite goes back to its best point, with half the step.
+        search: from where training starts; None is 3 random starts, and with P free 9, of which 5 train to the end.
+        spread: where the law knows how, tasks are drawn so that rare ill-conditioned ones are not rare, with weights:
+            largest eigenvalues are up to so many times as large. 1 draws from the law itself; None is 2.1, and 1.2 for
+            three layers and more with P free. (There the mean over a law is carried by tasks so rare that a million
+            draws hold none: what is trained for them is worse on all others.)
         compile: whether `torch.compile` makes the loss and its gradient; worth its tens of seconds in long runs only.
 
     Raises:
@@ -85,8 +92,10 @@ class Recipe:
     warmup: float = 0.05
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float | None = 1.0
-    passes: int = 8
+    passes: int | None = None
     retries: int = 5
+    search: Search | None = None
+    spread: float | None = None
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -94,7 +103,7 @@ class Recipe:
             require_choice(name, getattr(self, name), get_args(choices))
         for name in ("steps", "tasks", "batch", "validation", "interval", "patience", "passes", "retries"):
             value, least = getattr(self, name), 0 if name in ("patience", "retries") else 1
-            optional = name in ("steps", "validation", "interval", "patience")
+            optional = name in ("steps", "validation", "interval", "patience", "passes")
             if not (optional and value is None):
                 require_int(name, value, least)
         for step in self.checkpoints or ():
@@ -102,14 +111,39 @@ class Recipe:
         for name in ("learning_rate", "clip", "noise", "tolerance", "warmup"):
             if name != "clip" or self.clip is not None:
                 require_number(name, getattr(self, name), least=0.0)
+        if self.spread is not None:
+            require_number("spread", self.spread, least=1.0)
 
-    def steps_for(self, config: MemformerConfig) -> int:
-        """At most so many steps, the default resolved."""
+    def steps_for(self, config: MemformerConfig, depth: int) -> int:
+        """At most so many steps for models of so many layers, the default resolved."""
         if self.steps is not None:
             return self.steps
         if self.method == "lbfgs":
             return 150
-        return 1000 if config.covariate_update else 500
+        return 250 * depth * (depth + 1) if config.covariate_update else max(500, 125 * depth)
+
+    def passes_for(self, config: MemformerConfig) -> int:
+        """How often each task is used, the default resolved."""
+        return self.passes or (4 if config.covariate_update else 8)
+
+    def tasks_drawn(self, config: MemformerConfig, steps: int) -> int:
+        """Training tasks that so many steps see, each once."""
+        if self.method == "lbfgs":
+            return self.tasks
+        batch = min(self.batch, self.tasks)
+        return -(-steps // (-(-self.tasks // batch) * self.passes_for(config))) * self.tasks
+
+    def search_for(self, config: MemformerConfig) -> Search:
+        """From where training starts, the default resolved."""
+        if self.search is not None:
+            return self.search
+        return Search(starts=9, drops=((0.3, 0.55),)) if config.covariate_update else Search(starts=3)
+
+    def spread_for(self, config: MemformerConfig, depth: int) -> float:
+        """How far tasks are spread for models of so many layers, the default resolved."""
+        if self.spread is not None:
+            return self.spread
+        return 1.2 if config.covariate_update and depth > 2 else 2.1
 
     @property
     def validation_interval(self) -> int:

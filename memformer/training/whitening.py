@@ -40,6 +40,14 @@ class Coordinates:
             # They multiply matrices `(S, depth, heads, d, d)`.
             self.root, self.inverse_root = symmetric_roots(second_moments[:, None, None], _RELATIVE_RANK)
 
+    def of(self, rows: Tensor) -> Coordinates:
+        """Those of the models in `rows` `(S',)`."""
+        found = Coordinates(self.config, None)
+        for name in ("scale", "root", "inverse_root"):
+            own = getattr(self, name)
+            setattr(found, name, None if own is None else own[rows])
+        return found
+
     def parameters(self, theta: Tensor) -> dict[str, Tensor]:
         """The parameters that `theta` `(S, n)` stands for; differentiable."""
         parts = theta.split(self.sizes, 1)
@@ -95,6 +103,31 @@ def initial_theta(
         if name == "Q":
             value = value * step_sizes.view(*step_sizes.shape, *[1] * (len(shape) - 1)) / config.heads
         parts.append(value.flatten(1))
+    return torch.cat(parts, 1)
+
+
+def random_theta(
+    coordinates: Coordinates, generators: Sequence[torch.Generator], scale: float, memory_scale: float, like: Tensor
+) -> Tensor:
+    """A random start: entries of Q and P from `N(0, scale^2 / d)`, memory that is hardly used yet.
+
+    Args:
+        coordinates: which parameters there are.
+        generators: of each model's numbers, on the CPU.
+        scale: of Q and P; also of a scalar Q, which is not divided by the root of d.
+        memory_scale: standard deviation of what memory weights and gates deviate by.
+        like: gives dtype and device.
+
+    Returns:
+        `(S, n)`.
+    """
+    config, parts = coordinates.config, []
+    for name, shape in coordinates.shapes.items():
+        drawn = [torch.randn(*shape, generator=generator, dtype=torch.float64) for generator in generators]
+        normal = torch.stack(drawn).to(like)
+        matrix = name in ("Q", "P") and len(shape) == 4
+        value = (memory_scale if name not in ("Q", "P") else scale / config.d**0.5 if matrix else scale) * normal
+        parts.append((value if name == "Q" else value + _start(config, name, normal)).flatten(1))
     return torch.cat(parts, 1)
 
 

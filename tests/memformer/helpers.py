@@ -28,6 +28,7 @@ class GaussianSource:
     """Tasks `x ~ N(0, Sigma)`, `w_star ~ N(0, Sigma^{-1})`, without noise."""
 
     def __init__(self, N=20, d=5, seed=0, scales=None, know_w_star=True):
+        self.settings = {"N": N, "d": d, "seed": seed, "scales": scales, "know_w_star": know_w_star}
         self.N, self.d, self.noise_var = N, d, 0.0
         self.scales = torch.ones(d).double() if scales is None else torch.tensor(scales).double()
         self.know_w_star = know_w_star
@@ -51,6 +52,12 @@ class GaussianSource:
 
     def prior(self, X: torch.Tensor) -> Prior | None:
         return None
+
+    def validation(self) -> GaussianSource:
+        return GaussianSource(**{**self.settings, "seed": self.settings["seed"] + 500_000})
+
+    def spread(self, width: float) -> GaussianSource:
+        return self
 
 
 def excess_loss(source: GaussianSource, w: torch.Tensor, w_star: torch.Tensor) -> torch.Tensor:

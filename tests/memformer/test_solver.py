@@ -95,13 +95,16 @@ def test_float32_fit_solves_float64_and_back():
             # Only the tasks' numbers are drawn in float64.
             return GaussianSource.sample(self.double, batch).to(torch.float32)
 
+        def validation(self):
+            return Single(seed=1)
+
         @property
         def double(self):
             source = GaussianSource(seed=0)
             source.generator = self.generator
             return source
 
-    fitted = replace(SMALL, memory="first_order").fit(Single(), [2])
+    fitted = replace(SMALL, memory="first_order", iterations=150).fit(Single(), [2])
     assert fitted.parameters is not None
     assert fitted.parameters["Q"].dtype == torch.float32
     source = GaussianSource(seed=4)

@@ -13,6 +13,7 @@ from memformer.model.config import MemformerConfig
 from memformer.training.lbfgs import BatchedLbfgs
 from memformer.training.objective import draw, losses
 from memformer.training.recipe import Progress, Recipe, TrainingError
+from memformer.training.search import Search
 from memformer.training.train import train
 from tests.memformer.helpers import GaussianSource, assert_close, random_parameters
 
@@ -69,7 +70,7 @@ def test_scalar_Q_reaches_its_own_floor():
 
 def test_lbfgs_reaches_the_floor():
     config = MemformerConfig(d=5, depth=3, memory="first_order")
-    recipe = Recipe(method="lbfgs", steps=60, tasks=10_000, validation=4000)
+    recipe = Recipe(method="lbfgs", steps=120, tasks=10_000, validation=4000)
     trained = train(config, [GaussianSource()], [1, 2, 3], [0], recipe)
     for found, floor in zip(fresh_log_loss(config, trained, [1, 2, 3]), FLOOR, strict=True):
         assert floor - 0.03 < found < floor + 0.03
@@ -154,6 +155,9 @@ class Poisoned(GaussianSource):
         super().__init__(**settings)
         self.poisoned, self.draws = poisoned, 0
 
+    def validation(self) -> GaussianSource:
+        return Poisoned(self.poisoned, **self.settings) if self.poisoned(0) else super().validation()
+
     def sample(self, batch: int) -> Problem:
         problem = super().sample(batch)
         self.draws += 1
@@ -164,8 +168,8 @@ class Poisoned(GaussianSource):
 
 def test_nonfinite_steps_are_rolled_back_reported_and_survived():
     config = MemformerConfig(d=3, depth=1)
-    recipe = Recipe(steps=40, interval=10, tasks=100, batch=50, validation=200, passes=1)
-    trained = train(config, [Poisoned(lambda draw: draw == 8, N=8, d=3)], [1], [0], recipe)
+    recipe = Recipe(steps=40, interval=10, tasks=100, batch=50, validation=200, passes=1, search=Search())
+    trained = train(config, [Poisoned(lambda draw: draw == 6, N=8, d=3)], [1], [0], recipe)
     assert trained.history.events == [
         f"the model of seed 0 and depth 1 became nonfinite at step {step} and went back" for step in (11,)
     ]
@@ -177,7 +181,7 @@ def test_a_model_that_never_trains_is_an_error_in_one_sentence():
     config = MemformerConfig(d=3, depth=1)
     recipe = Recipe(steps=40, interval=10, tasks=100, batch=50, validation=200, passes=1)
     with pytest.raises(TrainingError, match="seed 0 and depth 1 had no finite loss at the start"):
-        train(config, [Poisoned(lambda draw: draw == 1, N=8, d=3)], [1], [0], recipe)
+        train(config, [Poisoned(lambda draw: draw < 2, N=8, d=3)], [1], [0], recipe)
     with pytest.raises(TrainingError, match="became nonfinite again and again"):
         train(config, [Poisoned(lambda draw: draw > 2, N=8, d=3)], [1], [0], recipe)
 

@@ -19,6 +19,7 @@ from benchmarks.harness.scores.floors import optimal_method
 from benchmarks.tasks.law import Law, Purpose
 from memformer.model.config import MemformerConfig, Preconditioner
 from memformer.training.recipe import Recipe, TrainingError
+from memformer.training.search import Search
 from memformer.training.train import train
 from memformer.training.whitening import Coordinates, initial_theta
 
@@ -55,7 +56,7 @@ class Curve:
 def floors(settings: MemorySettings, law: Law, preconditioner: Preconditioner) -> dict[int, Tensor]:
     """Log mean loss of the best fixed method on each seed's scored tasks, by size of a batch.
 
-    `train` scores on the first tasks of its source, and takes the mean of the means of batches, whose last may be
+    `train` scores on validation tasks of its source, and takes the mean of the means of batches, whose last may be
     smaller: the floor is that of the very same tasks with the very same weights.
 
     Returns:
@@ -70,7 +71,7 @@ def floors(settings: MemorySettings, law: Law, preconditioner: Preconditioner) -
 
 def _losses(best: LfomOptimal, law: Law, seed: int, scored: int, most: int) -> Tensor:
     """Of each task after each number of steps, `(most + 1, scored)`."""
-    problem = law.stream(seed, Purpose.TRAIN).sample(scored)
+    problem = law.stream(seed, Purpose.VALIDATION).sample(scored)
     weights = best.solve(problem.blinded(), most).weights
     assert weights is not None
     return excess_loss(problem, weights)
@@ -100,6 +101,8 @@ def histories(settings: MemorySettings, batch: Batch, floor: Tensor) -> list[Cur
         warmup=0.0,
         clip=batch.start.clip,
         loss="expected",
+        search=Search(descent=True),
+        spread=1.0,
     )
     begin = None if batch.start.deviation is None else small_start(config, batch, settings.seeds)
     models = [(seed, depth) for seed in range(len(settings.seeds)) for depth in batch.depths]

@@ -63,7 +63,7 @@ class LongContext:
 class StepsToFloor:
     """Training steps until the validation loss is within 1 % of the floor of the class on the same tasks."""
 
-    version = "1"
+    version = "2"
     timeout = 300
     params = (["conjugate_scalar", "first_order_scalar"], [1, 2, 3])
     param_names = ("variant", "depth")
@@ -74,12 +74,12 @@ class StepsToFloor:
         """Isotropic tasks, d = 5, N = 20, Adam; the limit of 400 where it is not reached."""
         torch.set_num_threads(1)
         law, stream = make_law("isotropic", d=D, N=N), door().stream
-        # Training draws its validation tasks first, so these are the same.
-        judges = stream(law, 0, "train").sample(self.validation)
+        # The very tasks that training validates on.
+        judges = stream(law, 0, "validation").sample(self.validation)
         best = make_solver("lfom_optimal", num_tasks=20_000).fit(stream(law, 0, "truth"), [depth])
         error = best.solve(judges.blinded(), depth).weights[depth] - judges.w_star
         floor = float(error.square().sum(-1).mean())
-        recipe = {"steps": self.limit, "tasks": 4_000, "batch": 500, "validation": self.validation}
+        recipe = {"steps": self.limit, "tasks": 4_000, "batch": 500, "validation": self.validation, "spread": 1.0}
         with lacking((ImportError,)):
             losses = door().training_history(
                 law, depth, 0, {**recipe, "interval": 2, "patience": 0}, **VARIANTS[variant]

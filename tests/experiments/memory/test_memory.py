@@ -104,7 +104,7 @@ def test_floors_and_histories_are_scored_on_the_same_tasks():
     floor = floors(settings, law, "scalar")[256]
     first = next(batch for batch in batches(settings) if batch.start.deviation is not None)
     frozen = first._replace(start=first.start.model_copy(update={"learning_rate": 0.0, "deviation": 0.0}), depths=[1])
-    problem = law.stream(settings.seeds[1], Purpose.TRAIN).sample(settings.scored)
+    problem = law.stream(settings.seeds[1], Purpose.VALIDATION).sample(settings.scored)
     losses = excess_loss(problem, torch.zeros(settings.scored, law.d, dtype=torch.float64))
     zero = torch.stack([losses[:256].mean(), losses[256:].mean()]).mean().log()  # 300 tasks are two batches
     curve = histories(settings, frozen, floor)[1]
