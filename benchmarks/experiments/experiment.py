@@ -154,9 +154,9 @@ def suite_experiment(name: str, summary: str, report: Callable[[Run], Report]) -
     """An experiment that runs the suite of its name, or its quick form, and reports on the run."""
 
     def carry_out(request: Request) -> Finished:
-        folder = request.folder(name)
         finished = request.run_suite(load_suite(f"{name}-quick" if request.quick else name), request.jobs)
         try:
+            folder = request.folder(name)
             report(read_run(finished.path)).write(folder)
         except UserError as error:  # the run is there all the same; a view of it can be had later
             why = f"no report was written: {error}; 'memformer-bench views {name}' makes it from the run"
