@@ -6,9 +6,6 @@ Run it: `python -m benchmarks.validation.compare_batched_cg`.
 from __future__ import annotations
 
 import functools
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
@@ -16,11 +13,12 @@ import torch
 from torch import Tensor
 
 from baselines.krylov import ConjugateGradient
+from benchmarks.validation.interleaved import interleaved
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import Problem
 
 TASKS, N, D, STEPS = 1000, 20, 5, 4
-ROUNDS, BATCHED_RUNS = 9, 20
+ROUNDS = 9
 
 
 def fused_steps() -> Any:
@@ -70,57 +68,39 @@ def loop_over_tasks(X: Tensor, y: Tensor, num_steps: int) -> Tensor:
     return torch.stack(traces, 1)
 
 
-def batched(X: Tensor, y: Tensor, x_query: Tensor, num_steps: int) -> Tensor:
-    """The same by the library; a new problem each time, so that its moments are computed anew."""
-    weights = ConjugateGradient().solve(Problem(X, y, x_query), num_steps).weights
-    assert weights is not None
-    return weights
+def compare(dtype: torch.dtype, generator: torch.Generator) -> None:
+    """Measure all in turn and print medians and their ratios."""
+    X = torch.randn(TASKS, N, D, generator=generator, dtype=torch.float64).to(dtype)
+    y = torch.randn(TASKS, N, generator=generator, dtype=torch.float64).to(dtype)
 
+    def loop() -> Tensor:
+        return loop_over_tasks(X, y, STEPS)
 
-def seconds(run: Callable[[], Tensor], runs: int = 1) -> float:
-    """Mean wall-clock time of one of `runs` runs."""
-    start = time.perf_counter()
-    for _ in range(runs):
-        run()
-    return (time.perf_counter() - start) / runs
+    def batched() -> Tensor:
+        """The same by the library; a new problem each time, so that its moments are computed anew."""
+        weights = ConjugateGradient().solve(Problem(X, y, X[:, :1]), STEPS).weights
+        assert weights is not None
+        return weights
+
+    def fused() -> Tensor:
+        with fused_steps():
+            return batched()
+
+    expected, ours = loop(), {"batched": batched, "batched, fused": fused}
+    ms = interleaved({"loop": loop, **ours}, ROUNDS)
+    print(f"{dtype}: loop {ms['loop']:.1f} ms")
+    for name, solve in ours.items():
+        difference = float((solve() - expected).abs().max() / expected.abs().max())
+        ratio = f"ratio {ms['loop'] / ms[name]:.0f} (largest relative difference {difference:.1e})"
+        print(f"  {name}: {ms[name]:.3f} ms, {ratio}")
 
 
 def main() -> None:
-    """Measure all in turn and print medians and their ratios."""
+    """Both precisions, from the same tasks."""
     generator = torch.Generator().manual_seed(0)
     print(f"cg, {TASKS} tasks, N={N}, d={D}, {STEPS} steps, moments included, {torch.get_num_threads()} threads")
     for dtype in (torch.float64, torch.float32):
-        X = torch.randn(TASKS, N, D, generator=generator, dtype=torch.float64).to(dtype)
-        y = torch.randn(TASKS, N, generator=generator, dtype=torch.float64).to(dtype)
-        x_query = X[:, :1]
-
-        def solve(X: Tensor = X, y: Tensor = y, x_query: Tensor = x_query) -> Tensor:
-            return batched(X, y, x_query, STEPS)
-
-        def fused(solve: Callable[[], Tensor] = solve) -> Tensor:
-            with fused_steps():
-                return solve()
-
-        def loop(X: Tensor = X, y: Tensor = y) -> Tensor:
-            return loop_over_tasks(X, y, STEPS)
-
-        expected = loop()
-        times: dict[str, list[float]] = {"loop": [], "batched": [], "batched, fused": []}
-        differences = {
-            name: float((run() - expected).abs().max() / expected.abs().max())
-            for name, run in (("batched", solve), ("batched, fused", fused))
-        }
-        for _ in range(ROUNDS):
-            times["loop"].append(seconds(loop))
-            times["batched"].append(seconds(solve, BATCHED_RUNS))
-            times["batched, fused"].append(seconds(fused, BATCHED_RUNS))
-        medians = {name: statistics.median(taken) for name, taken in times.items()}
-        print(f"{dtype}: loop {medians['loop'] * 1e3:.1f} ms")
-        for name, difference in differences.items():
-            print(
-                f"  {name}: {medians[name] * 1e3:.3f} ms, ratio {medians['loop'] / medians[name]:.0f} "
-                f"(largest relative difference {difference:.1e})"
-            )
+        compare(dtype, generator)
 
 
 if __name__ == "__main__":

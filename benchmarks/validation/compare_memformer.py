@@ -8,15 +8,15 @@ Run it: `python -m benchmarks.validation.compare_memformer [--compile] [--thread
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
+from typer import Option, run
 
+from benchmarks.validation.interleaved import interleaved
 from memformer.core.problem import Problem, matvec
 from memformer.model.config import MemformerConfig
 from memformer.training.adam import BatchedAdam
@@ -40,16 +40,14 @@ class Case:
 
 def cases() -> list[Case]:
     """What is compared."""
-    found = []
-    for depth in DEPTHS:
-        for memory in ("conjugate", "first_order"):
-            config = MemformerConfig(d=D, depth=depth, memory=memory)
-            found.append(Case(f"P = 0, {memory}, {depth} layers", config, 20, 40))
+    found = [
+        Case(f"P = 0, {memory}, {depth} layers", MemformerConfig(d=D, depth=depth, memory=memory), 20, 40)
+        for depth in DEPTHS
+        for memory in ("conjugate", "first_order")
+    ]
     gdpp = MemformerConfig(d=D, depth=4, memory="first_order", covariate_update=True)
     token = MemformerConfig(d=D, depth=4, memory="first_order", gamma="token", gamma_sharing="past", num_tokens=N)
-    found.append(Case("GD++, first_order, 4 layers", gdpp, 5))
-    found.append(Case("P = 0, token-shaped gamma, 4 layers", token, 3))
-    return found
+    return [*found, Case("GD++, first_order, 4 layers", gdpp, 5), Case("P = 0, token-shaped gamma, 4 layers", token, 3)]
 
 
 class PlainMemformer(nn.Module):
@@ -136,11 +134,8 @@ def library_step(
 ) -> Callable[[], Tensor]:
     """A step of one model a problem, batched; returns their losses. `moments` computes these anew at every step."""
     coordinates = Coordinates(config, None)
-    own = {
-        name: tensor.expand(len(problems), *tensor.shape)
-        for name, tensor in start(config, problems[0].device.type).items()
-    }
-    adam = BatchedAdam(coordinates.theta(own))
+    one = start(config, problems[0].device.type)
+    adam = BatchedAdam(coordinates.theta({name: part.expand(len(problems), *part.shape) for name, part in one.items()}))
 
     def prepare() -> Batch:
         return Batch.stack([read(config, Problem(p.X, p.y, p.x_query, p.y_query), "query") for p in problems])
@@ -161,30 +156,6 @@ def library_step(
     return step
 
 
-def interleaved(steps: dict[str, Callable[[], Tensor]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Median milliseconds of each step: every round runs all of them for about 30 ms each."""
-    runs = {}
-    for name, step in steps.items():
-        for _ in range(3):
-            step()
-        runs[name] = max(1, round(0.03 / _seconds(step, 3)))
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            times[name].append(1e3 * _seconds(step, runs[name]))
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def _seconds(step: Callable[[], Tensor], runs: int) -> float:
-    began = time.perf_counter()
-    for _ in range(runs - 1):
-        step()
-    loss = step()
-    if loss.device.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - began) / runs
-
-
 def compare(case: Case, device: str, compiled: bool) -> None:
     """Check that both train the same, then print a row."""
     problems = [draw(TASKS, device, seed) for seed in range(5)]
@@ -199,7 +170,7 @@ def compare(case: Case, device: str, compiled: bool) -> None:
     }
     if compiled:
         steps["compiled"] = library_step(case.config, problems[:1], compiled=True)
-    ms = interleaved(steps)
+    ms = interleaved(steps, ROUNDS)
     row = f"{case.name:38} {ms['plain']:9.2f} {ms['library']:9.3f} {ms['plain'] / ms['library']:7.1f}x"
     row += f" (wanted {case.wanted:g}x) {ms['plain'] / ms['with moments']:8.1f}x {ms['5 seeds'] / ms['library']:8.2f}"
     if compiled:
@@ -218,27 +189,26 @@ def allocated(N: int, tasks: int = 100) -> int:
     return sum(max(0, event.self_cpu_memory_usage) for event in profile.events() or ())
 
 
-def main() -> None:
+def main(
+    compiled: Annotated[bool, Option("--compile", help="torch.compile too; takes a minute or two")] = False,
+    threads: int = 2,
+    device: str = "cpu",
+) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--compile", action="store_true", help="torch.compile too; takes a minute or two")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     print(f"{TASKS} tasks, N={N}, d={D}, float32, forward + backward + Adam; medians of {ROUNDS} interleaved rounds")
-    print(f"torch {torch.__version__}, {options.device}, {options.threads} threads")
+    print(f"torch {torch.__version__}, {device}, {threads} threads")
     print(f"{'':38} {'plain ms':>9} {'ours ms':>9} {'ratio':>8} {'':13} {'moments':>9} {'5 seeds':>8} {'compiled':>9}")
     for case in cases():
-        compare(case, options.device, options.compile)
+        compare(case, device, compiled)
     print(
-        "'moments': the ratio if each step reads a new batch; '5 seeds': cost of five models with own tasks, in models"
+        "'moments': the ratio if each step reads a new batch; '5 seeds': cost of five models, own tasks each, in models"
     )
-    if options.device == "cpu":
+    if device == "cpu":
         sizes = ", ".join(f"{allocated(length):,} at N = {length:,}" for length in (20, 2_000, 20_000))
         print(f"bytes allocated by a step on 100 tasks, P = 0, 4 layers: {sizes}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

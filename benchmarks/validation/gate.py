@@ -29,17 +29,11 @@ from benchmarks.validation.gate_losses import loss_trials
 from benchmarks.validation.gate_report import report
 
 SLOWED_CASES = (
-    "solve gradient_descent",
-    "solve steepest_descent",
-    "solve heavy_ball",
-    "solve nesterov",
-    "solve chebyshev",
-    "solve cg",
-    "solve pcg",
-    "solve newton_schulz",
-    "solve ols",
-    "solve scipy_lsqr",
-    "solve memformer_first_order",
+    *(
+        f"solve {name}"
+        for name in ("gradient_descent", "steepest_descent", "heavy_ball", "nesterov", "chebyshev", "cg")
+    ),
+    *(f"solve {name}" for name in ("pcg", "newton_schulz", "ols", "scipy_lsqr", "memformer_first_order")),
     "draw anisotropic",
 )
 """Cases that are slowed; cheap to prepare, of every kind."""

@@ -16,20 +16,22 @@ rows for 15 points. A point is one number of steps under one seed: what a benchm
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from unittest.mock import patch
+
+from typer import Option, run
 
 from baselines.gradient import GradientDescent
 from benchmarks.cli.progress import _Lines
 from benchmarks.harness.run import run_suite
 from benchmarks.harness.scores import gaps
 from benchmarks.harness.workers import cells as scoring
+from benchmarks.reports.template import render
 from benchmarks.runs.environment import describe
 from benchmarks.suites.suite import Suite
 
@@ -73,42 +75,38 @@ class Parts(NamedTuple):
     truth: float
 
 
-def main() -> None:
+def main(
+    cells: int = 200,
+    repeats: int = 5,
+    output: Annotated[Path | None, Option(help="Markdown file; by default the page is printed")] = None,
+) -> None:
     """Measure; print milliseconds a cell, or write them as a page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=int, default=200)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--output", type=Path, help="Markdown file; by default the page is printed")
-    arguments = parser.parse_args()
-    lines = [
-        "# Overhead of the harness",
-        "",
-        "`python -m benchmarks.validation.overhead --output results/studies/overhead.md`, one process, one thread, "
-        f"{describe()['cpu']}. Milliseconds a cell, median of {arguments.repeats} runs (least to most); a run has "
-        f"{arguments.cells} cells of the first kind, a fifth of that of the second.",
-        "",
-        "| cell | solver | statistics | harness | all but the solver | points | all but the solver, a point |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    first: list[str] = []
+    rows, first = [], []
     with tempfile.TemporaryDirectory() as folder:
         for number, (title, shape) in enumerate(SHAPES.items()):
-            cells = arguments.cells if number == 0 else max(1, arguments.cells // 5)
             warm = measure(Path(folder), f"warm-up{number}", shape, 1)
             first.append(f"{warm.truth / 1000:.1f} s")
-            runs = [measure(Path(folder), f"{number}-{k}", shape, cells) for k in range(arguments.repeats)]
-            columns = list(zip(*runs, strict=True))[:4]
+            many = cells if number == 0 else max(1, cells // 5)
+            runs = [measure(Path(folder), f"{number}-{k}", shape, many) for k in range(repeats)]
             points = len(shape["steps"]) * len(shape["seeds"])
-            a_point = tuple(run.beyond_solver / points for run in runs)
-            lines.append(" | ".join([f"| {title}", *map(_spread, columns), f"{points}", _spread(a_point)]) + " |")
-    lines += ["", f"Truth lines and floors, once for the law: {first[0]} and {first[1]}.", ""]
-    if arguments.output is None:
-        print("\n".join(lines))
+            a_point = [run.beyond_solver / points for run in runs]
+            rows.append([title, *map(_spread, list(zip(*runs, strict=True))[:4]), points, _spread(a_point)])
+    page = render(
+        "benchmarks.validation",
+        "overhead.md.jinja",
+        cpu=describe()["cpu"],
+        repeats=repeats,
+        cells=cells,
+        rows=rows,
+        first=first,
+    )
+    if output is None:
+        print(page)
     else:
-        arguments.output.write_text("\n".join(lines), encoding="utf-8")
+        output.write_text(page, encoding="utf-8")
 
 
-def _spread(values: tuple[float, ...]) -> str:
+def _spread(values: Sequence[float]) -> str:
     return f"{median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
 
 
@@ -142,4 +140,4 @@ def measure(folder: Path, name: str, shape: dict[str, Any], cells: int) -> Parts
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from benchmarks.reports.style import figure
 from memformer.model.attention import as_matrix
 from memformer.model.config import MemformerConfig
 from memformer.model.inspect import polynomials, residual_polynomial, step_sizes, whitened
@@ -15,14 +16,6 @@ from memformer.training.recipe import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'memformer-bench[figures]'") from error
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def plot_history(history: History, names: Sequence[str], floors: Sequence[float] | None = None) -> Figure:
@@ -33,8 +26,7 @@ def plot_history(history: History, names: Sequence[str], floors: Sequence[float]
         names: S labels.
         floors: S log losses that theory gives, drawn as dashed lines.
     """
-    figure = _figure(6, 4)
-    axes = figure.subplots()
+    drawn, (axes,) = figure(6, 4)
     steps = [record.step for record in history.records]
     for i, name in enumerate(names):
         loss = torch.tensor([record.validation[i] for record in history.records], dtype=torch.float64).log()
@@ -43,7 +35,7 @@ def plot_history(history: History, names: Sequence[str], floors: Sequence[float]
             axes.axhline(floors[i], color=line.get_color(), linestyle="--", linewidth=1)
     axes.set(xlabel=f"training step ({history.method})", ylabel="log validation loss")
     axes.legend()
-    return figure
+    return drawn
 
 
 def plot_preconditioners(
@@ -61,16 +53,15 @@ def plot_preconditioners(
     Q = whitened(as_matrix(config, parameters["Q"].detach()[model : model + 1]), second_moment)[0].sum(1)
     relative = (Q / (-N / (N + 1 + config.d))).cpu()
     largest = relative.abs().max().item()
-    figure = _figure(2.4 * config.depth + 0.8, 2.8)
-    all_axes = figure.subplots(1, config.depth, squeeze=False)[0]
+    drawn, all_axes = figure(2.4 * config.depth + 0.8, 2.8, config.depth)
     images = [
         axes.imshow(matrix.tolist(), cmap="PuOr", vmin=-largest, vmax=largest)
         for axes, matrix in zip(all_axes, relative, strict=True)
     ]
     for layer, axes in enumerate(all_axes):
         axes.set(title=f"layer {layer + 1}", xticks=[], yticks=[])
-    figure.colorbar(images[0], ax=list(all_axes), label="whitened Q / closed form")
-    return figure
+    drawn.colorbar(images[0], ax=all_axes, label="whitened Q / closed form")
+    return drawn
 
 
 def plot_polynomial(
@@ -95,8 +86,7 @@ def plot_polynomial(
     grid = torch.linspace(0, spectrum.quantile(0.999).item() if len(spectrum) < 2**24 else spectrum.max().item(), 400)
     grid = grid.to(spectrum)
     learned = polynomials(step_sizes(config, parameters, second_moment))[model, -1].to(grid)
-    figure = _figure(6, 4)
-    axes = figure.subplots()
+    drawn, (axes,) = figure(6, 4)
     axes.axhline(0, color="0.8", linewidth=1)
     axes.plot(grid.tolist(), residual_polynomial(learned, grid).tolist(), label="learned")
     if optimal is not None:
@@ -108,4 +98,4 @@ def plot_polynomial(
     density.set(yticks=[], ylabel="spectrum")
     axes.set_zorder(density.get_zorder() + 1)
     axes.patch.set_visible(False)
-    return figure
+    return drawn

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import pandas as pd
 
 from benchmarks.errors import UserError
 
@@ -48,13 +49,9 @@ def read_points(path: Path) -> list[Point]:
     Raises:
         UserError: if it is not one.
     """
-    points = []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                scored: Scored = "fresh" if row["scored"] == "fresh" else "published"
-                layers, seed, loss = int(row["layers"]), int(row["seed"]), float(row["log_loss"] or "nan")
-                points.append(Point(row["experiment"], row["curve"], layers, seed, scored, loss))
-    except (OSError, KeyError, ValueError, TypeError) as error:
+        table: Any = pd.read_csv(path, dtype={"experiment": str, "curve": str})
+        table = table[[field.name for field in fields(Point)]].astype({"layers": int, "seed": int, "log_loss": float})
+    except (OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} is not a table of the published protocol: {error}") from None
-    return points
+    return [Point(**row) for row in table.to_dict("records")]
