@@ -202,9 +202,7 @@ def main(
     print(f"{'':38} {'plain ms':>9} {'ours ms':>9} {'ratio':>8} {'':13} {'moments':>9} {'5 seeds':>8} {'compiled':>9}")
     for case in cases():
         compare(case, device, compiled)
-    print(
-        "'moments': the ratio if each step reads a new batch; '5 seeds': cost of five models, own tasks each, in models"
-    )
+    print("'moments': the ratio if each step reads a new batch; '5 seeds': cost of five models on own tasks, in models")
     if device == "cpu":
         sizes = ", ".join(f"{allocated(length):,} at N = {length:,}" for length in (20, 2_000, 20_000))
         print(f"bytes allocated by a step on 100 tasks, P = 0, 4 layers: {sizes}")

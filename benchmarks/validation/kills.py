@@ -30,26 +30,7 @@ from benchmarks.runs.read import read_run
 from benchmarks.runs.schema import TIMES, Identity
 from benchmarks.suites.suite import load_suite
 
-SUITE = """
-schema = 1
-steps = [1, 2]
-seeds = [0, 1]
-solvers = ["cg", "cgls", "steepest_descent", "barzilai_borwein", "pcg", "ridge", "bayes", "ols"]
-[scores]
-tasks = 200
-[timings]
-batch = 20
-repeats = 3
-[[tasks]]
-law = "isotropic"
-d = 3
-N = 8
-noise_std = 0.1
-[[tasks]]
-law = "anisotropic"
-d = 3
-N = 8
-"""
+SUITE = str(Path(__file__).with_suffix(".toml"))
 
 TARGETS = ("main", "worker", "all")
 
@@ -64,7 +45,6 @@ def main(kills: int = 100, seed: int = 0) -> None:
 
 def study(folder: Path, kills: int, random_: random.Random) -> tuple[Counter[str], int]:
     """Kill `kills` times; returns kills by target and the number of runs that were finished and compared."""
-    (folder / "tiny.toml").write_text(SUITE)
     lengths: dict[int | None, float] = {}
     for jobs, name in ((None, "reference"), (2, "reference2")):
         start = time.monotonic()
@@ -126,8 +106,7 @@ def _run(folder: Path, name: str, jobs: int | None) -> None:
     os.dup2(said, 1)
     os.dup2(said, 2)
     results = folder / "results"
-    suite = load_suite(str(folder / "tiny.toml"))
-    run_suite(suite, results / "runs", results / "parameters", ["kills"], _Lines(), name, jobs, resume=True)
+    run_suite(load_suite(SUITE), results / "runs", results / "parameters", ["kills"], _Lines(), name, jobs, resume=True)
 
 
 def _children(process: int) -> list[psutil.Process]:

@@ -10,7 +10,7 @@ from benchmarks.experiments.learnability.conclusions import conclusions, overtak
 from benchmarks.experiments.learnability.figures import excess_figure, loss_figure
 from benchmarks.experiments.learnability.rates import fit_rates
 from benchmarks.experiments.learnability.scoring import Risk, baseline_losses, closed_floors, reference, risks
-from benchmarks.experiments.learnability.settings import ROOM, Class, Learnability, fits, learnability
+from benchmarks.experiments.learnability.settings import ROOM, Learnability, fits, learnability
 from benchmarks.harness.run import Finished
 from benchmarks.reports.write import Report
 
@@ -63,12 +63,8 @@ def _floors(settings: Learnability, request: Request) -> dict[tuple[str, int], f
     }
     work = [(kind, depth) for kind in settings.classes if kind.floor == "trained" for depth in settings.depths]
     names = [f"{kind.name}, depth {depth}" for kind, depth in work]
-    found = request.map("learnability: references", partial(_reference, settings), work, names)
+    found = request.map("learnability: references", partial(reference, settings), work, names)
     return floors | {(kind.name, depth): loss for (kind, depth), loss in zip(work, found, strict=True)}
-
-
-def _reference(settings: Learnability, work: tuple[Class, int]) -> float:
-    return reference(settings, *work)
 
 
 def report(settings: Learnability, found: Found) -> Report:

@@ -118,8 +118,9 @@ def closed_floors(settings: Learnability) -> dict[str, list[float]]:
     return found
 
 
-def reference(settings: Learnability, kind: Class, depth: int) -> float:
-    """Loss of a class without a closed form, fitted as well as we can: what its excess is measured from."""
+def reference(settings: Learnability, work: tuple[Class, int]) -> float:
+    """Loss of a class without a closed form at a depth, fitted as well as we can: what its excess is measured from."""
+    kind, depth = work
     law = LAWS.create(settings.law)
     if kind.kind == "diagonal":
         best = minimise(
@@ -145,16 +146,8 @@ def risks(settings: Learnability, floors: Mapping[tuple[str, int], float], fit: 
         method = minimise_exactly(law, max(fit.depths), fit.tasks, seed)
         scores = solver_losses(method, law, max(fit.depths), settings.scored)
         rows += [(depth, seed, math.nan, scores[depth].item()) for depth in fit.depths]
+    name = fit.kind.name
     return [
-        Risk(
-            fit.kind.name,
-            depth,
-            fit.tasks,
-            seed,
-            fit.kind.parameters(law.d, law.N, depth),
-            own,
-            loss,
-            floors[fit.kind.name, depth],
-        )
+        Risk(name, depth, fit.tasks, seed, fit.kind.parameters(law.d, law.N, depth), own, loss, floors[name, depth])
         for depth, seed, own, loss in rows
     ]

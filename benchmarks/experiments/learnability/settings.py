@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -38,8 +39,7 @@ class Class(Strict):
         elif self.kind == "closed_form":
             chosen = {"memory": "first_order", "preconditioner": "scalar"}
         tokens = N if chosen.get("gamma") == "token" else None
-        options: dict[str, Any] = {"d": d, "depth": depth, "num_tokens": tokens, **chosen}
-        return MemformerConfig(**options)
+        return MemformerConfig(**{"d": d, "depth": depth, "num_tokens": tokens, **chosen})
 
     def parameters(self, d: int, N: int, depth: int) -> int:
         """Numbers that training chooses; those of a closed form are its k coefficients."""
@@ -48,16 +48,12 @@ class Class(Strict):
         if self.kind == "diagonal":
             return d * depth * (depth + 1) // 2
         config = self.made_of(d, N, depth)
-        shapes = config.shapes()
-        count = 0
-        for name, shape in shapes.items():
-            size = 1
-            for length in shape:
-                size *= length
-            # Of weights for pairs of layers, only those of past layers are read.
-            pairs = name == "gamma" and config.gamma_sharing == "none"
-            count += size * (depth + 1) // (2 * depth) if pairs else size
-        return count
+        sizes = {name: math.prod(shape) for name, shape in config.shapes().items()}
+        if (
+            "gamma" in sizes and config.gamma_sharing == "none"
+        ):  # of weights for pairs of layers only the past's are read
+            sizes["gamma"] = sizes["gamma"] * (depth + 1) // (2 * depth)
+        return sum(sizes.values())
 
 
 class Learnability(Strict):

@@ -33,16 +33,9 @@ class Variant(Strict):
 
     def config(self, d: int, N: int, depth: int, preconditioner: Preconditioner) -> MemformerConfig:
         """Models of this variant."""
-        return MemformerConfig(
-            d=d,
-            depth=depth,
-            memory=self.memory,
-            preconditioner=preconditioner,
-            gamma=self.gamma,
-            gamma_sharing=self.gamma_sharing,
-            window=self.window,
-            num_tokens=N if self.gamma == "token" else None,
-        )
+        own = self.model_dump(exclude={"name", "ladder"})
+        tokens = N if self.gamma == "token" else None
+        return MemformerConfig(d=d, depth=depth, preconditioner=preconditioner, num_tokens=tokens, **own)
 
 
 class Run(Strict):

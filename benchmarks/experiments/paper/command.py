@@ -216,14 +216,11 @@ def _honest_rows(experiment: PaperExperiment, run: Run | None, setting: Setting 
     """Rows of the run for an experiment's solvers, pooled over seeds, in the order of its entry."""
     if run is None or setting is None:
         return []
-    law, d = law_of(experiment)
-    rows = [
-        {
-            "label": solver_label(row),
-            "is_floor": row["solver"] == row["floor"],
-            **{name: row[name] for name in COLUMNS},
-        }
-        for row in run.scores.to_dict("records")
-        if (row["law"], row["d"], row["metric"]) == (law, d, setting.metric) and pd.isna(row["seed"])
+    key = (*law_of(experiment), setting.metric)
+    known = [row for row in run.scores.to_dict("records") if pd.isna(row["seed"])]
+    return [
+        {"label": label, "is_floor": row["solver"] == row["floor"], **{name: row[name] for name in COLUMNS}}
+        for label in experiment.honest
+        for row in known
+        if (row["law"], row["d"], row["metric"]) == key and solver_label(row) == label
     ]
-    return [row for label in experiment.honest for row in rows if row["label"] == label]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from benchmarks.experiments.paper.entries import Component, MixtureEntry, PaperE
 from benchmarks.experiments.paper.notebook_adamw import Parameters, descend, stack
 from benchmarks.experiments.paper.notebook_tasks import FRESH_SEED, FRESH_TASKS, TEST_SEED, TEST_TASKS, rotation, tasks
 from benchmarks.experiments.paper.replicate import errors, log_mean, start
+from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
 from memformer.solvers.experts import assemble
 
@@ -19,15 +21,8 @@ from memformer.solvers.experts import assemble
 def mix(experiment: PaperExperiment, depth: int) -> Iterator[Point]:
     """Train the experts of all curves at one depth, join them, fit what is free, and score."""
     d, seeds = len(experiment.scales), range(experiment.seeds)
-    config = MemformerConfig(
-        d=d,
-        depth=depth,
-        memory="first_order",
-        gamma="token",
-        gamma_sharing="past",
-        num_tokens=experiment.N,
-        covariate_update=True,
-    )
+    weights: dict[str, Any] = {"gamma": "token", "gamma_sharing": "past", "num_tokens": experiment.N}
+    config = MemformerConfig(d=d, depth=depth, memory="first_order", covariate_update=True, **weights)
     trained: dict[str, tuple[Parameters, list[Tensor] | None]] = {}
     for entry in experiment.mixtures:
         # The experts' rotations differ; the mixture is tested under that of the last one.
@@ -77,6 +72,6 @@ def _drawn(
     count: int,
     turns: list[Tensor] | None,
     own: int,
-):
+) -> Problem:
     U = None if turns is None else turns[own]
     return tasks(seed, count, experiment.N, experiment.scales, U, components)

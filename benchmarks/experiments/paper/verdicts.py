@@ -13,13 +13,10 @@ from benchmarks.reports.comparison import Setting, levels_of_pair
 from benchmarks.statistics import compare
 from benchmarks.suites.entries import Strict
 
-RULE = (
-    "As published, a claim is seen where the mean redone curve of the first lies below that of the second at every "
-    "layer judged. On fresh tasks it holds where the 95 % interval of the log ratio of mean losses, paired by task and "
-    "over five training seeds, lies below 0 at every layer judged; it is refuted where it lies above 0 at one of "
-    "them, and otherwise not decided. **holds**: on fresh tasks. **holds only as published**: seen as published, and "
-    "refuted or not decided on fresh tasks. **does not hold**: refuted, and not seen. **not decided**: neither."
-)
+_CLAIMS = tomllib.loads(resources.files("benchmarks.experiments.paper").joinpath("claims.toml").read_text("utf-8"))
+
+RULE: str = _CLAIMS["rule"]
+"""How a claim is judged, in words."""
 
 
 class Claim(Strict):
@@ -42,8 +39,7 @@ class Claim(Strict):
 
 def claims() -> list[Claim]:
     """All of them, in order."""
-    text = resources.files("benchmarks.experiments.paper").joinpath("claims.toml").read_text()
-    return [Claim.model_validate(entry) for entry in tomllib.loads(text)["claim"]]
+    return [Claim.model_validate(entry) for entry in _CLAIMS["claim"]]
 
 
 def judge(claim: Claim, redone: Sequence[Point], setting: Setting) -> dict[str, str]:

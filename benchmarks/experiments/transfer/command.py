@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -74,41 +75,34 @@ def transfer(
         (over seeds too if the fit is random), `tasks` in all, `protocol`; nan where a solver cannot be used or gives no
         finite answer.
     """
-    work = [(solver, law) for solver in solvers for law in laws]
+    work = list(product(solvers, laws))
     names = [f"{solver}, {law}" for solver, law in work]
     fit, score = partial(_fit, solvers, laws, settings), partial(_score, laws, settings)
     fitted = dict(zip(work, request.map("transfer: fitting", fit, work, names), strict=True))
     own = [({train: fitted[solver, train] for train in laws}, test) for solver, test in work]
-    found = request.map("transfer: scoring", score, own, names)
+    found = dict(zip(work, request.map("transfer: scoring", score, own, names), strict=True))
     rows = []
-    for (solver, test_law), losses in zip(work, found, strict=True):
-        random = solvers[solver].fitting is Fitting.RANDOM
-        levels: Levels = "seeds_and_tasks" if random else "tasks"
-        for train_law, by_seed in losses.items():
-            for index, step in enumerate(settings.steps):
-                mine = [part[index] for part in by_seed]
-                gap = compare(mine, [part[index] for part in losses[test_law]], levels)
-                mean = float(np.concatenate(mine).mean())
-                rows.append(
-                    {
-                        "solver": solver,
-                        "d": laws[test_law].d,
-                        "steps": step,
-                        "train_law": train_law,
-                        "test_law": test_law,
-                        "log_loss": np.log(mean) if mean > 0 else np.nan,
-                        "log_gap": gap.log_ratio,
-                        "log_low": gap.log_ratio_low,
-                        "log_high": gap.log_ratio_high,
-                        "tasks": settings.tasks * len(settings.seeds),
-                        "protocol": "held_out",
-                    }
-                )
-    orders = {"solver": list(solvers), "train_law": list(laws), "test_law": list(laws)}
-    return pd.DataFrame(rows).sort_values(
-        ["solver", "steps", "train_law", "test_law"],
-        key=lambda column: column.map(orders[str(column.name)].index) if column.name in orders else column,
-    )
+    for solver, (index, step), train_law, test_law in product(solvers, enumerate(settings.steps), laws, laws):
+        losses = found[solver, test_law]
+        mine, best = ([part[index] for part in losses[law]] for law in (train_law, test_law))
+        levels: Levels = "seeds_and_tasks" if solvers[solver].fitting is Fitting.RANDOM else "tasks"
+        gap, mean = compare(mine, best, levels), float(np.concatenate(mine).mean())
+        rows.append(
+            {
+                "solver": solver,
+                "d": laws[test_law].d,
+                "steps": step,
+                "train_law": train_law,
+                "test_law": test_law,
+                "log_loss": np.log(mean) if mean > 0 else np.nan,
+                "log_gap": gap.log_ratio,
+                "log_low": gap.log_ratio_low,
+                "log_high": gap.log_ratio_high,
+                "tasks": settings.tasks * len(settings.seeds),
+                "protocol": "held_out",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _fit(

@@ -145,17 +145,9 @@ def _against_table(case: LossCase, steps: int, head: Array, about: dict[str, Any
     if table is None or about["random_fit"]:
         return float("nan")
     pooled = head[:TABLE_SEEDS]
-    d, length = (case.law_params[name] for name in ("d", "N"))
-    rows = table.loc[
-        (table["solver"] == case.solver)
-        & (table["law"] == case.law)
-        & (table["d"] == d)
-        & (table["N"] == length)
-        & (table["noise_std"] == 0)
-        & (table["fingerprint"] == about["fingerprint"])
-        & (table["num_tasks"] == pooled.size)
-        & (table["steps"] == steps)
-    ]
+    wanted = {"solver": case.solver, "law": case.law, "noise_std": 0, "fingerprint": about["fingerprint"]}
+    wanted |= {"num_tasks": pooled.size, "steps": steps, **{name: case.law_params[name] for name in ("d", "N")}}
+    rows = table.loc[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
     more = {key: value for key, value in case.law_params.items() if key not in ("d", "N")}
     rows = rows.loc[[more.items() <= json.loads(text).items() for text in rows["law_params"]]]
     if len(rows) != 1:
