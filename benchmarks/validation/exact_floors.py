@@ -10,6 +10,7 @@ Run it: `python -m benchmarks.validation.exact_floors [--output results/studies]
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from typer import run
 from baselines.lfom_optimal import LfomOptimal, draw_moments, exact_parameters
 from baselines.residual_roots import comrade, count_real_roots, fitted_roots
 from baselines.wishart import GaussianTasks
+from benchmarks.reports.template import render
 from benchmarks.reports.write import Report
 from benchmarks.tasks.gaussian import Anisotropic
 from benchmarks.tasks.law import Purpose
@@ -58,17 +60,10 @@ def best_without_memory(law: GaussianTasks, num_steps: int, seed: int = 0) -> fl
     return float(law.floor(num_steps)) + 2 * min(result.cost for result in found)
 
 
-def floors() -> pd.DataFrame:
-    """Log floors: a row a law, a column a number of steps."""
+def by_law(value: Callable[[GaussianTasks, int], float]) -> pd.DataFrame:
+    """A value for each law, a row, and each number of steps, a column."""
     laws = {(N, d, noise): GaussianTasks(N, d, noise_var=noise) for N, d in SIZES for noise in NOISE}
-    rows = [[*key, *(law.log_floor(k) for k in DEPTHS)] for key, law in laws.items()]
-    return pd.DataFrame(rows, columns=["N", "d", "noise_var", *map(str, DEPTHS)])
-
-
-def real_roots() -> pd.DataFrame:
-    """How many roots are real, `k` meaning all of them: a row a law, a column a number of steps."""
-    laws = {(N, d, noise): GaussianTasks(N, d, noise_var=noise) for N, d in SIZES for noise in NOISE}
-    rows = [[*key, *(count_real_roots(law, k) for k in DEPTHS)] for key, law in laws.items()]
+    rows = [[*key, *(value(law, k) for k in DEPTHS)] for key, law in laws.items()]
     return pd.DataFrame(rows, columns=["N", "d", "noise_var", *map(str, DEPTHS)])
 
 
@@ -102,32 +97,12 @@ def anisotropic() -> pd.DataFrame:
 def main(output: Path = Path("results/studies")) -> None:
     """Compute and write `exact_floors.md`."""
     torch.set_num_threads(1)
-    counts = real_roots()
-    sections = {
-        "Log floors": (
-            "Natural logarithm of the least expected test loss, the query's own noise included, of any method with k "
-            "fixed scalar coefficients: x ~ N(0, I), w* ~ N(0, I), or a law that whitening turns into this one. Exact.",
-            floors(),
-        ),
-        "Real roots": (
-            "Roots of the best method's residual polynomial that are real, by Sturm sequences in exact arithmetic. "
-            "Where all k are, the floor is reached without memory.",
-            counts,
-        ),
-        "What memory gains": (
-            "Log loss where some roots are complex: of the best method (two layers with first-order memory for each "
-            f"pair), and of the best gradient descent with k step sizes that {STARTS} searches found. So the gain is "
-            "at most this. `one more step gains` is the distance to the next floor.",
-            gains(counts),
-        ),
-        "Anisotropic, scalar Q": (
-            f"The same count for the anisotropic law without preconditioner, estimated from {SAMPLED_TASKS:,} tasks.",
-            anisotropic(),
-        ),
-    }
-    text = "# Exact floors\n"
-    for title, (words, table) in sections.items():
-        text += f"\n## {title}\n\n{words}\n\n{table.astype(object).to_markdown(index=False, floatfmt='.4f')}\n"
+    counts = by_law(count_real_roots)
+    found = [by_law(GaussianTasks.log_floor), counts, gains(counts), anisotropic()]
+    tables = [table.astype(object).to_markdown(index=False, floatfmt=".4f") for table in found]
+    text = render(
+        "benchmarks.validation", "exact_floors.md.jinja", tables=tables, starts=STARTS, sampled=f"{SAMPLED_TASKS:,}"
+    )
     Report(texts={"exact_floors.md": text}).write(output)
     print(text)
 

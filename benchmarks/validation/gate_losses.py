@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from baselines.accelerated import HeavyBall, Nesterov
 from baselines.gradient import GradientDescent
@@ -67,13 +67,8 @@ def plant(law: Law, pool: Problem, method: str) -> tuple[Solver, Solver, Solver]
         return losses(make(eta * np.exp(log_factor), beta), pool).mean() / lowest - PLANTED
 
     lowest = losses(make(eta, beta), pool).mean()
-    ends = [float(np.exp(_root(excess, bracket))) for bracket in ((0.0, 0.8), (0.0, -0.8))]
+    ends = [float(np.exp(root_scalar(excess, bracket=(0.0, far), xtol=1e-4).root)) for far in (0.8, -0.8)]
     return make(eta, beta), make(eta * ends[0], beta), make(eta * ends[1], beta)
-
-
-def _root(excess: Callable[[float], float], bracket: tuple[float, float]) -> float:
-    root: Any = brentq(excess, *bracket, xtol=1e-4)
-    return float(root)
 
 
 def losses(solver: Solver, problem: Problem) -> np.ndarray:

@@ -49,9 +49,7 @@ class Class(Strict):
             return d * depth * (depth + 1) // 2
         config = self.made_of(d, N, depth)
         sizes = {name: math.prod(shape) for name, shape in config.shapes().items()}
-        if (
-            "gamma" in sizes and config.gamma_sharing == "none"
-        ):  # of weights for pairs of layers only the past's are read
+        if "gamma" in sizes and config.gamma_sharing == "none":
             sizes["gamma"] = sizes["gamma"] * (depth + 1) // (2 * depth)
         return sum(sizes.values())
 

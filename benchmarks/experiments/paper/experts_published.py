@@ -13,7 +13,6 @@ from benchmarks.experiments.paper.entries import Component, MixtureEntry, PaperE
 from benchmarks.experiments.paper.notebook_adamw import Parameters, descend, stack
 from benchmarks.experiments.paper.notebook_tasks import FRESH_SEED, FRESH_TASKS, TEST_SEED, TEST_TASKS, rotation, tasks
 from benchmarks.experiments.paper.replicate import errors, log_mean, start
-from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
 from memformer.solvers.experts import assemble
 
@@ -23,7 +22,7 @@ def mix(experiment: PaperExperiment, depth: int) -> Iterator[Point]:
     d, seeds = len(experiment.scales), range(experiment.seeds)
     weights: dict[str, Any] = {"gamma": "token", "gamma_sharing": "past", "num_tokens": experiment.N}
     config = MemformerConfig(d=d, depth=depth, memory="first_order", covariate_update=True, **weights)
-    trained: dict[str, tuple[Parameters, list[Tensor] | None]] = {}
+    trained: dict[str, tuple[Parameters, list[Tensor | None]]] = {}
     for entry in experiment.mixtures:
         # The experts' rotations differ; the mixture is tested under that of the last one.
         key = entry.model_dump_json(include={"training", "deviation"})
@@ -42,11 +41,12 @@ def mix(experiment: PaperExperiment, depth: int) -> Iterator[Point]:
         parameters = {name: torch.cat([one.parameters[name] for one in joined]) for name in names}
         parameters["gates"] = torch.zeros_like(parameters["gates"])
         # The published batch is one draw; here each seed has its own, so that seeds tell how much hangs on it.
-        scored = [_drawn(experiment, entry.tested, TEST_SEED + 1000 * seed, TEST_TASKS, turns, seed) for seed in seeds]
+        N, scales = experiment.N, experiment.scales
+        scored = [tasks(TEST_SEED + 1000 * s, TEST_TASKS, N, scales, turns[s], entry.tested) for s in seeds]
         batch = stack(whole, scored)
         parameters = descend(whole, parameters, entry.tuning, lambda _, batch=batch: batch, entry.free)
         for seed in seeds:
-            fresh = _drawn(experiment, entry.tested, FRESH_SEED + seed, FRESH_TASKS, turns, seed)
+            fresh = tasks(FRESH_SEED + seed, FRESH_TASKS, N, scales, turns[seed], entry.tested)
             shown, unseen = (log_mean(errors(whole, parameters, seed, one)) for one in (scored[seed], fresh))
             yield Point(experiment.id, entry.curve, depth, seed, "published", shown)
             yield Point(experiment.id, entry.curve, depth, seed, "fresh", unseen)
@@ -54,24 +54,14 @@ def mix(experiment: PaperExperiment, depth: int) -> Iterator[Point]:
 
 def _expert(
     experiment: PaperExperiment, config: MemformerConfig, entry: MixtureEntry, component: Component, number: int
-) -> tuple[Parameters, list[Tensor] | None]:
+) -> tuple[Parameters, list[Tensor | None]]:
     """One expert for each training seed, and their rotations."""
-    seeds, turns = range(experiment.seeds), None
-    if experiment.rotated:
-        turns = [rotation(100 * number + seed, config.d) for seed in seeds]
-    drawn = [_drawn(experiment, [component], 10_000 + 100 * number + s, TEST_TASKS, turns, s) for s in seeds]
+    turns = [rotation(100 * number + s, config.d) if experiment.rotated else None for s in range(experiment.seeds)]
+    seeds = range(10_000 + 100 * number, 10_000 + 100 * number + len(turns))
+    drawn = [
+        tasks(seed, TEST_TASKS, experiment.N, experiment.scales, U, [component])
+        for seed, U in zip(seeds, turns, strict=True)
+    ]
     batch = stack(config, drawn)
-    begin = start(config, len(seeds), 1, entry.deviation, {"gamma": 1.0})
+    begin = start(config, len(turns), 1, entry.deviation, {"gamma": 1.0})
     return descend(config, begin, entry.training, lambda _: batch), turns
-
-
-def _drawn(
-    experiment: PaperExperiment,
-    components: list[Component],
-    seed: int,
-    count: int,
-    turns: list[Tensor] | None,
-    own: int,
-) -> Problem:
-    U = None if turns is None else turns[own]
-    return tasks(seed, count, experiment.N, experiment.scales, U, components)
