@@ -11,11 +11,12 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from baselines.accelerated import HeavyBall, Nesterov
+from baselines.accelerated import HeavyBall, MomentumState, Nesterov
 from baselines.gradient import GradientDescent
+from baselines.krylov import law_preconditioner
 from baselines.objective import excess_loss
 from memformer.core.checks import require_choice, require_int
-from memformer.core.problem import Problem, TaskSource
+from memformer.core.problem import Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
 
 GRID_TASKS = 500
@@ -35,10 +36,13 @@ class Tuned(Solver):
     Attributes:
         method: `"gradient_descent"` (`eta` alone), `"heavy_ball"` or `"nesterov"`.
         num_tasks: training tasks.
-        parameters: `steps`, `eta`, `beta`, `(R,)` each for R numbers of steps; found by `fit`.
+        preconditioned: gradients are multiplied by `C = E[x x^T]^-1`; not for gradient descent, which is heavy ball
+            with `beta = 0`.
+        parameters: `steps`, `eta`, `beta`, `(R,)` each for R numbers of steps, and `preconditioner` `(d, d)` if
+            preconditioned; found by `fit`.
 
     Needs: the law (training tasks of it).
-    Cost: that of the method: one matrix-vector product a step.
+    Cost: that of the method: one matrix-vector product a step, and one with C if preconditioned.
     Guarantee: never below the LFOM floor on fresh tasks.
     Source: Polyak 1964; Nesterov 1983; Nelder & Mead 1965.
 
@@ -51,23 +55,32 @@ class Tuned(Solver):
 
     method: Literal["gradient_descent", "heavy_ball", "nesterov"] = "heavy_ball"
     num_tasks: int = 20_000
+    preconditioned: bool = False
     parameters: Mapping[str, Tensor] | None = None
 
     needs: ClassVar[Needs] = Needs.LAW
-    reach: ClassVar[Reach] = Reach.FIXED
     anytime: ClassVar[bool] = False
     fitting: ClassVar[Fitting] = Fitting.RANDOM
 
     def __post_init__(self) -> None:
         require_choice("method", self.method, ("gradient_descent", "heavy_ball", "nesterov"))
         require_int("num_tasks", self.num_tasks, least=1)
+        if self.preconditioned and self.method == "gradient_descent":
+            raise ValueError("preconditioned=True needs method='heavy_ball' or 'nesterov'")
+
+    @property
+    def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """The class of methods this instance belongs to."""
+        return Reach.FIXED_PRECONDITIONED if self.preconditioned else Reach.FIXED
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Tuned:
         problem = tasks.sample(self.num_tasks).to(dtype=torch.float64)
         chosen = sorted({step for step in steps if step > 0})
-        constants = [_search(self.method, problem, step) for step in chosen]
+        C = law_preconditioner(tasks).to(problem.device) if self.preconditioned else None
+        constants = [_search(self.method, problem, step, C) for step in chosen]
         table = torch.tensor(constants, dtype=torch.float64).reshape(-1, 2)
-        return replace(self, parameters={"steps": torch.tensor(chosen), "eta": table[:, 0], "beta": table[:, 1]})
+        parameters = {"steps": torch.tensor(chosen), "eta": table[:, 0], "beta": table[:, 1]}
+        return replace(self, parameters=parameters if C is None else {**parameters, "preconditioner": C.cpu()})
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)
@@ -81,19 +94,49 @@ class Tuned(Solver):
         eta, beta = (float(self.parameters[name][steps.index(num_steps)]) for name in ("eta", "beta"))
         if self.method == "gradient_descent":
             return GradientDescent(eta=eta).solve(problem, num_steps)
-        return (HeavyBall if self.method == "heavy_ball" else Nesterov)(eta=eta, beta=beta).solve(problem, num_steps)
+        C = self.parameters.get("preconditioner")
+        if C is None:
+            method = (HeavyBall if self.method == "heavy_ball" else Nesterov)(eta=eta, beta=beta)
+        else:
+            kind = _PreconditionedHeavyBall if self.method == "heavy_ball" else _PreconditionedNesterov
+            method = kind(eta=eta, beta=beta, preconditioner=C.to(problem.y))
+        return method.solve(problem, num_steps)
 
 
-def _search(method: str, problem: Problem, num_steps: int) -> tuple[float, float]:
+class _Preconditioned:
+    """A method of fixed constants that is given `C g` for every gradient `g`; the tests of the loop see `g`."""
+
+    preconditioner: Tensor
+
+    def init(self, problem: Problem) -> MomentumState:
+        state = super().init(problem)  # pyright: ignore[reportAttributeAccessIssue] -- of the method mixed with
+        return state._replace(previous_g=matvec(self.preconditioner, state.g))
+
+    def step(self, problem: Problem, state: MomentumState, k: int) -> tuple[MomentumState, None]:
+        own = state._replace(g=matvec(self.preconditioner, state.g))
+        return super().step(problem, own, k)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PreconditionedHeavyBall(_Preconditioned, HeavyBall):
+    preconditioner: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PreconditionedNesterov(_Preconditioned, Nesterov):
+    preconditioner: Tensor
+
+
+def _search(method: str, problem: Problem, num_steps: int, C: Tensor | None = None) -> tuple[float, float]:
     """Best `(eta, beta)` for `num_steps` steps."""
     few = problem.first(GRID_TASKS)
     # With one step, and for gradient descent, momentum has nothing to act on.
     has_beta = num_steps > 1 and method != "gradient_descent"
-    base = float(1 / problem.spectrum.L.median())
+    base = float(1 / (problem.spectrum.L if C is None else _largest(C, problem)).median())
     etas = base * np.geomspace(0.1, 3.0, 24)
     betas = GRID_BETAS if has_beta else (0.0,)
     grid = np.array([(eta, beta) for eta in etas for beta in betas])
-    losses = _mean_losses(method, few, grid, num_steps)
+    losses = _mean_losses(method, few, grid, num_steps, C)
     start_eta, start_beta = grid[int(np.argmin(losses))]
 
     def constants(x: np.ndarray) -> tuple[float, float]:
@@ -101,7 +144,7 @@ def _search(method: str, problem: Problem, num_steps: int) -> tuple[float, float
         return base * float(np.exp(x[0])), 0.999 * float(np.tanh(x[1])) if has_beta else 0.0
 
     def objective(x: np.ndarray) -> float:
-        return float(_mean_losses(method, problem, np.array([constants(x)]), num_steps)[0])
+        return float(_mean_losses(method, problem, np.array([constants(x)]), num_steps, C)[0])
 
     start = [np.log(start_eta / base), np.arctanh(start_beta)][: 1 + has_beta]
     simplex = np.array([start, *(start + 0.1 * np.eye(len(start)))])
@@ -111,7 +154,16 @@ def _search(method: str, problem: Problem, num_steps: int) -> tuple[float, float
     return constants(found.x)
 
 
-def _mean_losses(method: str, problem: Problem, constants: np.ndarray, num_steps: int) -> np.ndarray:
+def _largest(C: Tensor, problem: Problem) -> Tensor:
+    """Largest eigenvalue of `C H`, `(B,)`."""
+    values, vectors = torch.linalg.eigh(C)
+    root = vectors * values.clamp(min=0).sqrt()
+    return torch.linalg.eigvalsh(root.mT @ problem.moments.H @ root)[:, -1]
+
+
+def _mean_losses(
+    method: str, problem: Problem, constants: np.ndarray, num_steps: int, C: Tensor | None = None
+) -> np.ndarray:
     """Log of the mean loss after `num_steps` steps for each pair `(eta, beta)`."""
     H, b = problem.moments
     # Candidates are the last dimension, `(B, d, G)`: one product with H serves them all.
@@ -120,7 +172,8 @@ def _mean_losses(method: str, problem: Problem, constants: np.ndarray, num_steps
     momentum = torch.zeros_like(w)
     for _ in range(num_steps):
         at = w + beta * momentum if method == "nesterov" else w
-        following = w + beta * momentum - eta * (H @ at - b.unsqueeze(-1))
+        g = H @ at - b.unsqueeze(-1)
+        following = w + beta * momentum - eta * (g if C is None else C @ g)
         momentum, w = following - w, following
     losses = excess_loss(problem, w.permute(2, 0, 1)).mean(-1)
     return losses.nan_to_num(nan=torch.inf).clamp(min=1e-300).log().cpu().numpy()

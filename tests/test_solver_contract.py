@@ -29,7 +29,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "lfom_optimal_preconditioned": {"num_tasks": 2000},
     "gradient_descent_tuned": {"num_tasks": 300},
     "heavy_ball_tuned": {"num_tasks": 300},
+    "heavy_ball_tuned_preconditioned": {"num_tasks": 300},
     "nesterov_tuned": {"num_tasks": 300},
+    "nesterov_tuned_preconditioned": {"num_tasks": 300},
+    "newton_schulz_law": {"num_tasks": 300},
     **{name: {"tasks": 200, "iterations": 4} for name in SOLVERS if issubclass(SOLVERS[name].load(), Memformer)},
 }
 """Budgets that suffice here: the contract asks nothing of quality."""

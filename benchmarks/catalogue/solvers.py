@@ -21,10 +21,24 @@ SOLVERS.add("heavy_ball", "baselines.accelerated:HeavyBall", "Polyak's heavy bal
 SOLVERS.add(
     "heavy_ball_tuned", "baselines.tuning:Tuned", "heavy ball, best fixed constants for the law", method="heavy_ball"
 )
+SOLVERS.add(
+    "heavy_ball_tuned_preconditioned",
+    "baselines.tuning:Tuned",
+    "heavy ball preconditioned by the law's covariance, best fixed constants for it",
+    method="heavy_ball",
+    preconditioned=True,
+)
 SOLVERS.add("nesterov", "baselines.accelerated:Nesterov", "Nesterov, strongly convex constants")
 SOLVERS.add("nesterov_quadratic", "baselines.accelerated:Nesterov", "Nesterov, tuned for quadratics", form="quadratic")
 SOLVERS.add("nesterov_convex", "baselines.accelerated:Nesterov", "Nesterov, convex (FISTA)", form="convex")
 SOLVERS.add("nesterov_tuned", "baselines.tuning:Tuned", "Nesterov, best fixed constants for the law", method="nesterov")
+SOLVERS.add(
+    "nesterov_tuned_preconditioned",
+    "baselines.tuning:Tuned",
+    "Nesterov preconditioned by the law's covariance, best fixed constants for it",
+    method="nesterov",
+    preconditioned=True,
+)
 SOLVERS.add("chebyshev", "baselines.accelerated:Chebyshev", "Chebyshev semi-iteration, minimax over [mu, L]")
 SOLVERS.add(
     "marchenko_pastur", "baselines.averaging:MarchenkoPastur", "average-case optimal for isotropic covariates, d -> oo"
@@ -33,6 +47,9 @@ SOLVERS.add("cg", "baselines.krylov:ConjugateGradient", "conjugate gradient on H
 SOLVERS.add("pcg", "baselines.krylov:PreconditionedCG", "conjugate gradient preconditioned by the law's covariance")
 SOLVERS.add("cgls", "baselines.krylov:CGLS", "conjugate gradient for least squares, on X")
 SOLVERS.add("newton_schulz", "baselines.newton:NewtonSchulz", "Newton-Schulz iteration for the inverse of H")
+SOLVERS.add(
+    "newton_schulz_law", "baselines.newton:NewtonSchulzLaw", "Newton-Schulz from the law's inverse, best scales for it"
+)
 SOLVERS.add("lfom", "baselines.lfom:Lfom", "learned linear first-order method, scalar coefficients")
 SOLVERS.add(
     "lfom_diagonal", "baselines.lfom:Lfom", "learned linear first-order method, diagonal coefficients", gamma="diagonal"

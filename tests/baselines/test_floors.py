@@ -10,11 +10,12 @@ import torch
 from baselines.exact_risk import exact_risk
 from baselines.lfom import Lfom
 from baselines.lfom_optimal import LfomOptimal, draw_moments
+from baselines.newton import NewtonSchulzLaw
 from baselines.objective import excess_loss
 from baselines.truth_lines import krylov_oracle, lfom_floor, relative_excess
 from baselines.tuning import Tuned
 from baselines.wishart import GaussianTasks
-from benchmarks.tasks.gaussian import Isotropic
+from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Purpose
 from memformer.core.problem import Problem
 from tests.baselines.helpers import scored, training, true_weights, weights_of
@@ -217,3 +218,36 @@ def test_no_first_order_method_beats_the_oracle_on_any_task(name, optimal, fresh
 def test_one_layer_closed_form(optimal, fresh):
     loss = excess_loss(fresh, weights_of(optimal, fresh, 1)[1]).mean().item()
     assert loss == pytest.approx(LAW.d * (LAW.d + 1) / (LAW.N + 1 + LAW.d), rel=0.03)
+
+
+@pytest.mark.parametrize("method", ["heavy_ball", "nesterov"])
+def test_preconditioned_constants_are_those_of_white_covariates(method):
+    """The anisotropic law whitened is the isotropic one, task by task: same constants, same losses."""
+    law, steps = Anisotropic(), [1, 3]
+    problem = law.stream(3, Purpose.SCORE).sample(500)
+    C = torch.linalg.inv(law.second_moment)
+    values, vectors = torch.linalg.eigh(C)
+    root = vectors * values.sqrt() @ vectors.mT
+    white = Problem(problem.X @ root, problem.y, problem.x_query @ root)
+    fitted = Tuned(method, num_tasks=3000, preconditioned=True).fit(law.stream(0, Purpose.TRAIN), steps)
+    assert fitted.parameters is not None
+    constants = {name: fitted.parameters[name] for name in ("steps", "eta", "beta")}
+    for k in steps:
+        own = weights_of(fitted, problem, k)
+        plain = weights_of(Tuned(method, parameters=constants), white, k)
+        torch.testing.assert_close(own, plain @ root, rtol=1e-9, atol=1e-10)
+        exact = GaussianTasks(20, 5).log_floor(k)
+        assert excess_loss(problem, own[-1]).mean().log().item() == pytest.approx(exact, abs=0.3)
+
+
+def test_newton_schulz_from_the_law_reaches_the_known_values():
+    """Two steps are a polynomial of degree 4: near the floor of four first-order steps; three steps pass it by far."""
+    law = Anisotropic()
+    fitted = NewtonSchulzLaw().fit(law.stream(0, Purpose.TRAIN), [2, 3])
+    fresh = law.stream(1, Purpose.SCORE).sample(100_000)
+    two, three = (excess_loss(fresh, weights_of(fitted, fresh, k)[-1]).mean().log().item() for k in (2, 3))
+    assert two == pytest.approx(-2.87, abs=0.06)
+    assert three == pytest.approx(-5.45, abs=0.25)
+    best = LfomOptimal(preconditioned=True).fit(law.stream(0, Purpose.TRAIN), [4])
+    floor = excess_loss(fresh, weights_of(best, fresh, 4)[-1]).mean().log().item()
+    assert floor < two < floor + 0.1, "no polynomial of degree 4 is better"

@@ -64,6 +64,10 @@ def newton(d: int, N: int) -> int:  # H H; in each step H M, M (H M), and M b, H
     return moments(d, N) + d + 4 * (2 * d + 2)
 
 
+def newton_from_law(d: int, N: int) -> int:  # no H H
+    return newton(d, N) - d
+
+
 def scalar_layers(d: int, N: int) -> int:  # the first layer starts from w = 0 and needs no H w
     return moments(d, N) + 3
 
@@ -100,6 +104,8 @@ def softmax(d: int, N: int) -> int:  # by definition, on T = N + 1 tokens of d +
 COUNTED = [
     ("gradient_descent", {}, first_order),
     ("gradient_descent_tuned", {"num_tasks": 50}, first_order),
+    ("heavy_ball_tuned_preconditioned", {"num_tasks": 50}, preconditioned),
+    ("nesterov_tuned_preconditioned", {"num_tasks": 50}, preconditioned),
     ("steepest_descent", {}, first_order),
     ("barzilai_borwein", {}, first_order),
     ("heavy_ball", {}, first_order),
@@ -111,6 +117,7 @@ COUNTED = [
     ("pcg", {}, preconditioned),
     ("cgls", {}, on_X),
     ("newton_schulz", {}, newton),
+    ("newton_schulz_law", {"num_tasks": 50}, newton_from_law),
     ("lfom", {"iterations": 2, "batch": 8}, first_order),
     ("lfom_diagonal", {"iterations": 2, "batch": 8}, first_order),
     ("lfom_optimal", {"num_tasks": 50}, first_order),
