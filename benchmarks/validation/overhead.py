@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ContextDecorator
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, NamedTuple
@@ -46,23 +47,16 @@ SHAPES = {
 """What a cell is asked for."""
 
 
-class Clock:
-    """Seconds spent inside a function."""
+class Clock(ContextDecorator):
+    """Seconds spent inside the functions it decorates."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    seconds = 0.0
 
-    def on(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, with a clock on it."""
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
 
-        def timed(*arguments: Any, **named: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return function(*arguments, **named)
-            finally:
-                self.seconds += time.perf_counter() - start
-
-        return timed
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._began
 
 
 class Parts(NamedTuple):
@@ -124,10 +118,10 @@ def measure(folder: Path, name: str, shape: dict[str, Any], cells: int) -> Parts
     )
     solving, summarising, truth = Clock(), Clock(), Clock()
     with (
-        patch.object(GradientDescent, "solve", solving.on(GradientDescent.solve)),
-        patch.object(scoring, "summarised", summarising.on(scoring.summarised)),
-        patch.object(gaps, "floor_losses", truth.on(gaps.floor_losses)),
-        patch.object(gaps, "bayes_losses", truth.on(gaps.bayes_losses)),
+        patch.object(GradientDescent, "solve", solving(GradientDescent.solve)),
+        patch.object(scoring, "summarised", summarising(scoring.summarised)),
+        patch.object(gaps, "floor_losses", truth(gaps.floor_losses)),
+        patch.object(gaps, "bayes_losses", truth(gaps.bayes_losses)),
         patch.object(scoring, "WORTH_PROCESSES", cells + 1),
     ):
         start = time.perf_counter()

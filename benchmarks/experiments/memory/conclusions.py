@@ -114,19 +114,18 @@ def speed_sentence(own: Sequence[Summary], ladder: Sequence[str]) -> str:
     words = []
     for depth in sorted({s.depth for s in own}):
         steps = {s.memory: s.steps for s in own if s.depth == depth and s.memory in ladder}
-        plain, others = steps.get(ladder[0], math.inf), {m: n for m, n in steps.items() if m != ladder[0]}
-        if not others or min(others.values()) == math.inf:
+        plain = steps.pop(ladder[0], math.inf)
+        fastest = min(steps, key=lambda memory: steps[memory], default="")
+        best = steps.get(fastest, math.inf)
+        if best == math.inf:
             outcome = "nothing gets there" if plain == math.inf else f"only without memory ({plain:g} steps)"
-            words.append(f"at {_layers([depth])} {outcome}")
-            continue
-        fastest = min(others, key=lambda memory: others[memory])
-        best = others[fastest]
-        if plain == math.inf:
-            words.append(f"at {_layers([depth])} only with memory ({best:g} steps, {fastest})")
+        elif plain == math.inf:
+            outcome = f"only with memory ({best:g} steps, {fastest})"
         elif max(plain, best) == 0:
-            words.append(f"at {_layers([depth])} the start is there already")
+            outcome = "the start is there already"
         else:
-            words.append(f"at {_layers([depth])} {plain:g} steps without and {best:g} with memory ({fastest})")
+            outcome = f"{plain:g} steps without and {best:g} with memory ({fastest})"
+        words.append(f"at {_layers([depth])} {outcome}")
     return "; ".join(words).capitalize() + "."
 
 

@@ -12,7 +12,6 @@ from benchmarks.reports.style import figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
 
 COLUMNS = ("train_law", "test_law", "log_gap")
 """What a table must have; `solver`, `d`, `steps`, `log_low`, `log_high`, `tasks`, `protocol`, `reference` are shown if
@@ -59,6 +58,8 @@ def transfer_figures(table: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, Figur
 
 def transfer_figure(table: pd.DataFrame) -> Figure:
     """Heat map of one solver and number of steps; white is no loss, framed cells are the law it was fitted on."""
+    from matplotlib.patches import Rectangle
+
     matrix = transfer_matrix(table)
     values = matrix.to_numpy(float)
     rows, columns = values.shape
@@ -73,7 +74,7 @@ def transfer_figure(table: pd.DataFrame) -> Figure:
         shown = text if np.isfinite(value) else "–"
         axes.text(j, i, shown, ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
         if matrix.index[i] == matrix.columns[j]:
-            axes.add_patch(_frame(j, i))
+            axes.add_patch(Rectangle((j - 0.48, i - 0.46), 0.96, 0.92, fill=False, edgecolor="black", lw=1.0))
     axes.set_xticks(range(columns), list(matrix.columns), rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(rows), list(matrix.index))
     axes.tick_params(length=0)
@@ -93,9 +94,3 @@ def _title(row: dict[Any, Any]) -> str:
     return ", ".join(form.format(row[name]) for name, form in forms.items() if name in row).replace(
         " 1 steps", " 1 step"
     )
-
-
-def _frame(x: int, y: int) -> Rectangle:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, fill=False, edgecolor="black", lw=1.0)
