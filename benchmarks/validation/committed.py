@@ -43,7 +43,7 @@ class Product:
         name: of the product.
         commands: that make it, one after another.
         writes: patterns of its files, relative to results/.
-        sources: files and folders of Python that its numbers hang on.
+        sources: files, and folders of Python, TOML and templates, that its numbers and words hang on.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Product:
     def source(self) -> str:
         """12 hexadecimal digits that change with its source."""
         parts = [part for name in self.sources for part in (SCORING if name == "rows" else (name,))]
-        return source_digest(file for part in parts for file in _python(ROOT / part))
+        return source_digest(file for part in parts for file in _sources(ROOT / part))
 
 
 def products() -> list[Product]:
@@ -74,7 +74,7 @@ def products() -> list[Product]:
 
 
 def source_digest(files: Iterable[Path]) -> str:
-    """A hash of what files of Python do: of their syntax trees without docstrings."""
+    """A hash of what files do: of the syntax trees of Python, without docstrings, and of data and templates."""
     digest = hashlib.sha256()
     for file in sorted(set(files)):
         digest.update(_tree_digest(file))
@@ -83,6 +83,8 @@ def source_digest(files: Iterable[Path]) -> str:
 
 @cache
 def _tree_digest(file: Path) -> bytes:
+    if file.suffix != ".py":
+        return hashlib.sha256(file.read_bytes()).digest()
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -94,8 +96,8 @@ def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _python(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+def _sources(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [file for kind in ("py", "toml", "jinja") for file in path.rglob(f"*.{kind}")]
 
 
 def _name(path: Path, results: Path) -> str:

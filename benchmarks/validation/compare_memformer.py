@@ -8,8 +8,10 @@ Run it: `python -m benchmarks.validation.compare_memformer [--compile] [--thread
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -23,7 +25,7 @@ from memformer.training.adam import BatchedAdam
 from memformer.training.objective import Batch, losses, read
 from memformer.training.whitening import Coordinates
 
-TASKS, N, D, DEPTHS = 1000, 20, 5, (4, 10)
+TASKS, N, D = 1000, 20, 5
 LEARNING_RATE = 1e-3
 ROUNDS = 15
 
@@ -40,14 +42,8 @@ class Case:
 
 def cases() -> list[Case]:
     """What is compared."""
-    found = [
-        Case(f"P = 0, {memory}, {depth} layers", MemformerConfig(d=D, depth=depth, memory=memory), 20, 40)
-        for depth in DEPTHS
-        for memory in ("conjugate", "first_order")
-    ]
-    gdpp = MemformerConfig(d=D, depth=4, memory="first_order", covariate_update=True)
-    token = MemformerConfig(d=D, depth=4, memory="first_order", gamma="token", gamma_sharing="past", num_tokens=N)
-    return [*found, Case("GD++, first_order, 4 layers", gdpp, 5), Case("P = 0, token-shaped gamma, 4 layers", token, 3)]
+    content = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+    return [Case(**{**case, "config": MemformerConfig(d=D, **case["config"])}) for case in content["case"]]
 
 
 class PlainMemformer(nn.Module):

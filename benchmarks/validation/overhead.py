@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import tomllib
 from collections.abc import Sequence
 from contextlib import ContextDecorator
 from pathlib import Path
@@ -36,15 +37,8 @@ from benchmarks.reports.template import render
 from benchmarks.runs.environment import describe
 from benchmarks.suites.suite import Suite
 
-SHAPES = {
-    "one row of each metric: 1 step, 1 seed, 100 tasks": {"steps": [1], "seeds": [0], "scores": {"tasks": 100}},
-    "as in `core`: 5 steps, 3 seeds, 8,000 tasks": {
-        "steps": [1, 2, 3, 4, 5],
-        "seeds": [0, 1, 2],
-        "scores": {"tasks": 8000},
-    },
-}
-"""What a cell is asked for."""
+SHAPES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+"""What a cell is asked for, by the title of its row."""
 
 
 class Clock(ContextDecorator):

@@ -90,17 +90,14 @@ def histories(settings: MemorySettings, batch: Batch, floor: Tensor) -> list[Cur
     recipe = Recipe(
         steps=batch.budgets[-1],
         tasks=batch.start.pool,
-        batch=batch.start.batch,
         validation=settings.scored,
         checkpoints=tuple(batch.budgets),
         patience=settings.patience if batch.start.schedule == "constant" else 0,
         tolerance=settings.gain,
         whiten=batch.start.deviation is None,
-        learning_rate=batch.start.learning_rate,
-        schedule=batch.start.schedule,
         warmup=0.0,
-        clip=batch.start.clip,
         loss="expected",
+        **batch.start.model_dump(include={"batch", "learning_rate", "schedule", "clip"}),
         search=Search(descent=True),
         spread=1.0,
     )

@@ -66,15 +66,11 @@ def with_lenders(chosen: Sequence[PaperExperiment]) -> list[PaperExperiment]:
     wanted: dict[str, set[str]] = {}
     for owner, curve in (source for e in chosen for source in e.borrowed.values()):
         wanted.setdefault(owner, set()).add(curve)
-    lenders = [by_id[owner] for owner in wanted if owner not in {e.id for e in chosen}]
-    only = {"baselines": [], "extracted": []}
-    return [
-        *chosen,
-        *(
-            lender.model_copy(update={"models": [m for m in lender.models if m.curve in wanted[lender.id]], **only})
-            for lender in lenders
-        ),
-    ]
+    needed = list(chosen)
+    for lender in (by_id[owner] for owner in wanted if owner not in {e.id for e in chosen}):
+        lent = [model for model in lender.models if model.curve in wanted[lender.id]]
+        needed.append(lender.model_copy(update={"models": lent, "baselines": [], "extracted": []}))
+    return needed
 
 
 def in_order(chosen: Sequence[PaperExperiment], points: Sequence[Point]) -> list[Point]:

@@ -21,7 +21,7 @@ from baselines.krylov import ConjugateGradient, PreconditionedCG
 from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.experiments.experiment import Request
-from benchmarks.experiments.paper.verdicts import verdict
+from benchmarks.experiments.paper.verdicts import EXPERT_CLAIMS, verdict
 from benchmarks.reports.style import CYCLE, EXACT, caption, figure
 from benchmarks.statistics import compare, summarise
 from benchmarks.tasks.law import Law, Purpose
@@ -35,14 +35,6 @@ if TYPE_CHECKING:
 
 LAYERS, SEEDS = (1, 2, 3, 4), (0, 1, 2, 3, 4)
 TASKS, FOLDS, PER_TASK = 3000, 5, 500
-
-CLAIMS = {
-    "equal gates": "Joined with equal gates, experts do better than {one} {where}",
-    "gates from contexts (A)": "... with gates fitted to contexts",
-    "gates and memory from contexts (B)": "... with gates and memory weights fitted to contexts",
-    "gates of each task": "... with gates fitted to each task's own context",
-}
-"""Methods that are judged: said to have a lower loss than the one model."""
 
 Losses = NDArray[np.float64]
 
@@ -206,7 +198,7 @@ def experts_figure(shift: Shift, rows: list[dict[str, Any]]) -> Figure:
 def judge_experts(shift: Shift, rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Rows of the verdict table: each method against the one model, on the laws that are judged."""
     judged = []
-    for method, text in CLAIMS.items():
+    for method, text in EXPERT_CLAIMS.items():
         own = [row for row in rows if row["method"] == method and row["law"] in shift.judged]
         holds, refuted = all(row["ratio_high"] < 0 for row in own), any(row["ratio_low"] > 0 for row in own)
         worst = max(own, key=lambda row: row["ratio_high"])

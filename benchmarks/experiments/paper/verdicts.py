@@ -18,6 +18,9 @@ _CLAIMS = tomllib.loads(resources.files("benchmarks.experiments.paper").joinpath
 RULE: str = _CLAIMS["rule"]
 """How a claim is judged, in words."""
 
+EXPERT_CLAIMS: dict[str, str] = _CLAIMS["experts"]
+"""What is claimed of each way of joining experts, `{one}` the model it is compared with and `{where}` on which laws."""
+
 
 class Claim(Strict):
     """A claim as a comparison of two curves, the first of which is said to have the lower loss.

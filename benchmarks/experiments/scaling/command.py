@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.experiments.experiment import suite_experiment
-from benchmarks.experiments.scaling.figure import PANELS, scaling_figure
-from benchmarks.experiments.scaling.growth import growth, points, sentence, stopwatch
+from benchmarks.experiments.scaling.figure import scaling_figure
+from benchmarks.experiments.scaling.growth import GROWS, growth, points, sentence, stopwatch
 from benchmarks.reports.write import Report
 from benchmarks.runs.read import Run
 
@@ -21,7 +21,7 @@ def report(run: Run, steps: int = 8) -> Report:
     """
     table = points(run)
     raced = stopwatch(table)
-    drawn = {f"scaling_{variable}": scaling_figure(table, variable, steps) for variable in PANELS}
+    drawn = {f"scaling_{variable}": scaling_figure(table, variable, steps) for variable in GROWS["sweep"]}
     return Report(
         {"scaling_growth": growth(table), "scaling_stopwatch": raced},
         {name: one for name, one in drawn.items() if one is not None},

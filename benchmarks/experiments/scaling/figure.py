@@ -6,27 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from benchmarks.experiments.scaling.growth import LEAST_POINTS, SWEEPS
+from benchmarks.experiments.scaling.growth import GROWS, LEAST_POINTS, SWEEPS
 from benchmarks.reports.style import CYCLE, DASHES, caption, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-PANELS = {
-    "d": ("seconds_a_task", "bytes_a_task", "gap_to_bayes"),
-    "N": ("seconds_a_task", "bytes_a_task", "gap_to_bayes"),
-    "batch": ("seconds", "bytes"),
-    "steps": ("seconds_a_task", "flops", "gap_to_bayes"),
-}
-NAMES = {
-    "seconds": "warm time of a batch, s",
-    "seconds_a_task": "warm time, s a task",
-    "bytes": "memory of a batch, bytes",
-    "bytes_a_task": "memory, bytes a task",
-    "flops": "operations a task",
-    "gap_to_bayes": "log loss above Bayes",
-}
 
 
 def scaling_figure(table: pd.DataFrame, variable: str, steps: int) -> Figure | None:
@@ -43,7 +28,7 @@ def scaling_figure(table: pd.DataFrame, variable: str, steps: int) -> Figure | N
     if variable != "steps":
         away = (chosen["steps"] - steps).abs()
         chosen = chosen[away == away.groupby([chosen["solver"], chosen[variable]]).transform("min")]
-    panels = PANELS[variable]
+    panels = GROWS["sweep"][variable]["drawn"]
     drawn, axes = figure(3.3 * len(panels) + 1.6, 3.2, len(panels))
     solvers = list(dict.fromkeys(chosen["solver"]))
     for one, quantity in zip(axes, panels, strict=True):
@@ -80,4 +65,4 @@ def _dress(axes: Axes, variable: str, quantity: str, places: list[float]) -> Non
     if quantity != "gap_to_bayes":
         axes.set_yscale("log")
     axes.set_xlabel(variable)
-    axes.set_ylabel(NAMES[quantity])
+    axes.set_ylabel(GROWS["names"][quantity])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,16 +35,12 @@ class Sweep(NamedTuple):
     quantities: tuple[str, ...]
 
 
-TASK_NAMES = ("law", "law_params", "noise_std", "device", "dtype")
-SWEEPS = (
-    Sweep("d", (*TASK_NAMES, "rows_per_d", "solver", "steps"), ("seconds_a_task", "flops", "bytes_a_task")),
-    Sweep("N", (*TASK_NAMES, "d", "solver", "steps"), ("seconds_a_task", "flops", "bytes_a_task")),
-    Sweep("batch", (*TASK_NAMES, "d", "N", "solver", "steps"), ("seconds", "bytes")),
-    Sweep("steps", (*TASK_NAMES, "d", "N", "batch", "solver"), ("seconds_a_task", "flops")),
-)
+GROWS = tomllib.loads(resources.files("benchmarks.experiments.scaling").joinpath("growth.toml").read_text("utf-8"))
+"""Sweeps, panels, names of quantities, and solvers whose cost grows otherwise."""
 
-THROUGH_X, FACTORS = ("cgls",), ("ols", "ridge")
-"""Solvers that never form H, and those that factor X; the others form H, which costs N d² and holds d² numbers."""
+SWEEPS = [
+    Sweep(variable, (*GROWS["held"], *own["held"]), tuple(own["fitted"])) for variable, own in GROWS["sweep"].items()
+]
 
 
 def expected_exponent(solver: str, variable: str, quantity: str) -> float | None:
@@ -52,12 +50,12 @@ def expected_exponent(solver: str, variable: str, quantity: str) -> float | None
         >>> expected_exponent("cg", "d", "seconds_a_task"), expected_exponent("cgls", "d", "seconds_a_task")
         (3.0, 2.0)
     """
-    through_x, memory = solver in THROUGH_X, quantity.startswith("bytes")
+    through_x, memory = solver in GROWS["through_x"], quantity.startswith("bytes")
     if variable == "d":
         return (1.0 if through_x else 2.0) if memory else (2.0 if through_x else 3.0)
     if variable == "N":
         if memory:  # cgls holds vectors of N and of d numbers
-            return None if through_x else float(solver in FACTORS)
+            return None if through_x else float(solver in GROWS["factors"])
         return 1.0
     if variable == "batch":
         return 1.0

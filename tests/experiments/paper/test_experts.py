@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from benchmarks.experiments.paper.experts_fresh import (
-    CLAIMS,
     SHIFTS,
     _head,
     answers,
@@ -15,6 +14,7 @@ from benchmarks.experiments.paper.experts_fresh import (
     judge_experts,
     variance_shift,
 )
+from benchmarks.experiments.paper.verdicts import EXPERT_CLAIMS
 from benchmarks.tasks.law import Purpose
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import forward
@@ -50,7 +50,7 @@ def test_every_method_answers_every_law():
     shift = component_shift()
     found = list(answers(shift, 1, 0, tasks=500))
     methods = {method for _, method, _ in found}
-    assert set(CLAIMS) | {shift.reference, "trained there", "cg", "pcg"} == methods
+    assert set(EXPERT_CLAIMS) | {shift.reference, "trained there", "cg", "pcg"} == methods
     assert len(found) == len(shift.laws) * len(methods)
     mean = {(law, method): losses.mean() for law, method, losses in found}
     assert mean["mixture", "cg"] < 1e-20, "a step solves one dimension"
@@ -65,7 +65,7 @@ def test_experts_are_judged_where_nobody_was_trained():
         | {"log_mean": 0.0, "log_low": -0.1, "log_high": 0.1}
         | {"ratio": ratio, "ratio_low": ratio - 0.1, "ratio_high": ratio + 0.1}
         for law in shift.laws
-        for method, ratio in ((shift.reference, 0.0), *((name, -0.5) for name in CLAIMS))
+        for method, ratio in ((shift.reference, 0.0), *((name, -0.5) for name in EXPERT_CLAIMS))
     ]
     assert {row["verdict"] for row in judge_experts(shift, rows)} == {"holds"}
     for row in rows:
