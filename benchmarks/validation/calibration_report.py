@@ -63,7 +63,7 @@ def _short(hall: pd.DataFrame, cautious: pd.DataFrame, default: pd.DataFrame, ho
 def _intervals(table: pd.DataFrame, default: pd.DataFrame, kind: str, case: list[str]) -> dict[str, str]:
     """Coverage by method, the default first; of the default in each case; and where that is too little."""
     methods = sorted(set(table["method"]), key=lambda name: (name != "cautious", name != "hall", name))
-    mean = (100 * table.pivot_table("coverage", [kind, "steps", "tasks"], "method"))[methods]
+    mean: Any = (100 * table.pivot_table("coverage", [kind, "steps", "tasks"], "method"))[methods]
     each = _shares(default, "coverage", case, "tasks")
     return {"mean": _markdown(mean), "each": each, "verdict": _verdict(default, case)}
 
@@ -84,7 +84,7 @@ def _verdict(default: pd.DataFrame, case: list[str]) -> str:
     """Where the default interval is calibrated and where not, in sentences."""
     lines = []
     for tasks, group in default.groupby("tasks"):
-        bad = group[group["coverage"] < TARGET[0]].sort_values("coverage")
+        bad: Any = group[group["coverage"] < TARGET[0]].sort_values("coverage")
         names = [f"{' '.join(map(str, row))} ({100 * c:.0f})" for *row, c in bad[[*case, "coverage"]].to_numpy()]
         tail = f" Not in: {'; '.join(names)}." if names else ""
         lines.append(f"- n = {tasks:,}: at least 93 % in {len(group) - len(bad)} of {len(group)} cases.{tail}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
@@ -28,7 +30,7 @@ def report(table: pd.DataFrame) -> str:
     )
 
 
-def _speed_row(part: pd.DataFrame) -> tuple[object, ...]:
+def _speed_row(part: Any) -> tuple[object, ...]:
     """Trials with one planted slowdown."""
     planted, runs, alarms = float(part["planted"].iloc[0]), part.drop_duplicates("run"), int(part["alarm"].sum())
     low, high = _exact(alarms, len(part))
@@ -44,7 +46,7 @@ def _speed_row(part: pd.DataFrame) -> tuple[object, ...]:
     )
 
 
-def _identical(same: pd.DataFrame) -> dict[str, float] | None:
+def _identical(same: Any) -> dict[str, float] | None:
     """How far ratios of identical code lie from 1 (%), and how many runs raised an alarm; None without such trials."""
     ratios = same[["first_1", "first_2"]].to_numpy().ravel()
     away = np.abs(np.log(ratios[np.isfinite(ratios)]))
