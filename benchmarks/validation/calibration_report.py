@@ -84,7 +84,7 @@ def _verdict(default: pd.DataFrame, case: list[str]) -> str:
     """Where the default interval is calibrated and where not, in sentences."""
     lines = []
     for tasks, group in default.groupby("tasks"):
-        bad: Any = group[group["coverage"] < TARGET[0]].sort_values("coverage")
+        bad = group.query(f"coverage < {TARGET[0]}").sort_values("coverage")
         names = [f"{' '.join(map(str, row))} ({100 * c:.0f})" for *row, c in bad[[*case, "coverage"]].to_numpy()]
         tail = f" Not in: {'; '.join(names)}." if names else ""
         lines.append(f"- n = {tasks:,}: at least 93 % in {len(group) - len(bad)} of {len(group)} cases.{tail}")
