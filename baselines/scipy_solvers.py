@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -21,6 +21,7 @@ from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Outcome, Reach, Solver, Trace, check_num_steps
 
 Record = Callable[[NDArray[Any]], None]
+"""Called with the iterate after each step."""
 
 
 class Task(NamedTuple):
@@ -32,21 +33,137 @@ class Task(NamedTuple):
     b: NDArray[Any]
     tolerance: float
 
+    @property
+    def rtol(self) -> float:
+        """8 units of rounding."""
+        return 8 * float(np.finfo(self.b.dtype).eps)
 
-class _ScipySolver(Solver):
-    """The loop over tasks; a subclass runs one task and records its iterates.
 
-    A task on which SciPy raises, or gives up before the gradient is at its tolerance, has broken down and keeps
-    its last iterate. Convergence is judged by the gradient norm, as for our own solvers.
+def _cg(task: Task, num_steps: int, record: Record) -> None:
+    scipy.sparse.linalg.cg(task.H, task.b, rtol=task.rtol, atol=0.0, maxiter=num_steps, callback=record)
+
+
+def _minres(task: Task, num_steps: int, record: Record) -> None:
+    scipy.sparse.linalg.minres(task.H, task.b, rtol=task.rtol, maxiter=num_steps, callback=record)
+
+
+def _gmres(task: Task, num_steps: int, record: Record) -> None:
+    w, _ = scipy.sparse.linalg.gmres(task.H, task.b, rtol=task.rtol, atol=0.0, restart=num_steps, maxiter=1)
+    _record_last(w, num_steps, record)
+
+
+def _lsqr(task: Task, num_steps: int, record: Record) -> None:
+    w = scipy.sparse.linalg.lsqr(task.X, task.y, atol=0, btol=0, conlim=0, iter_lim=num_steps)[0]
+    _record_last(w, num_steps, record)
+
+
+def _lsmr(task: Task, num_steps: int, record: Record) -> None:
+    w = scipy.sparse.linalg.lsmr(task.X, task.y, atol=0, btol=0, conlim=0, maxiter=num_steps)[0]
+    _record_last(w, num_steps, record)
+
+
+def _record_last(w: NDArray[Any], num_steps: int, record: Record) -> None:
+    for _ in range(num_steps - 1):
+        record(np.zeros_like(w))
+    record(w)
+
+
+def _lstsq(task: Task, num_steps: int, record: Record) -> None:
+    solution = scipy.linalg.lstsq(task.X, task.y)
+    assert solution is not None
+    record(solution[0])
+
+
+def _solve(task: Task, num_steps: int, record: Record) -> None:
+    # A warning here says that H is singular to working precision, so the solution means nothing.
+    warnings.simplefilter("error", scipy.linalg.LinAlgWarning)
+    record(scipy.linalg.solve(task.H, task.b, assume_a="pos"))
+
+
+def _minimize(method: str, task: Task, num_steps: int, record: Record) -> None:
+    H, b = task.H.astype(np.float64), task.b.astype(np.float64)
+
+    def value_and_gradient(w: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+        Hw = H @ w
+        return float(w @ Hw) / 2 - float(b @ w), Hw - b
+
+    # No tolerance on f or w: the number of steps decides, and the gradient norm says when there is no more to do.
+    newton = method == "Newton-CG"
+    options: dict[str, Any] = {"xtol": 0.0} if newton else {"gtol": task.tolerance / len(b) ** 0.5}
+    if method == "L-BFGS-B":
+        options["ftol"] = 0.0
+    scipy.optimize.minimize(
+        value_and_gradient,
+        np.zeros_like(b),
+        jac=True,
+        method=method,
+        callback=lambda w: record(w),  # SciPy looks at the name of the argument
+        options=options | {"maxiter": num_steps},
+        **({"hess": lambda w: H} if newton else {}),
+    )
+
+
+class _Method(NamedTuple):
+    """How one task is run, up to `num_steps >= 1` steps, and the traits of a solver that does."""
+
+    run: Callable[[Task, int, Record], None]
+    reach: Reach = Reach.KRYLOV
+    needs: Needs = Needs.NOTHING
+    anytime: bool = True
+
+
+_METHODS = {
+    "cg": _Method(_cg),
+    "minres": _Method(_minres),
+    "gmres": _Method(_gmres, anytime=False),
+    "lsqr": _Method(_lsqr, anytime=False),
+    "lsmr": _Method(_lsmr, anytime=False),
+    "lstsq": _Method(_lstsq, Reach.ANY, Needs.DIRECT),
+    "solve": _Method(_solve, Reach.ANY, Needs.DIRECT),
+    **{name: _Method(partial(_minimize, name)) for name in ("CG", "BFGS", "L-BFGS-B")},
+    "Newton-CG": _Method(partial(_minimize, "Newton-CG"), Reach.ANY),
+}
+
+
+@dataclass(frozen=True)
+class Scipy(Solver):
+    """One of SciPy's solvers, task after task.
+
+    A task on which SciPy raises, or gives up before the gradient is at its tolerance, has broken down and keeps its
+    last iterate. Convergence is judged by the gradient norm, at 8 units of rounding, as for our own solvers.
+
+    Attributes:
+        method: of `scipy.sparse.linalg`: `"cg"`, `"minres"` or `"gmres"` on `H w = b`, `"lsqr"` or `"lsmr"` on X. The
+            last three do not show their iterates: one run of exactly `num_steps` steps, and zeros before its end.
+            Of `scipy.linalg`: `"lstsq"` on X, or `"solve"` on H, taken as positive definite; a singular H is a
+            breakdown. Of `scipy.optimize.minimize` on `f(w) = w^T H w / 2 - b^T w`, with its gradient (for Newton-CG
+            its Hessian too): `"CG"`, `"BFGS"`, `"L-BFGS-B"` or `"Newton-CG"`; a step is an iteration, which may take
+            several gradients (line search) or Hessian products.
+
+    Needs: nothing; lstsq and solve: nothing but the context, and solve directly.
+    Cost: one matrix-vector product a step (lsqr, lsmr: one with X and one with X^T; minimize: at least one), or one
+        factorisation a task; and Python's overhead for each task and step.
+    Guarantee: cg: the iterates of our cg; minres, gmres: least `||H w - b||` over the Krylov space; lsqr: the iterates
+        of cgls; lsmr: those of minres; lstsq: the least-norm solution; solve: error `O(eps kappa)`; minimize: f never
+        rises.
+    Source: SciPy; Paige & Saunders 1975 (minres) and 1982 (lsqr), Saad & Schultz 1986 (gmres), Fong & Saunders 2011
+        (lsmr), LAPACK gelsd and potrf; Nocedal & Wright, Numerical Optimization, chapters 5 to 7 (minimize).
+
+    Example:
+        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
+        >>> [Scipy(method).solve(problem, 3).weights[-1].round(decimals=4).tolist() for method in ("lsqr", "CG")]
+        [[[1.0, 1.0]], [[1.0, 1.0]]]
     """
 
-    needs: ClassVar[Needs] = Needs.NOTHING
+    method: str = "cg"
+
     batched: ClassVar[bool] = False
     countable: ClassVar[bool] = False
 
-    @abstractmethod
-    def run_task(self, task: Task, num_steps: int, record: Record) -> None:
-        """Run up to `num_steps >= 1` steps, calling `record(w)` after each."""
+    def __post_init__(self) -> None:
+        require_choice("method", self.method, tuple(_METHODS))
+        for trait in ("reach", "needs", "anytime"):  # they belong to the method, and are read on instances
+            object.__setattr__(self, trait, getattr(_METHODS[self.method], trait))
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)
@@ -60,29 +177,29 @@ class _ScipySolver(Solver):
                 weights[:, i], outcome[i], finished[i] = np.nan, Outcome.NONFINITE, 0
                 continue
             tolerance = 8 * float(np.finfo(X.dtype).eps) * float(np.linalg.norm(b[i]))
-            task = Task(X[i], y[i], H[i], b[i], tolerance)
             if tolerance == 0:
                 outcome[i], finished[i] = Outcome.CONVERGED, 0
             elif num_steps > 0:
-                iterates, outcome[i] = self._run(task, num_steps)
+                iterates, outcome[i] = self._run(Task(X[i], y[i], H[i], b[i], tolerance), num_steps)
                 finished[i] = len(iterates)
-                weights[1:, i] = _padded(iterates, num_steps, problem.d)
+                if iterates:  # the last one is repeated
+                    weights[1:, i] = iterates + [iterates[-1]] * (num_steps - len(iterates))
         tensors = (torch.from_numpy(array).to(problem.device) for array in (outcome, finished))
         return Trace(torch.from_numpy(weights).to(problem.X), None, *tensors)
 
     def _run(self, task: Task, num_steps: int) -> tuple[list[NDArray[Any]], Outcome]:
         """Iterates up to where the task finished, and how it did."""
         iterates: list[NDArray[Any]] = []
+        raised = False
 
         def record(w: NDArray[Any]) -> None:
             iterates.append(np.array(w, dtype=task.X.dtype))
 
-        raised = False
         # SciPy divides by zero where it has converged exactly, and warns of what the outcome already tells.
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
-                self.run_task(task, num_steps, record)
+                _METHODS[self.method].run(task, num_steps, record)
             except (ArithmeticError, ValueError, np.linalg.LinAlgError, scipy.linalg.LinAlgWarning):
                 raised = True
             norms = [float(np.linalg.norm(task.H @ w - task.b)) for w in iterates]
@@ -92,186 +209,8 @@ class _ScipySolver(Solver):
                 return iterates[: j + 1], Outcome.NONFINITE
             if norm <= task.tolerance and self.anytime:
                 return iterates[: j + 1], Outcome.CONVERGED
-        if norms and norms[-1] <= task.tolerance:
+        # A direct method has done all it can; rounding may leave its gradient above the tolerance of iterative ones.
+        if norms and (norms[-1] <= task.tolerance or self.needs is Needs.DIRECT):
             return iterates, Outcome.CONVERGED
         stopped = raised or len(iterates) < num_steps
         return iterates, Outcome.BREAKDOWN if stopped else Outcome.MAX_STEPS
-
-
-def _padded(iterates: list[NDArray[Any]], num_steps: int, d: int) -> NDArray[Any]:
-    """`(num_steps, d)`: the iterates, the last one repeated; zero if there is none."""
-    if not iterates:
-        return np.zeros((num_steps, d))
-    return np.stack(iterates + [iterates[-1]] * (num_steps - len(iterates)))
-
-
-@dataclass(frozen=True)
-class ScipyKrylov(_ScipySolver):
-    """`scipy.sparse.linalg.cg` or `minres` on `H w = b`, with a relative tolerance of 8 units of rounding.
-
-    Attributes:
-        method: `"cg"` or `"minres"`.
-
-    Needs: nothing.
-    Cost: one matrix-vector product a step, and Python's overhead for each task and step.
-    Guarantee: cg: the iterates of our cg; minres: least `||H w - b||` over the Krylov space, those of LSMR.
-    Source: SciPy; Paige & Saunders 1975 for minres.
-
-    Example:
-        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
-        >>> ScipyKrylov("cg").solve(problem, 1).weights[-1].round(decimals=4).tolist()
-        [[1.0, 1.0]]
-    """
-
-    method: Literal["cg", "minres"] = "cg"
-
-    reach: ClassVar[Reach] = Reach.KRYLOV
-
-    def __post_init__(self) -> None:
-        require_choice("method", self.method, ("cg", "minres"))
-
-    def run_task(self, task: Task, num_steps: int, record: Record) -> None:
-        rtol = 8 * float(np.finfo(task.b.dtype).eps)
-        if self.method == "cg":
-            scipy.sparse.linalg.cg(task.H, task.b, rtol=rtol, atol=0.0, maxiter=num_steps, callback=record)
-        else:
-            scipy.sparse.linalg.minres(task.H, task.b, rtol=rtol, maxiter=num_steps, callback=record)
-
-
-@dataclass(frozen=True)
-class ScipyRestarted(_ScipySolver):
-    """`scipy.sparse.linalg.gmres` on H, `lsqr` or `lsmr` on X: methods that do not show their iterates.
-
-    One run of exactly `num_steps` steps; only its last iterate is known, so the trace holds zeros before it.
-
-    Attributes:
-        method: `"gmres"`, `"lsqr"` or `"lsmr"`.
-
-    Needs: nothing.
-    Cost: gmres: one matrix-vector product a step; lsqr, lsmr: one product with X and one with X^T.
-    Guarantee: lsqr: the iterates of cgls; lsmr: those of minres on H; gmres: least `||H w - b||`.
-    Source: SciPy; Saad & Schultz 1986, Paige & Saunders 1982, Fong & Saunders 2011.
-
-    Example:
-        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
-        >>> ScipyRestarted("lsqr").solve(problem, 1).weights[-1].round(decimals=4).tolist()
-        [[1.0, 1.0]]
-    """
-
-    method: Literal["gmres", "lsqr", "lsmr"] = "lsqr"
-
-    anytime: ClassVar[bool] = False
-
-    reach: ClassVar[Reach] = Reach.KRYLOV
-
-    def __post_init__(self) -> None:
-        require_choice("method", self.method, ("gmres", "lsqr", "lsmr"))
-
-    def run_task(self, task: Task, num_steps: int, record: Record) -> None:
-        if self.method == "gmres":
-            rtol = 8 * float(np.finfo(task.b.dtype).eps)
-            w, _ = scipy.sparse.linalg.gmres(task.H, task.b, rtol=rtol, atol=0.0, restart=num_steps, maxiter=1)
-        elif self.method == "lsqr":
-            w = scipy.sparse.linalg.lsqr(task.X, task.y, atol=0, btol=0, conlim=0, iter_lim=num_steps)[0]
-        else:
-            w = scipy.sparse.linalg.lsmr(task.X, task.y, atol=0, btol=0, conlim=0, maxiter=num_steps)[0]
-        for _ in range(num_steps - 1):
-            record(np.zeros_like(task.b))
-        record(w)
-
-
-@dataclass(frozen=True)
-class ScipyDirect(_ScipySolver):
-    """`scipy.linalg.lstsq` on X, or `scipy.linalg.solve(assume_a="pos")` on H; a singular H is a breakdown.
-
-    Attributes:
-        method: `"lstsq"` or `"solve"`.
-
-    Needs: nothing but the context; solves directly.
-    Cost: one factorisation for each task.
-    Guarantee: lstsq: the least-norm solution; solve: error `O(eps kappa)`.
-    Source: SciPy; LAPACK gelsd, potrf.
-
-    Example:
-        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
-        >>> ScipyDirect("solve").solve(problem, 1).weights[-1].round(decimals=4).tolist()
-        [[1.0, 1.0]]
-    """
-
-    method: Literal["lstsq", "solve"] = "lstsq"
-
-    needs: ClassVar[Needs] = Needs.DIRECT
-
-    def __post_init__(self) -> None:
-        require_choice("method", self.method, ("lstsq", "solve"))
-
-    def run_task(self, task: Task, num_steps: int, record: Record) -> None:
-        if self.method == "lstsq":
-            solution = scipy.linalg.lstsq(task.X, task.y)
-            assert solution is not None
-            record(solution[0])
-            return
-        # A warning here says that H is singular to working precision, so the solution means nothing.
-        warnings.simplefilter("error", scipy.linalg.LinAlgWarning)
-        record(scipy.linalg.solve(task.H, task.b, assume_a="pos"))
-
-    def _run(self, task: Task, num_steps: int) -> tuple[list[NDArray[Any]], Outcome]:
-        iterates, outcome = super()._run(task, num_steps)
-        # It has done all it can; rounding may leave its gradient above the tolerance of iterative methods.
-        return iterates, Outcome.CONVERGED if iterates and outcome is not Outcome.NONFINITE else outcome
-
-
-@dataclass(frozen=True)
-class ScipyMinimize(_ScipySolver):
-    """`scipy.optimize.minimize` on `f(w) = w^T H w / 2 - b^T w` with its gradient (and Hessian, for Newton-CG).
-
-    Attributes:
-        method: `"CG"`, `"BFGS"`, `"L-BFGS-B"` or `"Newton-CG"`; a step is an iteration of the method, which may take
-            several gradients (line search) or, for Newton-CG, Hessian products.
-
-    Needs: nothing.
-    Cost: at least one matrix-vector product a step, and Python's overhead.
-    Guarantee: f never rises.
-    Source: SciPy; Nocedal & Wright, Numerical Optimization, chapters 5 to 7.
-
-    Example:
-        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
-        >>> ScipyMinimize("CG").solve(problem, 3).weights[-1].round(decimals=4).tolist()
-        [[1.0, 1.0]]
-    """
-
-    method: Literal["CG", "BFGS", "L-BFGS-B", "Newton-CG"] = "L-BFGS-B"
-
-    def __post_init__(self) -> None:
-        require_choice("method", self.method, ("CG", "BFGS", "L-BFGS-B", "Newton-CG"))
-
-    @property
-    def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """The class of methods this instance belongs to."""
-        return Reach.ANY if self.method == "Newton-CG" else Reach.KRYLOV
-
-    def run_task(self, task: Task, num_steps: int, record: Record) -> None:
-        H, b = task.H.astype(np.float64), task.b.astype(np.float64)
-
-        def value_and_gradient(w: NDArray[Any]) -> tuple[float, NDArray[Any]]:
-            Hw = H @ w
-            return float(w @ Hw) / 2 - float(b @ w), Hw - b
-
-        # No tolerance on f or w: the number of steps decides, and the gradient norm says when there is no more to do.
-        options: dict[str, Any] = {"maxiter": num_steps}
-        if self.method == "Newton-CG":
-            options["xtol"] = 0.0
-        else:
-            options["gtol"] = task.tolerance / len(b) ** 0.5
-        if self.method == "L-BFGS-B":
-            options["ftol"] = 0.0
-        hessian = {"hess": lambda w: H} if self.method == "Newton-CG" else {}
-        scipy.optimize.minimize(
-            value_and_gradient,
-            np.zeros_like(b),
-            jac=True,
-            method=self.method,
-            callback=lambda w: record(w),
-            options=options,
-            **hessian,
-        )

@@ -190,7 +190,7 @@ def test_no_steps_is_the_start(name):
     assert not trace.finished.any()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if SOLVERS[name].load().anytime])
+@pytest.mark.parametrize("name", [name for name in NAMES if SOLVERS.create(name).anytime])
 def test_one_run_tells_all_shorter_ones_if_it_says_so(name):
     solver = fitted(name)
     whole = solver.solve(problem(), 3)

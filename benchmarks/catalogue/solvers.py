@@ -77,28 +77,21 @@ SOLVERS.add("ridge", "baselines.direct:Ridge", "ridge regression, penalty from t
 SOLVERS.add("ridge_cholesky", "baselines.direct:Ridge", "ridge regression by Cholesky", method="cholesky")
 SOLVERS.add("ridge_loo", "baselines.ridge_loo:RidgeLoo", "ridge regression, penalty by leaving one out of the context")
 SOLVERS.add("bayes", "baselines.direct:Bayes", "posterior mean under the law's prior")
-SOLVERS.add("scipy_cg", "baselines.scipy_solvers:ScipyKrylov", "scipy.sparse.linalg.cg on H", method="cg")
-SOLVERS.add("scipy_minres", "baselines.scipy_solvers:ScipyKrylov", "scipy.sparse.linalg.minres on H", method="minres")
-SOLVERS.add("scipy_gmres", "baselines.scipy_solvers:ScipyRestarted", "scipy.sparse.linalg.gmres on H", method="gmres")
-SOLVERS.add("scipy_lsqr", "baselines.scipy_solvers:ScipyRestarted", "scipy.sparse.linalg.lsqr on X", method="lsqr")
-SOLVERS.add("scipy_lsmr", "baselines.scipy_solvers:ScipyRestarted", "scipy.sparse.linalg.lsmr on X", method="lsmr")
-SOLVERS.add("scipy_lstsq", "baselines.scipy_solvers:ScipyDirect", "scipy.linalg.lstsq on X", method="lstsq")
-SOLVERS.add("scipy_solve", "baselines.scipy_solvers:ScipyDirect", "scipy.linalg.solve (Cholesky) on H", method="solve")
+SOLVERS.add("scipy_cg", "baselines.scipy_solvers:Scipy", "scipy.sparse.linalg.cg on H", method="cg")
+SOLVERS.add("scipy_minres", "baselines.scipy_solvers:Scipy", "scipy.sparse.linalg.minres on H", method="minres")
+SOLVERS.add("scipy_gmres", "baselines.scipy_solvers:Scipy", "scipy.sparse.linalg.gmres on H", method="gmres")
+SOLVERS.add("scipy_lsqr", "baselines.scipy_solvers:Scipy", "scipy.sparse.linalg.lsqr on X", method="lsqr")
+SOLVERS.add("scipy_lsmr", "baselines.scipy_solvers:Scipy", "scipy.sparse.linalg.lsmr on X", method="lsmr")
+SOLVERS.add("scipy_lstsq", "baselines.scipy_solvers:Scipy", "scipy.linalg.lstsq on X", method="lstsq")
+SOLVERS.add("scipy_solve", "baselines.scipy_solvers:Scipy", "scipy.linalg.solve (Cholesky) on H", method="solve")
+SOLVERS.add("scipy_minimize_cg", "baselines.scipy_solvers:Scipy", "scipy.optimize.minimize, nonlinear CG", method="CG")
+SOLVERS.add("scipy_minimize_bfgs", "baselines.scipy_solvers:Scipy", "scipy.optimize.minimize, BFGS", method="BFGS")
 SOLVERS.add(
-    "scipy_minimize_cg", "baselines.scipy_solvers:ScipyMinimize", "scipy.optimize.minimize, nonlinear CG", method="CG"
-)
-SOLVERS.add(
-    "scipy_minimize_bfgs", "baselines.scipy_solvers:ScipyMinimize", "scipy.optimize.minimize, BFGS", method="BFGS"
-)
-SOLVERS.add(
-    "scipy_minimize_lbfgsb",
-    "baselines.scipy_solvers:ScipyMinimize",
-    "scipy.optimize.minimize, L-BFGS-B",
-    method="L-BFGS-B",
+    "scipy_minimize_lbfgsb", "baselines.scipy_solvers:Scipy", "scipy.optimize.minimize, L-BFGS-B", method="L-BFGS-B"
 )
 SOLVERS.add(
     "scipy_minimize_newton_cg",
-    "baselines.scipy_solvers:ScipyMinimize",
+    "baselines.scipy_solvers:Scipy",
     "scipy.optimize.minimize, Newton-CG",
     method="Newton-CG",
 )

@@ -12,7 +12,7 @@ from baselines.averaging import MarchenkoPastur
 from baselines.gradient import BarzilaiBorwein, GradientDescent, SteepestDescent
 from baselines.krylov import CGLS, ConjugateGradient, PreconditionedCG
 from baselines.newton import NewtonSchulz
-from baselines.scipy_solvers import ScipyKrylov, ScipyMinimize, ScipyRestarted
+from baselines.scipy_solvers import Scipy
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem
 from memformer.core.solver import Outcome
@@ -165,7 +165,7 @@ GIVEN = scored(Isotropic(d=5, N=12, noise_std=0.3), 8)
     ("one", "other"),
     [
         (ConjugateGradient(), CGLS()),
-        (ConjugateGradient(), ScipyKrylov("cg")),
+        (ConjugateGradient(), Scipy("cg")),
         (ConjugateGradient(), PreconditionedCG({"preconditioner": torch.eye(5, dtype=torch.float64)})),
     ],
     ids=["cgls", "scipy_cg", "pcg_identity"],
@@ -178,9 +178,9 @@ def test_these_take_the_same_steps(one, other):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (CGLS(), ScipyRestarted("lsqr")),
-        (ScipyKrylov("minres"), ScipyRestarted("lsmr")),
-        (ScipyKrylov("minres"), ScipyRestarted("gmres")),
+        (CGLS(), Scipy("lsqr")),
+        (Scipy("minres"), Scipy("lsmr")),
+        (Scipy("minres"), Scipy("gmres")),
     ],
     ids=["cgls=lsqr", "minres=lsmr", "minres=gmres"],
 )
@@ -234,7 +234,7 @@ def test_a_task_on_which_scipy_raises_is_a_breakdown(monkeypatch):
         return real(fun, x0, **options)
 
     monkeypatch.setattr(scipy.optimize, "minimize", sometimes)
-    trace = ScipyMinimize("CG").solve(GIVEN.first(3), 3)
+    trace = Scipy("CG").solve(GIVEN.first(3), 3)
     assert trace.outcome.tolist() == [Outcome.MAX_STEPS, Outcome.BREAKDOWN, Outcome.MAX_STEPS]
     assert trace.weights is not None
     assert trace.weights[-1, 1].tolist() == [1.0] * 5
@@ -249,7 +249,7 @@ def test_a_task_on_which_scipy_raises_is_a_breakdown(monkeypatch):
         lambda: HeavyBall(eta=0.1, beta=1.0),
         lambda: Nesterov("fast"),  # type: ignore[arg-type]
         lambda: BarzilaiBorwein("middle"),  # type: ignore[arg-type]
-        lambda: ScipyKrylov("bicg"),  # type: ignore[arg-type]
+        lambda: Scipy("bicg"),  # type: ignore[arg-type]
     ],
 )
 def test_wrong_hyper_parameters_are_refused_in_one_sentence(wrong):
