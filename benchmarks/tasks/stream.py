@@ -119,10 +119,10 @@ class TaskStream:
                 arrays[name][filled : filled + taken] = part[:taken]
             self._left = {name: part[taken:] for name, part in block.items()} if taken < len(block["X"]) else None
             filled += taken
-        tensors = {name: torch.from_numpy(array).to(self.dtype).to(self.device) for name, array in arrays.items()}
-        if not self.law.synthetic:
-            return Problem(**tensors)  # what nobody knows of real rows is not there
-        return Problem(**{"second_moment": self.second_moment, **tensors}, noise_var=self.noise_var)
+        known = {name: torch.from_numpy(array).to(self.dtype).to(self.device) for name, array in arrays.items()}
+        if self.law.synthetic:  # of real rows nobody knows it
+            known.setdefault("second_moment", self.second_moment)
+        return Problem(**known, noise_var=self.noise_var if self.law.synthetic else None)  # type: ignore[arg-type]
 
     def _draw_block(self) -> dict[str, np.ndarray]:
         """The next block, by attribute of `Problem`; second moments only where the tasks have their own."""

@@ -72,7 +72,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(suite_of(folder), folder, "both")
 
 
-def pooled(run: Run, draw: str, solver: str, steps: int, metric: str = "expected_test_loss") -> pd.Series:
+def pooled(run: Run, draw: str, solver: str, steps: int, metric: str = "expected_test_loss") -> Any:
     query = "draw == @draw and solver == @solver and steps == @steps and metric == @metric and seed.isna()"
     (index,) = run.scores.query(query).index
     return run.scores.loc[index]
@@ -80,12 +80,13 @@ def pooled(run: Run, draw: str, solver: str, steps: int, metric: str = "expected
 
 def test_a_run_of_both_draws_is_valid_and_keeps_them_apart(both: Run, tmp_path: Path) -> None:
     assert problems(both) == []
-    assert set(both.scores["draw"]) == {"plain", "importance"}
-    assert both.scores.groupby("draw")["fingerprint"].nunique().tolist() == [1, 1]
-    assert both.scores["fingerprint"].nunique() == 2
+    prints = set(both.scores[["draw", "fingerprint"]].itertuples(index=False, name=None))
+    assert sorted(draw for draw, _ in prints) == ["importance", "plain"]
+    assert len({fingerprint for _, fingerprint in prints}) == 2
     ranked = rank([both])
     assert len(ranked) == 16
-    assert ranked.groupby(["draw", "needs", "steps"])["rank"].min().eq(1).all()
+    best: Any = ranked.groupby(["draw", "needs", "steps"])["rank"].min()
+    assert set(best) == {1}
     assert "8000 tasks by importance sampling" in render([both], "terminal")
     merged = read_run(merge_runs([both, both], tmp_path, "merged"))
     assert problems(merged) == []
@@ -118,8 +119,8 @@ def test_both_draws_estimate_the_exact_risk_and_the_same_quantiles(both: Run, so
 def test_stored_losses_are_weight_times_loss_with_the_weights(both: Run) -> None:
     tasks = Isotropic().stream(1, Purpose.SCORE, draw="importance").sample(4000)
     assert tasks.weights is not None
-    for index, row in both.scores[both.scores["seed"].eq(1).fillna(False)].iterrows():
-        losses, weights = both.losses(int(str(index))), both.weights(int(str(index)))
+    for row in both.scores.assign(row=range(len(both.scores))).query("seed == 1").to_dict("records"):
+        losses, weights = both.losses(row["row"]), both.weights(row["row"])
         assert losses.shape == (4000,)
         assert losses.mean(dtype=float) == pytest.approx(row["mean"], rel=1e-5)
         if row["draw"] == "plain":
@@ -148,20 +149,20 @@ def test_views_of_weighted_tasks_say_what_those_of_plain_ones_say(both: Run) -> 
     other, plain = sorted(settings(both), key=lambda setting: setting.identity["draw"])
     assert "importance" in other.title
     assert "importance" in other.slug
-    shares = [ecdf(setting).set_index(["solver", "steps"])["share"] for setting in (other, plain)]
+    shares: list[Any] = [ecdf(setting).set_index(["solver", "steps"])["share"] for setting in (other, plain)]
     assert (shares[0] - shares[1]).abs().max() < 0.03
-    heights = [profile(setting).groupby("solver")["share"].max() for setting in (other, plain)]
+    heights: list[Any] = [profile(setting).groupby("solver")["share"].max() for setting in (other, plain)]
     assert (heights[0] - heights[1]).abs().max() < 0.03
-    wins = [speedups(setting).set_index(["solver", "over"])["wins"] for setting in (other, plain)]
+    wins: list[Any] = [speedups(setting).set_index(["solver", "over"])["wins"] for setting in (other, plain)]
     assert (wins[0] - wins[1]).abs().max() < 0.03
-    tables = [standing(setting, 3).set_index("solver") for setting in (other, plain)]
+    tables: list[Any] = [standing(setting, 3).set_index("solver") for setting in (other, plain)]
     assert (tables[0]["average_rank"] - tables[1]["average_rank"]).abs().max() < 0.05
     for row in tables[0].to_dict("index").items():
         stored = pooled(both, "importance", str(row[0]), 3)
         assert row[1]["log_loss"] == pytest.approx(stored["log_mean"], abs=1e-5)
         assert row[1]["median"] == pytest.approx(stored["median"], rel=1e-5)
         assert row[1]["tail_limited"] == stored["tail_limited"]
-    pairs = [pairwise(setting, 3).set_index(["first", "second"]) for setting in (other, plain)]
+    pairs: list[Any] = [pairwise(setting, 3).set_index(["first", "second"]) for setting in (other, plain)]
     assert (pairs[0]["share_better"] - pairs[1]["share_better"]).abs().max() < 0.03
 
 

@@ -22,8 +22,8 @@ GAUSSIAN = [name for name in VARIANTS if name.startswith(("isotropic", "anisotro
 TASKS = 20_000
 
 
-def drawn(law: Law, batch: int, seed: int = 0, **place: torch.dtype) -> Problem:
-    return law.stream(seed, Purpose.SCORE, draw="importance", **place).sample(batch)
+def drawn(law: Law, batch: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Problem:
+    return law.stream(seed, Purpose.SCORE, dtype, draw="importance").sample(batch)
 
 
 def weights_of(problem: Problem) -> np.ndarray:
