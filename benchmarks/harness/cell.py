@@ -68,11 +68,14 @@ class Measured:
         losses: for each metric `(steps, tasks)`, times the weights if there are any.
         outcomes: codes `(steps, tasks)`.
         weights: `(tasks,)`, where tasks were drawn by importance sampling.
+        fresh: the same as `losses` on as many tasks that nothing else uses; where a solver was learned and no floor of
+            its class is known, so that nothing else would show that it knew the scored tasks.
     """
 
     losses: dict[str, NDArray[np.float64]]
     outcomes: NDArray[np.int8]
     weights: NDArray[np.float64] | None = None
+    fresh: dict[str, NDArray[np.float64]] | None = None
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,6 @@ def _fitted(cell: Cell, parameters: dict[str, torch.Tensor]) -> Solver:
         seed = cell.seeds[0]
         solver = solver.fit(cell.fitted_on.stream(seed, Purpose.TRAIN, cell.dtype, cell.device), cell.steps, seed)
     if cell.protocol == "context_adapted":
-        problem = scored_tasks(cell.law, cell.seeds[0], cell.tasks, cell.dtype, cell.device, cell.draw)
+        problem = scored_tasks(cell.law, cell.seeds[0], cell.tasks, cell.dtype, cell.device, cell.draw, Purpose.SCORE)
         solver = solver.adapt(problem.blinded())
     return solver

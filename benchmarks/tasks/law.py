@@ -32,6 +32,7 @@ class Purpose(enum.IntEnum):
     TIMING = 3
     FINGERPRINT = 4
     TRUTH = 5
+    FRESH = 6
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,21 @@ def describe_floor(key: FloorKey, reach: Reach, steps: int) -> tuple[str, bool, 
     return names[reach], True, float("nan")
 
 
+def has_floor(law: Law, reach: Reach) -> bool:
+    """Whether a floor of a class is known on a law, under one metric at least."""
+    if not law.synthetic:
+        return False
+    if reach is Reach.FIXED_PRECONDITIONED:
+        return law.whitens_to_isotropic
+    return reach is not Reach.ANY or _has_bayes(law)
+
+
+def _has_bayes(law: Law) -> bool:
+    """Whether the Bayes estimate of a law is known, and has a loss."""
+    known = law.synthetic and law.prior(torch.zeros(1, law.N, law.d, dtype=torch.float64)) is not None
+    return known and (law.noise_std > 0 or law.d > law.N)
+
+
 @lru_cache(maxsize=64)
 def floor_losses(key: FloorKey, reach: Reach, metric: str) -> Losses | None:
     """Per-task loss of the best method of a class after 0, 1, ..., `num_steps` steps.
@@ -83,14 +98,12 @@ def floor_losses(key: FloorKey, reach: Reach, metric: str) -> Losses | None:
         `(num_steps + 1, tasks)` in the metric's unit, times the tasks' weights if they have any; None where no floor of
         that class and metric is known.
     """
-    if not key.law.synthetic:
+    if not has_floor(key.law, reach):
         return None
     if reach is Reach.ANY:
         return bayes_losses(key, metric)
     krylov = reach in (Reach.KRYLOV, Reach.KRYLOV_PRECONDITIONED)
     if krylov and metric != "expected_test_loss":
-        return None
-    if reach is Reach.FIXED_PRECONDITIONED and not key.law.whitens_to_isotropic:
         return None
     of_block = _krylov if krylov else _fixed
     return _joined([of_block(block, key, reach, metric) for block in _blocks(key)])
@@ -124,12 +137,9 @@ def bayes_losses(key: FloorKey, metric: str) -> Losses | None:
 @lru_cache(maxsize=16)
 def _bayes(key: FloorKey) -> dict[str, Losses | None]:
     """The same, `(tasks,)`, under every metric: it is solved for once."""
-    law = key.law
-    if not law.synthetic:
+    if not _has_bayes(key.law):
         return {}
-    if (law.noise_std == 0 and law.d <= law.N) or law.prior(torch.zeros(1, law.N, law.d, dtype=key.dtype)) is None:
-        return {}
-    solver = Bayes().fit(law.stream(key.seed, Purpose.TRUTH, key.dtype, key.device), [1])
+    solver = Bayes().fit(key.law.stream(key.seed, Purpose.TRUTH, key.dtype, key.device), [1])
     found: dict[str, list[Losses | None]] = {name: [] for name in METRICS}
     for block in _blocks(key):
         trace = solver.solve(block.blinded(), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,8 +13,10 @@ from benchmarks.catalogue.registry import METRICS
 from benchmarks.errors import one_line
 from benchmarks.harness.cell import Cell, CellResult, Measured
 from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.floors import has_floor
 from benchmarks.harness.scores.protocol import fit_under_protocol, in_blocks, scored_tasks
 from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit
+from benchmarks.tasks.law import Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver, Trace
 
@@ -32,8 +35,17 @@ def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
 
 
 def _measured(cell: Cell, solver: Solver, seed: int) -> Measured:
-    """All scored tasks of a seed, a block at a time; one that adapted to all of them cannot meet some alone."""
-    task_set = (cell.law, seed, cell.tasks, cell.dtype, cell.device, cell.draw)
+    """All scored tasks of a seed; and new ones, where only these can tell whether a learned solver knew the scored."""
+    found = _solved(cell, solver, seed, Purpose.SCORE)
+    adapted = cell.protocol == "context_adapted"  # to the scored contexts, so that it may well be better there
+    if not solver.learned or adapted or not cell.law.synthetic or has_floor(cell.law, solver.reach):
+        return found
+    return dataclasses.replace(found, fresh=_solved(cell, solver, seed, Purpose.FRESH).losses)
+
+
+def _solved(cell: Cell, solver: Solver, seed: int, purpose: Purpose) -> Measured:
+    """Tasks of a seed, a block at a time; a solver that adapted to all of them cannot meet some alone."""
+    task_set = (cell.law, seed, cell.tasks, cell.dtype, cell.device, cell.draw, purpose)
     whole = cell.protocol == "context_adapted"
     parts = [
         measure(solver, block, cell.steps) for block in ([scored_tasks(*task_set)] if whole else in_blocks(*task_set))

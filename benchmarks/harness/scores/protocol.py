@@ -44,24 +44,36 @@ def block_sizes(law: Law, count: int, dtype: torch.dtype) -> list[int]:
 
 
 def in_blocks(
-    law: Law, seed: int, count: int, dtype: torch.dtype, device: torch.device, draw: Sampling = "plain"
+    law: Law,
+    seed: int,
+    count: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    draw: Sampling = "plain",
+    purpose: Purpose = Purpose.SCORE,
 ) -> Iterator[Problem]:
     """The scored tasks, a block at a time; a block among others is forgotten once it has been used."""
     sizes = block_sizes(law, count, dtype)
     if len(sizes) == 1:
-        yield scored_tasks(law, seed, count, dtype, device, draw)
+        yield scored_tasks(law, seed, count, dtype, device, draw, purpose)
         return
-    stream = law.stream(seed, Purpose.SCORE, dtype, device, draw)
+    stream = law.stream(seed, purpose, dtype, device, draw)
     for size in sizes:
         yield stream.sample(size)
 
 
 @lru_cache(maxsize=8)
 def scored_tasks(
-    law: Law, seed: int, count: int, dtype: torch.dtype, device: torch.device, draw: Sampling = "plain"
+    law: Law,
+    seed: int,
+    count: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    draw: Sampling = "plain",
+    purpose: Purpose = Purpose.SCORE,
 ) -> Problem:
     """The scored tasks of a law under a seed: the same for every solver, never a training task."""
-    return law.stream(seed, Purpose.SCORE, dtype, device, draw).sample(count)
+    return law.stream(seed, purpose, dtype, device, draw).sample(count)
 
 
 def fit_under_protocol(cell: Cell, store: ParameterStore) -> Fit:
@@ -95,7 +107,10 @@ def fit_under_protocol(cell: Cell, store: ParameterStore) -> Fit:
 
 def _scored(cell: Cell) -> list[Problem]:
     """The scored tasks of each seed, whole."""
-    return [scored_tasks(cell.law, seed, cell.tasks, cell.dtype, cell.device, cell.draw) for seed in cell.seeds]
+    return [
+        scored_tasks(cell.law, seed, cell.tasks, cell.dtype, cell.device, cell.draw, Purpose.SCORE)
+        for seed in cell.seeds
+    ]
 
 
 class ScoredTasks(StandIn):

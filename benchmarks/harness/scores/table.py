@@ -113,6 +113,8 @@ def _measured_row(
     levels = interval_levels(cell, len(measured))
     weights = [part.weights for part in measured.values() if part.weights is not None]
     mean = summarise(losses, levels, weights or None)
+    fresh = {number: part.fresh[metric][index] for number, part in measured.items() if part.fresh is not None}
+    gap = judge_gap(cell, reach, shared["steps"], metric, dict(zip(measured, losses, strict=True)), levels, fresh)
     columns = {
         **shared,
         "seed": seed,
@@ -124,7 +126,7 @@ def _measured_row(
         "status": status,
         "reason": reason,
         **vars(mean),
-        **vars(judge_gap(cell, reach, shared["steps"], metric, dict(zip(measured, losses, strict=True)), levels)),
+        **vars(gap),
         **_training(result, shared["steps"], measured),
     }
     return _row(cell, outcomes, columns)
