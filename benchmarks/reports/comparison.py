@@ -18,7 +18,7 @@ from benchmarks.errors import UserError
 from benchmarks.runs.ranking import ROUNDING, solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import LAW, PREFERRED_METRICS, SCORED_ON, TASK
-from benchmarks.statistics import Levels, thinned
+from benchmarks.statistics import Levels, tail_limited, thinned
 
 SHOWN = [*LAW, "protocol", "draw"]
 """Columns that say the setting in every table of a view."""
@@ -41,6 +41,7 @@ class SolverLosses:
         losses: for each number of steps, one array `(tasks,)` of per-task losses for each seed, times their weights if
             they have any.
         seconds: for each number of steps, median warm time of one solve, in seconds a task; empty without timings.
+        tail_limited: numbers of steps after which few tasks carry the mean, as `scores.csv` says of all seeds.
         weights: of the tasks, one array `(tasks,)` for each seed; None where the law itself was drawn from.
     """
 
@@ -50,6 +51,7 @@ class SolverLosses:
     levels: Levels
     losses: dict[int, list[Array]]
     seconds: dict[int, float]
+    tail_limited: frozenset[int] = frozenset()
     weights: list[Array] | None = None
 
     def pooled(self, steps: int) -> Array:
@@ -182,8 +184,9 @@ def settings(
         if row["metric"] and law in (None, row["law"]) and d in (None, row["d"])
     ]
     rows = [row for row in scored if not pd.isna(row["seed"])]
-    # The row that pools all seeds says what an interval over them holds random; with one seed there is no such row.
-    levels = {(_of(row, SCORED_ON), row["label"]): row["levels"] for row in scored if pd.isna(row["seed"])}
+    # The row that pools all seeds says what an interval over them holds random, and whether few tasks carry the mean;
+    # with one seed there is no such row.
+    pooled = {_of(row, _POOLED): row for row in scored if pd.isna(row["seed"])}
     if not rows:
         wanted = " and ".join(f"{k} = {v}" for k, v in (("law", law), ("d", d)) if v is not None)
         raise UserError(f"the run {run.name} has no losses" + (f" for {wanted}" if wanted else ""))
@@ -194,13 +197,17 @@ def settings(
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
         if not solvers or any(is_named(row["label"], name) for name in solvers):
-            row["levels"] = levels.get((_of(row, SCORED_ON), row["label"]), row["levels"])
+            of_all = pooled.get(_of(row, _POOLED), row)
+            row |= {"levels": of_all["levels"], "tail_limited": of_all["tail_limited"]}
             groups.setdefault(_of(row, SCORED_ON), []).append(row)
     timings: list[Row] = [{**row, "label": solver_label(row)} for row in run.timings.to_dict("records")]
     return [
         _setting(run, group, [row for row in timings if _of(row, TASK) == _of(group[0], TASK)], metric)
         for group in groups.values()
     ]
+
+
+_POOLED = (*SCORED_ON, "label", "steps", "metric")
 
 
 def _of(row: Row, names: Sequence[str]) -> tuple[Any, ...]:
@@ -244,6 +251,7 @@ def _entry(run: Run, label: str, rows: list[Row], timings: list[Row]) -> SolverL
     exact = math.exp(ROUNDING[rows[0]["dtype"]])
     losses: dict[int, list[Array]] = {}
     weights: dict[int, Array] = {}
+    marks = {int(row["steps"]): row["tail_limited"] for row in rows}
     for row in sorted(rows, key=lambda row: (row["steps"], row["seed"])):
         if (found := run.weights(row["row"])) is not None:
             weights[row["seed"]] = found.astype(np.float64)
@@ -251,4 +259,6 @@ def _entry(run: Run, label: str, rows: list[Row], timings: list[Row]) -> SolverL
     timed = [row for row in timings if not pd.isna(row["warm_median"])]
     seconds = {int(row["steps"]): float(row["warm_median"]) / int(row["batch"]) for row in timed}
     about = (label, rows[0]["needs"], rows[0]["learned"], rows[0]["levels"])
-    return SolverLosses(*about, losses, seconds, [*weights.values()] or None)
+    # Older runs do not say it.
+    tails = {k for k, mark in marks.items() if (tail_limited(losses[k]) if pd.isna(mark) else mark)}
+    return SolverLosses(*about, losses, seconds, frozenset(tails), [*weights.values()] or None)

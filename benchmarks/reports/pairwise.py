@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks.reports.comparison import Setting, levels_of_pair
 from benchmarks.reports.style import COLOURS, EXACT, NEEDS, caption, figure
-from benchmarks.statistics import Comparison, compare, holm, letters, rank_solvers, summarise, tail_limited, tie_groups
+from benchmarks.statistics import Comparison, compare, holm, letters, rank_solvers, summarise, tie_groups
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ def standing(setting: Setting, steps: int, pairs: pd.DataFrame | None = None) ->
                 "trimmed_mean": summary.trimmed_mean,
                 "average_rank": ranking.average[index] if ranking else 1.0,
                 "ties": marks[index],
-                "tail_limited": tail_limited(entry.losses[steps]),
+                "tail_limited": steps in entry.tail_limited,
                 "critical_difference": ranking.critical_difference if ranking else 0.0,
                 "friedman_p": ranking.friedman_p if ranking else 1.0,
                 "tasks": setting.tasks,

@@ -1,6 +1,6 @@
 """Statistics of per-task losses: location, intervals, paired comparisons, ranks. Reads arrays, nothing else."""
 
-from benchmarks.statistics.intervals import LEVEL, TAIL_LIMIT, mean_interval, tail_limited
+from benchmarks.statistics.intervals import HELD_TAIL_LIMIT, LEVEL, TAIL_LIMIT, mean_interval, tail_limited
 from benchmarks.statistics.paired import Comparison, compare, log_ratio_interval
 from benchmarks.statistics.ranks import Ranking, rank_solvers
 from benchmarks.statistics.seed_levels import Levels, two_level, two_level_interval
@@ -11,6 +11,7 @@ from benchmarks.statistics.ties import letters, tie_groups
 from benchmarks.statistics.weighted import thinned
 
 __all__ = [
+    "HELD_TAIL_LIMIT",
     "LEVEL",
     "TAIL_LIMIT",
     "TRIM",

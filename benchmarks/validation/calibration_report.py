@@ -15,9 +15,8 @@ TARGET = (0.93, 0.97)
 
 def report(table: pd.DataFrame, pool: int) -> str:
     """Markdown from the table of `benchmarks.validation.calibration`."""
-    marginal, paired, sizes, families, power, levels = (
-        table.query("study == @name") for name in ("marginal", "paired", "sizes", "families", "power", "levels")
-    )
+    studies = ("marginal", "paired", "sizes", "families", "power", "levels", "exact")
+    marginal, paired, sizes, families, power, levels, exact = (table.query("study == @name") for name in studies)
     hall, cautious, default = (
         part.query("method == @method")
         for part, method in ((marginal, "hall"), (paired, "cautious"), (sizes, "default"))
@@ -37,6 +36,7 @@ def report(table: pd.DataFrame, pool: int) -> str:
         },
         power=_power(power.query("method == 'default'")),
         levels=_shares(levels, "coverage", "kind", sort=False),
+        exact=_exact(exact),
     )
 
 
@@ -57,6 +57,23 @@ def _short(hall: pd.DataFrame, cautious: pd.DataFrame, default: pd.DataFrame, ho
         "unequal": {k: 100 * unequal.query("steps == @k")["rejected"].mean() for k in (2, 4)},
         "deep": 100 * hall.query(f"{expected} and steps == 4")["coverage"].min(),
         "ab_deep": 100 * cautious.query("kind == 'A/B' and steps == 4")["coverage"].min(),
+    }
+
+
+def _exact(table: pd.DataFrame) -> dict[str, Any]:
+    """Coverage, errors and marks by way of drawing; and how many cases are calibrated."""
+    case = ["kind", "solver"]
+    kinds = {str(kind): part["coverage"] for kind, part in table.groupby("kind")}
+    return {
+        "simulations": int(table["simulations"].iloc[0]),
+        "coverage": _shares(table, "coverage", case, "steps"),
+        "sd": _markdown(table.pivot_table("sd", case, "steps"), 3),
+        "bias": _markdown(table.pivot_table("bias", case, "steps"), 3),
+        "tail": _shares(table, "tail", case, "steps"),
+        "calibrated": {
+            kind: f"{sum(part.between(*TARGET))} of {len(part)} ({100 * part.min():.1f}–{100 * part.max():.1f} %)"
+            for kind, part in kinds.items()
+        },
     }
 
 

@@ -49,6 +49,11 @@ class Reach(enum.StrEnum):
     ANY = "any"
 
     @property
+    def fixed(self) -> bool:
+        """Whether the coefficients are the same for every task."""
+        return self in (Reach.FIXED, Reach.FIXED_PRECONDITIONED)
+
+    @property
     def sentence(self) -> str:
         """The class, for people."""
         return {

@@ -233,3 +233,19 @@ def test_what_is_shown_the_scored_tasks_is_refused_unless_on_plain_ones(tmp_path
     found = {(cell.solver_name, cell.draw) for cell in build_cells(suite_of(tmp_path, text))}
     assert ("lfom", "plain") in found
     assert ("lfom", "importance") not in found
+
+
+def test_a_mean_of_fixed_coefficients_is_marked_only_where_its_interval_is_no_good(tmp_path: Path) -> None:
+    text = SUITE.replace("steps = [1, 3]", "steps = [4]").replace('"heavy_ball_tuned", ', "")
+    found = run(suite_of(tmp_path, text.replace(', "gradient_descent_tuned"', "")), tmp_path, "deep")
+    marks = {draw: pooled(found, draw, "lfom_optimal", 4)["tail_limited"] for draw in ("plain", "importance")}
+    assert marks == {"plain": True, "importance": False}
+    assert pooled(found, "importance", "cg", 4)["tail_limited"], "importance sampling does not hold its tail"
+    for setting in settings(found):
+        shown = standing(setting, 4).set_index("solver")["tail_limited"].to_dict()
+        draw = setting.identity["draw"]
+        assert shown == {name: pooled(found, draw, name, 4)["tail_limited"] for name in ("cg", "lfom_optimal")}
+    board = render([found], "terminal")
+    median = np.log(pooled(found, "plain", "lfom_optimal", 4)["median"])
+    assert f"~ {median:.2f}" in board
+    assert f"~ {np.log(pooled(found, 'importance', 'lfom_optimal', 4)['median']):.2f}" not in board

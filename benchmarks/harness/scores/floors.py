@@ -55,7 +55,7 @@ def describe_floor(key: FloorKey, reach: Reach, steps: int) -> tuple[str, bool, 
         the best fixed methods are exact for the laws that `baselines.exact_law` knows. Oracles and Bayes estimates are
         the best answers to the very tasks.
     """
-    if reach in (Reach.FIXED, Reach.FIXED_PRECONDITIONED):
+    if reach.fixed:
         error = _optimal(key.law, key.num_steps, reach is Reach.FIXED_PRECONDITIONED, key.dtype, key.device, None)[1]
         name = "lfom_optimal" if reach is Reach.FIXED else "lfom_optimal_preconditioned"
         return name, error is None, float("nan") if error is None else float(error[steps])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.harness.cell import Cell, CellResult, Measured
 from benchmarks.harness.scores.gaps import judge_gap
 from benchmarks.runs.schema import PREFERRED_METRICS, TRAITS, ScoreRow, Status
-from benchmarks.statistics import Levels, summarise, tail_limited
+from benchmarks.statistics import HELD_TAIL_LIMIT, TAIL_LIMIT, Levels, summarise, tail_limited
 from memformer.core.solver import Fitting, Outcome
 
 Losses = NDArray[np.float64]
@@ -113,6 +113,7 @@ def _measured_row(
     levels = interval_levels(cell, len(measured))
     weights = [part.weights for part in measured.values() if part.weights is not None]
     mean = summarise(losses, levels, weights or None)
+    limit = HELD_TAIL_LIMIT if weights and reach.fixed else TAIL_LIMIT
     fresh = {number: part.fresh[metric][index] for number, part in measured.items() if part.fresh is not None}
     gap = judge_gap(cell, reach, shared["steps"], metric, dict(zip(measured, losses, strict=True)), levels, fresh)
     columns = {
@@ -121,7 +122,7 @@ def _measured_row(
         "metric": metric,
         "shown": metric == shown_metric(result.measured[0].losses),
         "levels": levels,
-        "tail_limited": tail_limited(losses) if np.isfinite(mean.mean) else None,
+        "tail_limited": tail_limited(losses, limit) if np.isfinite(mean.mean) else None,
         "reach": str(reach),
         "status": status,
         "reason": reason,
