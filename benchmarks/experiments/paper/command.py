@@ -12,13 +12,22 @@ import pandas as pd
 from benchmarks.experiments.experiment import SUITE_OPTIONS, Experiment, Request, choose, need_figures
 from benchmarks.experiments.paper.classical import baseline, extracted
 from benchmarks.experiments.paper.curves import Point, read_points
+from benchmarks.experiments.paper.effort import operations_of, training_speed
 from benchmarks.experiments.paper.entries import BaselineEntry, ExtractedEntry, PaperExperiment, experiments, published
-from benchmarks.experiments.paper.experts_fresh import SHIFTS, Shift, experts_figure, judge_experts, table
+from benchmarks.experiments.paper.experts_fresh import (
+    SHIFTS,
+    Shift,
+    experts_evidence,
+    experts_figure,
+    read_table,
+    table,
+)
 from benchmarks.experiments.paper.experts_published import mix
 from benchmarks.experiments.paper.figures import experiment_figure
 from benchmarks.experiments.paper.replicate import replicate
-from benchmarks.experiments.paper.report import agreement, deviations, page, verdicts_markdown
-from benchmarks.experiments.paper.verdicts import claims, judge, law_of
+from benchmarks.experiments.paper.report import agreement, changes_markdown, deviations, page, verdicts_markdown
+from benchmarks.experiments.paper.summary import before_and_after
+from benchmarks.experiments.paper.verdicts import Evidence, claims, gather, judge, law_of
 from benchmarks.harness.run import Finished
 from benchmarks.reports.comparison import Setting, settings
 from benchmarks.reports.write import Report, make_folder
@@ -113,7 +122,7 @@ def narrowed(suite: Suite, chosen: Sequence[PaperExperiment]) -> Suite:
 
 def shifts(chosen: Sequence[PaperExperiment]) -> list[Shift]:
     """What the chosen experiments have on mixtures of experts."""
-    return [SHIFTS[e.id]() for e in chosen if e.id in SHIFTS]
+    return [make() for e in chosen for make in SHIFTS.get(e.id, ())]
 
 
 def redo_and_judge(request: Request, output: Path, redone: Path | None) -> Finished:
@@ -141,11 +150,11 @@ def redo_and_judge(request: Request, output: Path, redone: Path | None) -> Finis
         points = redo(chosen, request)
     found = None if redone is None else redone.parent / "experts.csv"
     if found is not None and found.is_file():
-        mixtures: list[Any] = pd.read_csv(found, dtype={"law": str}).to_dict("records")
+        mixtures: list[Any] = read_table(found)
     else:
         mixtures = [row for shift in shifts(chosen) for row in table(shift, request)]
     run = None if finished is None else read_run(finished.path)
-    report(chosen, points, run, mixtures).write(output, png=True)
+    report(chosen, points, run, mixtures, request.results).write(output, png=True)
     return Finished(output, *([], []) if finished is None else (finished.failures, finished.alarms))
 
 
@@ -164,23 +173,28 @@ def report(
     redone: Sequence[Point],
     run: Run | None,
     mixtures: Sequence[dict[str, Any]] = (),
+    results: Path = Path("results"),
 ) -> Report:
-    """Compare, judge and draw; without a run of fresh tasks what needs one is left out."""
+    """Compare, judge and draw; without a run of fresh tasks what needs one is left out.
+
+    Args:
+        chosen: experiments.
+        redone: their curves.
+        run: of the suite `paper`.
+        mixtures: rows of `experts.csv`.
+        results: folder in which the results of other experiments lie, where they have been run.
+    """
     found = {} if run is None else {(s.identity["law"], s.identity["d"]): s for s in settings(run)}
     curves = published()
     honest = {e.id: _honest_rows(e, run, found.get(law_of(e))) for e in chosen}
     agreements = {e.id: agreement(e, _references(e, curves), redone) for e in chosen}
     figures = {e.id: experiment_figure(e, curves[e.published], redone, honest[e.id]) for e in chosen}
-    by_id = {e.id: e for e in chosen}
-    judged = [
-        judge(claim, redone, found[law_of(by_id[claim.experiment])])
-        for claim in claims()
-        if claim.experiment in by_id and law_of(by_id[claim.experiment]) in found
-    ]
+    evidence = [] if run is None else _claims(chosen, redone, run, found, results)
     for shift in shifts(chosen):
         rows = [row for row in mixtures if row["experiment"] == shift.id]
-        judged += judge_experts(shift, rows)
+        evidence += experts_evidence(shift, rows)
         figures[f"{shift.id} on fresh tasks"] = experts_figure(shift, rows)
+    judged, comparisons = judge(evidence), sum(len(one.parts) for one in evidence)
     remarks = [f"{e.id} ({e.title}): {e.remark}" for e in chosen if e.remark]
     remarks += [line for rows in agreements.values() for line in deviations(rows)]
     tables = {
@@ -192,11 +206,32 @@ def report(
         {**tables, "experts": mixtures} if mixtures else tables,
         {f"figures/{name.replace(' ', '-')}": drawn for name, drawn in figures.items()},
         {
-            "VERDICTS.md": verdicts_markdown(judged, remarks),
-            "report.html": page(list(chosen), figures, agreements, honest, judged),
+            "VERDICTS.md": verdicts_markdown(judged, comparisons, remarks),
+            "before_and_after.md": changes_markdown(before_and_after(judged)),
+            "report.html": page(list(chosen), figures, agreements, honest, judged, comparisons),
         },
         "%.5f",
     )
+
+
+def _claims(
+    chosen: Sequence[PaperExperiment],
+    redone: Sequence[Point],
+    run: Run,
+    found: dict[tuple[str, int], Setting],
+    results: Path,
+) -> list[Evidence]:
+    """What the run knows of the claims of the chosen experiments."""
+    by_id = {e.id: e for e in chosen}
+    operations = {law: operations_of(run, setting) for law, setting in found.items()}
+    gathered = []
+    for claim in claims():
+        if claim.experiment in by_id and law_of(by_id[claim.experiment]) in found:
+            law, speed = law_of(by_id[claim.experiment]), ""
+            if claim.training is not None:
+                speed = training_speed(claim.training, claim.layers, results / "memory" / "gaps.csv")
+            gathered.append(gather(claim, redone, found[law], operations[law], speed))
+    return gathered
 
 
 def _references(experiment: PaperExperiment, curves: dict[str, dict[str, Any]]) -> dict[str, Any]:

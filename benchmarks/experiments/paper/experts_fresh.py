@@ -1,8 +1,8 @@
 """Mixtures of experts (experiment h) as they should be: one rotation, fresh tasks, gates from contexts alone.
 
 Experts with full Q and first-order memory are trained on three laws and joined; their gates, or gates and memory
-weights, are fitted to contexts of scored tasks, no query label read. Beside them: one model as it is, an expert trained
-on the very law, and conjugate gradient, which no change of scale touches.
+weights, are fitted to contexts of scored tasks, no query label read. The control is one model with one gate, fitted
+alike. Beside them: an expert trained on the very law, and conjugate gradient, which no change of scale touches.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,8 +22,9 @@ from torch import Tensor
 from baselines.krylov import ConjugateGradient, PreconditionedCG
 from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS
+from benchmarks.errors import UserError
 from benchmarks.experiments.experiment import Request
-from benchmarks.experiments.paper.verdicts import EXPERT_CLAIMS, verdict
+from benchmarks.experiments.paper.verdicts import Evidence, Part
 from benchmarks.reports.style import CYCLE, EXACT, caption, figure
 from benchmarks.statistics import compare, summarise
 from benchmarks.tasks.law import Law, Purpose
@@ -35,6 +38,25 @@ if TYPE_CHECKING:
 
 LAYERS, SEEDS = (1, 2, 3, 4), (0, 1, 2, 3, 4)
 TASKS, FOLDS, PER_TASK = 3000, 5, 500
+
+EQUAL = "equal gates"
+GATED = {
+    "gates from contexts (A)": "one gate from contexts",
+    "gates and memory from contexts (B)": "one gate and memory from contexts",
+    "gates of each task": "one gate of each task",
+}
+"""What adapts a mixture, and the control: the one model with one gate, adapted alike."""
+
+CLAIMS = {
+    EQUAL: "Joined with equal gates, experts do better than {one} {where}",
+    "gates from contexts (A)": "... with gates fitted to contexts",
+    "gates and memory from contexts (B)": "... with gates and memory weights fitted to contexts",
+    "gates of each task": "... with gates fitted to each task's own context",
+}
+"""Methods that are judged: said to have a lower loss than the one model, which has a gate fitted alike if they have."""
+
+CLOSED_FORM = ("cg", "pcg")
+"""Methods in which training has no part, so that seeds are no source of chance."""
 
 Losses = NDArray[np.float64]
 
@@ -98,7 +120,8 @@ def component_shift() -> Shift:
     return Shift("h-gmm", {"mixture": whole, **single}, labels, names, "mixture", ("mixture",), says)
 
 
-SHIFTS = {"h-var": variance_shift, "h-gmm": component_shift}
+SHIFTS = {"h-var": [variance_shift], "h-gmm": [component_shift]}
+"""What an experiment of the paper has on fresh tasks."""
 
 
 def answers(shift: Shift, depth: int, seed: int, tasks: int = TASKS) -> Iterator[tuple[str, str, Losses]]:
@@ -111,7 +134,7 @@ def answers(shift: Shift, depth: int, seed: int, tasks: int = TASKS) -> Iterator
         for i, name in enumerate(shift.laws)
     }
     joined = {part: torch.cat([alone[name][part] for name in shift.experts]) for part in alone[shift.one]}
-    mixture = assemble(config, joined)
+    mixture, one = assemble(config, joined), assemble(config, alone[shift.one])
     for name, law in shift.laws.items():
 
         def losses(weights: Tensor | None, problem: Problem, own: str = name) -> Losses:
@@ -119,19 +142,16 @@ def answers(shift: Shift, depth: int, seed: int, tasks: int = TASKS) -> Iterator
             return (excess_loss(problem, weights[-1]) / shift.labels[own]).numpy()
 
         problem = law.stream(seed, Purpose.SCORE).sample(tasks)
-        context = problem.blinded()
-        found = {
-            shift.reference: assemble(config, alone[shift.one]),
-            "trained there": assemble(config, alone[name]),
-            "equal gates": mixture,
-            "gates from contexts (A)": adapt(mixture, context, folds=FOLDS),
-            "gates and memory from contexts (B)": adapt(mixture, context, "gates_and_memory", folds=FOLDS),
-        }
-        for method, one in found.items():
-            yield name, method, losses(one(problem).weights, problem)
-        few = problem.first(PER_TASK)
-        own = adapt(mixture, few.blinded(), folds=FOLDS, per_task=True)
-        yield name, "gates of each task", losses(own(few).weights, few)
+        context, few = problem.blinded(), problem.first(PER_TASK)
+        yield name, "trained there", losses(assemble(config, alone[name])(problem).weights, problem)
+        names = ((EQUAL, *GATED), (shift.reference, *GATED.values()))
+        for (plain, gates, memory, own), model in zip(names, (mixture, one), strict=True):
+            yield name, plain, losses(model(problem).weights, problem)
+            yield name, gates, losses(adapt(model, context, folds=FOLDS)(problem).weights, problem)
+            free = adapt(model, context, "gates_and_memory", folds=FOLDS)
+            yield name, memory, losses(free(problem).weights, problem)
+            adapted = adapt(model, few.blinded(), folds=FOLDS, per_task=True)
+            yield name, own, losses(adapted(few).weights, few)
         pcg = PreconditionedCG().fit(law.stream(seed, Purpose.TRAIN), [depth])
         for method, solver in (("cg", ConjugateGradient()), ("pcg", pcg)):
             yield name, method, losses(solver.solve(problem, depth).weights, problem)
@@ -145,7 +165,9 @@ def _head(tensor: Tensor, i: int, name: str, config: MemformerConfig) -> Tensor:
 
 
 def table(shift: Shift, request: Request, tasks: int = TASKS, layers: Sequence[int] = LAYERS) -> list[dict[str, Any]]:
-    """One row a number of layers, law and method: log loss in units of E[y^2], and its ratio to the one model's."""
+    """One row a number of layers, law and method: log loss in units of E[y^2], and its ratio to
+    that of the one model, or of what it is judged against.
+    """
     work = [(depth, seed) for depth in sorted(layers, reverse=True) for seed in SEEDS]  # the longest first
     names = [f"{shift.id}, {depth} layers, seed {seed}" for depth, seed in work]
     results = request.map("mixtures of experts", partial(_answers, shift, tasks), work, names)
@@ -156,13 +178,15 @@ def table(shift: Shift, request: Request, tasks: int = TASKS, layers: Sequence[i
             for law, method, losses in answered if own_depth == depth else ():
                 found.setdefault((law, method), []).append(losses)
         for (law, method), losses in found.items():
-            summary = summarise(losses, "seeds_and_tasks")
-            one = [other[: len(own)] for other, own in zip(found[law, shift.reference], losses, strict=True)]
-            ratio = compare(losses, one, "seeds_and_tasks")
+            summary = summarise(losses, "tasks" if method in CLOSED_FORM else "seeds_and_tasks")
+            against = GATED.get(method, shift.reference)
+            other = [alone[: len(own)] for alone, own in zip(found[law, against], losses, strict=True)]
+            ratio = compare(losses, other, "seeds_and_tasks")
             rows.append(
                 {"experiment": shift.id, "layers": depth, "law": law, "method": method, "log_mean": summary.log_mean}
-                | {"log_low": summary.log_low, "log_high": summary.log_high, "ratio": ratio.log_ratio}
-                | {"ratio_low": ratio.log_ratio_low, "ratio_high": ratio.log_ratio_high}
+                | {"log_low": summary.log_low, "log_high": summary.log_high, "against": against}
+                | {"ratio": ratio.log_ratio, "ratio_low": ratio.log_ratio_low, "ratio_high": ratio.log_ratio_high}
+                | {"p_value": ratio.p_value, "tail_limited": ratio.tail_limited}
             )
     return rows
 
@@ -195,16 +219,36 @@ def experts_figure(shift: Shift, rows: list[dict[str, Any]]) -> Figure:
     return drawn
 
 
-def judge_experts(shift: Shift, rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Rows of the verdict table: each method against the one model, on the laws that are judged."""
-    judged = []
-    for method, text in EXPERT_CLAIMS.items():
+def experts_evidence(shift: Shift, rows: list[dict[str, Any]]) -> list[Evidence]:
+    """What the table knows: each method against the one model, adapted alike, on the laws that are judged."""
+    gathered = []
+    for method, text in CLAIMS.items():
         own = [row for row in rows if row["method"] == method and row["law"] in shift.judged]
-        holds, refuted = all(row["ratio_high"] < 0 for row in own), any(row["ratio_low"] > 0 for row in own)
-        worst = max(own, key=lambda row: row["ratio_high"])
-        fresh = f"at worst {worst['ratio']:+.2f} [{worst['ratio_low']:+.2f}, {worst['ratio_high']:+.2f}]"
+        parts = [
+            Part(
+                f"{row['law']}, {row['layers']}",
+                *(row[name] for name in ("ratio", "ratio_low", "ratio_high", "p_value")),
+                bool(row["tail_limited"]),
+            )
+            for row in own
+        ]
+        worst, best = max(parts, key=lambda part: part.high), min(parts, key=lambda part: part.low)
+        shown = f"from {best.ratio:+.3f} [{best.low:+.3f}, {best.high:+.3f}] to "
+        shown += f"{worst.ratio:+.3f} [{worst.low:+.3f}, {worst.high:+.3f}], against {own[0]['against']}"
         layers = ", ".join(str(k) for k in sorted({row["layers"] for row in own}))
         one, where = shift.says
-        row = {"claim": text.format(one=one, where=where), "experiment": shift.id, "layers": layers, "published": ""}
-        judged.append({**row, "fresh": fresh, "verdict": verdict(seen=False, holds=holds, refuted=refuted)})
-    return judged
+        claim, short = text.format(one=one, where=where), f"{shift.id}: {method}"
+        gathered.append(Evidence(claim, "Experts", short, shift.id, parts, layers=layers, fresh=shown))
+    return gathered
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of an `experts.csv`.
+
+    Raises:
+        UserError: if it is not one, or of a time when the control was not adapted.
+    """
+    rows = pd.read_csv(path, dtype={"law": str})
+    if "against" not in rows.columns:
+        raise UserError(f"{path} does not say what mixtures are judged against; 'run paper' makes it anew")
+    return rows.to_dict("records")

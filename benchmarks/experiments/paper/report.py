@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import PaperExperiment
+from benchmarks.experiments.paper.summary import lines
 from benchmarks.experiments.paper.verdicts import RULE
 from benchmarks.reports.style import EXACT
 from benchmarks.reports.template import render
@@ -59,11 +60,26 @@ def deviations(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def verdicts_markdown(verdicts: Sequence[Row], remarks: Sequence[str]) -> str:
-    """The verdict table as Markdown."""
-    names = {"published": "published difference", "fresh": "fresh tasks: log ratio [95 % interval]"}
-    table = tabulate([{names.get(k, k): v for k, v in row.items()} for row in verdicts], "keys", tablefmt="github")
-    return render(_ROOM, "verdicts.md.jinja", table=table, rule=RULE, remarks=remarks)
+_NAMES = {"published": "as published", "fresh": "fresh tasks: log ratio [95 % interval]"}
+"""Columns of the verdict table whose names are for people."""
+
+
+def shown(verdicts: Sequence[Row]) -> list[Row]:
+    """The verdict table without what is for the first lines."""
+    return [{_NAMES.get(k, k): v for k, v in row.items() if k not in ("topic", "short")} for row in verdicts]
+
+
+def verdicts_markdown(verdicts: Sequence[Row], comparisons: int, remarks: Sequence[str]) -> str:
+    """The verdicts as Markdown: the lines for people, the table, the rule."""
+    facts = {"lines": lines(verdicts, comparisons), "table": tabulate(shown(verdicts), "keys", tablefmt="github")}
+    return render(_ROOM, "verdicts.md.jinja", **facts, rule=RULE, remarks=remarks)
+
+
+def changes_markdown(changes: Sequence[Row]) -> str:
+    """Verdicts before and after, as Markdown."""
+    return "# Verdicts before, after, and why\n\nBefore is commit 76bd9b2.\n\n" + (
+        tabulate(changes, "keys", tablefmt="github") + "\n\nWritten by `memformer-bench run paper`.\n"
+    )
 
 
 def page(
@@ -72,6 +88,7 @@ def page(
     agreements: dict[str, list[Row]],
     honest: dict[str, list[Row]],
     verdicts: list[Row],
+    comparisons: int,
 ) -> str:
     """The whole report as one HTML page, figures inside."""
     return render(
@@ -81,7 +98,8 @@ def page(
         figures={name: _data(drawn) for name, drawn in figures.items()},
         agreements=agreements,
         honest={name: _wide(rows) for name, rows in honest.items()},
-        verdicts=verdicts,
+        lines=[line.replace("**", "") for line in lines(verdicts, comparisons)],
+        verdicts=shown(verdicts),
         rule=RULE.replace("**", ""),
     )
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from benchmarks.errors import UserError
 from benchmarks.experiments.paper.experts_fresh import (
+    CLAIMS,
+    GATED,
     SHIFTS,
     _head,
     answers,
     component_shift,
+    experts_evidence,
     experts_figure,
-    judge_experts,
+    read_table,
     variance_shift,
 )
-from benchmarks.experiments.paper.verdicts import EXPERT_CLAIMS
+from benchmarks.experiments.paper.verdicts import judge
 from benchmarks.tasks.law import Purpose
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import forward
@@ -38,7 +46,7 @@ def test_variances_share_one_rotation():
     torch.testing.assert_close(3.0 * laws["1"].second_moment, laws["3"].second_moment)
 
 
-@pytest.mark.parametrize("shift", [make() for make in SHIFTS.values()], ids=list(SHIFTS))
+@pytest.mark.parametrize("shift", [make() for makes in SHIFTS.values() for make in makes], ids=lambda shift: shift.id)
 def test_losses_are_in_units_of_the_labels(shift):
     """Predicting zero has a loss of 1: the mean square of labels is what the shift says."""
     for name, law in shift.laws.items():
@@ -50,7 +58,7 @@ def test_every_method_answers_every_law():
     shift = component_shift()
     found = list(answers(shift, 1, 0, tasks=500))
     methods = {method for _, method, _ in found}
-    assert set(EXPERT_CLAIMS) | {shift.reference, "trained there", "cg", "pcg"} == methods
+    assert {*CLAIMS, *GATED.values(), shift.reference, "trained there", "cg", "pcg"} == methods
     assert len(found) == len(shift.laws) * len(methods)
     mean = {(law, method): losses.mean() for law, method, losses in found}
     assert mean["mixture", "cg"] < 1e-20, "a step solves one dimension"
@@ -58,23 +66,39 @@ def test_every_method_answers_every_law():
         assert mean[name, "trained there"] < mean[name, shift.reference]
 
 
-def test_experts_are_judged_where_nobody_was_trained():
+def test_a_mixture_gains_nothing_over_one_gate_under_a_change_of_scale():
+    """The control of the paper's experiment: one expert with one gate, fitted alike."""
+    shift = replace(variance_shift(), laws=dict(list(variance_shift().laws.items())[::2]), experts=("1.5", "2.5"))
+    shift = replace(shift, one="2.5", judged=("0.5", "3.5"))
+    mean = {(law, method): losses.mean() for law, method, losses in answers(shift, 2, 0, tasks=1000)}
+    for law in shift.judged:
+        for gated, control in list(GATED.items())[:1]:
+            assert abs(np.log(mean[law, gated] / mean[law, control])) < 0.02, (law, gated)
+            assert mean[law, gated] < 0.9 * mean[law, shift.reference], "which is no comparison of like with like"
+
+
+def test_experts_are_judged_where_nobody_was_trained(tmp_path):
     shift = variance_shift()
     rows = [
         {"experiment": shift.id, "layers": 1, "law": law, "method": method}
-        | {"log_mean": 0.0, "log_low": -0.1, "log_high": 0.1}
-        | {"ratio": ratio, "ratio_low": ratio - 0.1, "ratio_high": ratio + 0.1}
+        | {"log_mean": 0.0, "log_low": -0.1, "log_high": 0.1, "against": GATED.get(method, shift.reference)}
+        | {"ratio": ratio, "ratio_low": ratio - 0.1, "ratio_high": ratio + 0.1, "p_value": 1e-9, "tail_limited": False}
         for law in shift.laws
-        for method, ratio in ((shift.reference, 0.0), *((name, -0.5) for name in EXPERT_CLAIMS))
+        for method, ratio in ((shift.reference, 0.0), *((name, -0.5) for name in CLAIMS))
     ]
-    assert {row["verdict"] for row in judge_experts(shift, rows)} == {"holds"}
+    assert {row["verdict"] for row in judge(experts_evidence(shift, rows))} == {"holds"}
     for row in rows:
         if row["method"] == "equal gates" and row["law"] == "3.5":
             row.update(ratio=0.5, ratio_low=0.4, ratio_high=0.6)
         if row["method"] == "gates of each task" and row["law"] in shift.experts:
             row.update(ratio=9.0, ratio_low=8.0, ratio_high=10.0)
-    equal, *_, own = judge_experts(shift, rows)
-    assert equal["verdict"] == "does not hold"
-    assert equal["fresh"] == "at worst +0.50 [+0.40, +0.60]"
+    equal, *_, own = judge(experts_evidence(shift, rows))
+    assert equal["verdict"] == "refuted (lower in 3 of 4, higher in 1 of 4)"
+    assert equal["fresh"].endswith("to +0.500 [+0.400, +0.600], against trained at 2")
     assert own["verdict"] == "holds"
     assert len(experts_figure(shift, rows).axes) == 1
+    pd.DataFrame(rows).to_csv(tmp_path / "experts.csv", index=False)
+    assert read_table(tmp_path / "experts.csv") == rows
+    pd.DataFrame(rows).drop(columns="against").to_csv(tmp_path / "experts.csv", index=False)
+    with pytest.raises(UserError, match="'run paper' makes it anew"):
+        read_table(tmp_path / "experts.csv")

@@ -12,8 +12,20 @@ import pytest
 from benchmarks.errors import UserError
 from benchmarks.experiments.paper.command import in_order, narrowed, report, selected, with_lenders
 from benchmarks.experiments.paper.curves import Point, read_points
+from benchmarks.experiments.paper.effort import training_speed
 from benchmarks.experiments.paper.entries import experiments
-from benchmarks.experiments.paper.verdicts import Claim, claims, law_of, published_difference, verdict
+from benchmarks.experiments.paper.experts_fresh import CLAIMS, SHIFTS
+from benchmarks.experiments.paper.summary import before_and_after, changes_before, lines
+from benchmarks.experiments.paper.verdicts import (
+    Claim,
+    Evidence,
+    Part,
+    Training,
+    claims,
+    judge,
+    law_of,
+    published_difference,
+)
 from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import read_run
 from benchmarks.suites.entries import SolverEntry
@@ -39,13 +51,79 @@ def _label(entry: SolverEntry) -> str:
     return solver_label({"solver": entry.name, "solver_params": json.dumps(entry.params), "trained_on": ""})
 
 
-def test_the_rule():
-    assert verdict(seen=True, holds=True, refuted=False) == "holds"
-    assert verdict(seen=False, holds=True, refuted=False) == "holds"
-    assert verdict(seen=True, holds=False, refuted=True) == "holds only as published"
-    assert verdict(seen=True, holds=False, refuted=False) == "holds only as published"
-    assert verdict(seen=False, holds=False, refuted=True) == "does not hold"
-    assert verdict(seen=False, holds=False, refuted=False) == "not decided"
+def _part(ratio: float, half: float, p_value: float) -> Part:
+    return Part("2", ratio, ratio - half, ratio + half, p_value)
+
+
+def _verdicts(*claims: list[Part], **given: object) -> list[str]:
+    gathered = [Evidence("claim", "Topic", "short", "a", parts, **given) for parts in claims]  # type: ignore[arg-type]
+    return [row["verdict"] for row in judge(gathered)]
+
+
+def test_refuted_and_undecided_are_apart():
+    lower, higher, wide, alike = _part(-0.5, 0.1, 1e-9), _part(0.5, 0.1, 1e-9), _part(-0.3, 0.5, 0.2), _part(0, 0.01, 1)
+    found = _verdicts([lower, lower], [lower, higher], [higher], [lower, wide], [alike, alike], [lower, alike])
+    assert [word.partition(" (")[0] for word in found] == [
+        "holds",
+        "refuted",
+        "refuted",
+        "undecided",
+        "no difference",
+        "holds in part",
+    ]
+    assert found[1] == "refuted (lower at 2, higher at 2)"
+    tiny = _part(-0.004, 0.001, 1e-9)
+    assert _verdicts([tiny]) == ["no difference"], "significant, and nothing that anyone would notice"
+
+
+def test_holms_correction_runs_over_all_claims():
+    """An interval that lies below 0 by little decides alone, and not among many."""
+    close = _part(-0.3, 0.25, 0.02)
+    assert _verdicts([close]) == ["holds"]
+    assert set(_verdicts(*[[close]] * 10)) == {"undecided"}
+
+
+def test_speed_of_training_is_told_where_memory_gains_nothing(tmp_path: Path):
+    alike = _part(0, 0.01, 1.0)
+    assert _verdicts([alike], speed="3 times faster to train") == ["no gain at convergence, 3 times faster to train"]
+    assert _verdicts([_part(0.5, 0.1, 1e-9)], speed="3 times faster to train") == ["refuted"]
+    rows = [
+        {
+            "start": start,
+            "preconditioner": "full",
+            "memory": memory,
+            "depth": 2,
+            "gap_0": 1.0,
+            "gap_100": g,
+            "gap_300": 0.0,
+        }
+        for start in ("other", "random 0.1")
+        for memory, g in (("no memory", 0.2), ("conjugate", 0.2 if start == "other" else 0.01))
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "gaps.csv", index=False)
+    wanted = Training(memory="conjugate", preconditioner="full")
+    assert training_speed(wanted, [2], tmp_path / "gaps.csv") == "3 times faster to train"
+    assert training_speed(wanted, [2], tmp_path / "none.csv") == ""
+
+
+def test_the_page_begins_with_ten_lines():
+    judged = judge([Evidence(claim.text, claim.topic, claim.short, claim.experiment, [_part(-1, 0.1, 1e-9)])
+                    for claim in claims()])  # fmt: skip
+    told = lines(judged, len(judged))
+    assert told[0] == f"**{len(judged)} claims**, {len(judged)} comparisons on fresh tasks: {len(judged)} holds."
+    assert len(told) <= 10
+    changes = {(row["claim"], row["experiment"]): row for row in before_and_after(judged)}
+    assert changes["... and have a lower loss than one head", "l-b9"]["before"] == "not decided"
+    assert changes["... also at equal floating-point operations", "c"]["before"] == ""
+
+
+def test_every_claim_judged_before_is_still_judged_or_said_why():
+    said = set(changes_before())
+    shifts = [make() for makes in SHIFTS.values() for make in makes]
+    there = {(claim.text, claim.experiment) for claim in claims()}
+    for shift in shifts:
+        there |= {(t.format(one=shift.says[0], where=shift.says[1]), shift.id) for t in CLAIMS.values()}
+    assert said <= there
 
 
 def test_claims_name_curves_and_solvers_that_are_there():
@@ -60,7 +138,15 @@ def test_claims_name_curves_and_solvers_that_are_there():
 
 
 def test_published_differences_are_read_off_the_redone_points():
-    claim = Claim(text="", experiment="e", published=["LFOM Memformer", "Momentum"], honest=["a", "b"], layers=[1, 2])
+    claim = Claim(
+        text="",
+        topic="",
+        short="",
+        experiment="e",
+        published=["LFOM Memformer", "Momentum"],
+        honest=["a", "b"],
+        layers=[1, 2],
+    )
     points = [Point("e", "LFOM Memformer", k, s, "published", -k + 0.1 * s) for k in (1, 2) for s in (0, 2)]
     points += [Point("e", "Momentum", k, 0, "published", 1.0) for k in (1, 2)]
     points += [Point("e", "LFOM Memformer", 1, 0, "fresh", 99.0)]
@@ -108,7 +194,10 @@ def test_a_report_is_one_page_with_everything_in_it(tmp_path: Path):
     written = report(selected(["g"]), points, read_run(tmp_path / "runs" / "small")).write(tmp_path / "out", png=True)
     assert {path.name for path in written} >= {"VERDICTS.md", "report.html", "g.svg", "g.png", "agreement.csv"}
     verdicts = (tmp_path / "out" / "VERDICTS.md").read_text()
-    assert "holds only as published" in verdicts, "lfom loses to cg on fresh tasks"
+    assert "| refuted" in verdicts, "lfom loses to cg on fresh tasks"
+    assert "seen: " in verdicts
+    assert verdicts.splitlines()[2].startswith("1. **1 claims**, 4 comparisons")
+    assert "holds only as published" in (tmp_path / "out" / "before_and_after.md").read_text()
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<img") == 1
     assert not re.search(r'(src|href)="(?!data:)', page), "the page needs nothing else"
