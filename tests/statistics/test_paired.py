@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.statistics import compare, log_ratio_interval, mean_interval
+from benchmarks.statistics import compare, log_ratio_interval, log_ratio_p_value, mean_interval
 
 
 def pair(seed: int, ratio: float = 1.0, tasks: int = 1000) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -83,3 +83,16 @@ def test_learned_solvers_are_judged_over_seeds() -> None:
     assert over_seeds.log_ratio_low < 0 < over_seeds.log_ratio_high
     assert over_tasks.p_value < 0.001 < 0.05 < over_seeds.p_value
     assert over_seeds.log_ratio == pytest.approx(over_tasks.log_ratio)
+
+
+@pytest.mark.parametrize("levels", ["tasks", "seeds_and_tasks"])
+def test_p_value_of_a_log_ratio_agrees_with_its_interval(levels):
+    generator = np.random.default_rng(3)
+    for shift in np.linspace(-0.2, 0.2, 21):
+        b = [generator.exponential(size=300) for _ in range(4)]
+        a = [values * np.exp(shift + 0.05 * generator.standard_normal()) + 0.1 * generator.random(300) for values in b]
+        _, low, high = log_ratio_interval(a, b, levels)
+        excluded = low > 0 or high < 0
+        assert excluded or log_ratio_p_value(a, b, levels) >= 0.05
+        if levels == "seeds_and_tasks":
+            assert excluded == (log_ratio_p_value(a, b, levels) < 0.05)

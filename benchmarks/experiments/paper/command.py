@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.experiments.experiment import SUITE_OPTIONS, Experiment, Request, choose, need_figures
+from benchmarks.experiments.paper import facts
 from benchmarks.experiments.paper.classical import baseline, extracted
 from benchmarks.experiments.paper.curves import Point, read_points
 from benchmarks.experiments.paper.effort import operations_of, training_speed
@@ -28,7 +29,9 @@ from benchmarks.experiments.paper.replicate import replicate
 from benchmarks.experiments.paper.report import agreement, changes_markdown, deviations, page, verdicts_markdown
 from benchmarks.experiments.paper.summary import before_and_after
 from benchmarks.experiments.paper.verdicts import Evidence, claims, gather, judge, law_of
+from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import Finished
+from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.reports.comparison import Setting, settings
 from benchmarks.reports.write import Report, make_folder
 from benchmarks.runs.ranking import solver_label
@@ -190,6 +193,10 @@ def report(
     agreements = {e.id: agreement(e, _references(e, curves), redone) for e in chosen}
     figures = {e.id: experiment_figure(e, curves[e.published], redone, honest[e.id]) for e in chosen}
     evidence = [] if run is None else _claims(chosen, redone, run, found, results)
+    ids_chosen = {e.id for e in chosen}
+    evidence += [one for one in facts.theorems() if one.experiment in ids_chosen]
+    if run is not None and ids_chosen == set(ids()):
+        evidence += facts.elsewhere(results)
     for shift in shifts(chosen):
         rows = [row for row in mixtures if row["experiment"] == shift.id]
         evidence += experts_evidence(shift, rows)
@@ -231,7 +238,21 @@ def _claims(
             if claim.training is not None:
                 speed = training_speed(claim.training, claim.layers, results / "memory" / "gaps.csv")
             gathered.append(gather(claim, redone, found[law], operations[law], speed))
+    law = ("anisotropic", 5)
+    if "c" in by_id and law in found:
+        gathered += facts.overhead(operations[law])
+        gathered += trained_elsewhere(run, results)
     return gathered
+
+
+def trained_elsewhere(run: Run, results: Path) -> list[Evidence]:
+    """GD++ under shift, where the parameters that the run fitted are kept."""
+    suite = narrowed(load_suite("paper"), selected(["c"]))
+    cell = next(cell for cell in build_cells(suite) if cell.solver_name == "memformer_gdpp")
+    seeds = sorted({int(seed) for seed in run.scores["seed"].dropna()})
+    store = ParameterStore(results / "parameters")
+    fit = store.find(cell.solver_name, cell.solver, cell.fitted_on, cell.steps, seeds, cell.dtype, cell.device)
+    return [] if fit is None else [facts.shifted(fit.solvers, seeds)]
 
 
 def _references(experiment: PaperExperiment, curves: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -24,9 +24,9 @@ from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.errors import UserError
 from benchmarks.experiments.experiment import Request
-from benchmarks.experiments.paper.verdicts import Evidence, Part
+from benchmarks.experiments.paper.verdicts import Evidence, Part, compared
 from benchmarks.reports.style import CYCLE, EXACT, caption, figure
-from benchmarks.statistics import compare, summarise
+from benchmarks.statistics import summarise
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.mixture import GaussianMixture
 from memformer.core.problem import Problem
@@ -181,12 +181,12 @@ def table(shift: Shift, request: Request, tasks: int = TASKS, layers: Sequence[i
             summary = summarise(losses, "tasks" if method in CLOSED_FORM else "seeds_and_tasks")
             against = GATED.get(method, shift.reference)
             other = [alone[: len(own)] for alone, own in zip(found[law, against], losses, strict=True)]
-            ratio = compare(losses, other, "seeds_and_tasks")
+            part = compared("", losses, other, "seeds_and_tasks")
             rows.append(
                 {"experiment": shift.id, "layers": depth, "law": law, "method": method, "log_mean": summary.log_mean}
                 | {"log_low": summary.log_low, "log_high": summary.log_high, "against": against}
-                | {"ratio": ratio.log_ratio, "ratio_low": ratio.log_ratio_low, "ratio_high": ratio.log_ratio_high}
-                | {"p_value": ratio.p_value, "tail_limited": ratio.tail_limited}
+                | {"ratio": part.ratio, "ratio_low": part.low, "ratio_high": part.high}
+                | {"p_value": part.p_value, "tail_limited": part.tail}
             )
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
@@ -17,13 +18,13 @@ def lines(judged: Sequence[Row], comparisons: int) -> list[str]:
     first = f"**{len(judged)} claims**, {comparisons} comparisons on fresh tasks: {counts}."
     topics: dict[str, list[str]] = {}
     for row in judged:
-        topics.setdefault(row["topic"], []).append(f"{row['short']}: **{row['verdict']}**")
+        topics.setdefault(row["topic"], []).append(row["short"])
     return [first, *(f"**{topic}.** {'; '.join(told)}." for topic, told in topics.items())]
 
 
 def _word(verdict: str) -> str:
     """The verdict without what stands beside it."""
-    return verdict.partition(" (")[0].partition(",")[0]
+    return re.split(r" \(|,|:", verdict)[0]
 
 
 def before_and_after(judged: Sequence[Row]) -> list[Row]:

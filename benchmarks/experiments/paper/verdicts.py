@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,15 @@ from statistics import fmean
 from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import PaperExperiment
 from benchmarks.reports.comparison import Setting, SolverLosses, levels_of_pair
-from benchmarks.statistics import compare, holm
+from benchmarks.statistics import Levels, compare, holm, log_ratio_p_value
+from benchmarks.statistics.intervals import Array
 from benchmarks.suites.entries import Strict
 
 MARGIN = 0.05
 """Log ratios of mean losses that do not matter: the tolerance of the experiment `memory` as well."""
+
+EXCEEDS = 25.0
+"""Log ratios beyond it are those to an answer that is exact, or far from any."""
 
 RULE = (
     "As published, a claim is seen where the mean redone curve of the first lies below that of the second at every "
@@ -144,10 +149,8 @@ def gather(claim: Claim, redone: Sequence[Point], setting: Setting, operations: 
         steps = _affordable(operations, first, k, second) if claim.equal_work else k
         if steps is None:
             continue
-        found = compare(first.losses[k], second.losses[steps], levels_of_pair(first, second))
-        where = f"{k} (steps {steps})" if claim.equal_work else str(k)
-        ratio = (found.log_ratio, found.log_ratio_low, found.log_ratio_high)
-        parts.append(Part(where, *ratio, found.p_value, found.tail_limited))
+        where = f"{k} against {steps} step{'s' * (steps > 1)}" if claim.equal_work else str(k)
+        parts.append(compared(where, first.losses[k], second.losses[steps], levels_of_pair(first, second)))
     return Evidence(
         claim.text,
         claim.topic,
@@ -158,6 +161,13 @@ def gather(claim: Claim, redone: Sequence[Point], setting: Setting, operations: 
         ", ".join(part.where for part in parts),
         speed,
     )
+
+
+def compared(where: str, first: Sequence[Array], second: Sequence[Array], levels: Levels) -> Part:
+    """A part from losses on the same tasks, one array for each seed."""
+    found = compare(first, second, levels)
+    ratio = (found.log_ratio, found.log_ratio_low, found.log_ratio_high)
+    return Part(where, *ratio, log_ratio_p_value(first, second, levels), found.tail_limited)
 
 
 def _affordable(operations: Operations, first: SolverLosses, layers: int, second: SolverLosses) -> int | None:
@@ -177,27 +187,34 @@ def judge(gathered: Sequence[Evidence]) -> list[dict[str, str]]:
 
 
 def _row(evidence: Evidence, found: list[str]) -> dict[str, str]:
-    said = evidence.stated or verdict(found)
-    if evidence.speed and said in ("no difference", "undecided", "holds in part"):
-        said = f"{said.replace('no difference', 'no gain at convergence')}, {evidence.speed}"
-    elif said in ("refuted", "holds in part", "undecided") and len(set(found)) > 1:
-        said += f" ({', '.join(_places(evidence, found, kind) for kind in dict.fromkeys(found))})"
+    word = evidence.stated or verdict(found)
+    if evidence.speed and word in ("no difference", "undecided", "holds in part"):
+        word = f"{word.replace('no difference', 'no gain at convergence')}, {evidence.speed}"
+    mixed = not evidence.stated and word.partition(",")[0] not in ("holds", "no difference") and len(set(found)) > 1
+    places = f" ({', '.join(_places(evidence, found, kind) for kind in dict.fromkeys(found))})" if mixed else ""
     seen = bool(evidence.published) and all(value < 0 for value in evidence.published)
     numbers = ", ".join(f"{value:+.2f}" for value in evidence.published)
+    deepest = f" ({_ratio(evidence.parts[-1].ratio)} at {evidence.parts[-1].where})" if evidence.parts else ""
     return {
         "topic": evidence.topic,
-        "short": evidence.short,
+        "short": f"{evidence.short}: **{word}**{'' if evidence.fresh else deepest}",
         "claim": evidence.claim,
         "experiment": evidence.experiment,
         "layers": evidence.layers,
         "published": f"{'seen' if seen else 'not seen'}: {numbers}" if numbers else "",
         "fresh": evidence.fresh or ", ".join(_shown(part) for part in evidence.parts),
-        "verdict": said,
+        "verdict": word + places,
     }
 
 
 def _shown(part: Part) -> str:
+    if abs(part.ratio) > EXCEEDS:
+        return _ratio(part.ratio)
     return f"{part.ratio:+.2f} [{part.low:+.2f}, {part.high:+.2f}]{'*' * part.tail}"
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:+.2f}" if abs(ratio) <= EXCEEDS else f"beyond {math.copysign(EXCEEDS, ratio):+.0f}"
 
 
 def _places(evidence: Evidence, found: Sequence[str], kind: str) -> str:

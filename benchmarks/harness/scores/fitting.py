@@ -66,11 +66,10 @@ class ParameterStore:
         """
         if not solver.fitting.required:
             return Fit([solver] * len(seeds), None, reused=False)
+        found = self.find(name, solver, law, steps, seeds, dtype, device)
+        if found is not None:
+            return found
         headers = [self._header(name, solver, law, steps, seed, dtype, device) for seed in seeds]
-        found = [self._find(solver, header) for header in headers]
-        if all(entry is not None for entry in found):
-            entries = [entry for entry in found if entry is not None]
-            return Fit([entry[0] for entry in entries], sum(entry[1] for entry in entries), reused=True)
         solver.prepare(dtype, device)
         start = time.perf_counter()
         streams = [law.stream(seed, Purpose.TRAIN, dtype, device) for seed in seeds]
@@ -79,6 +78,23 @@ class ParameterStore:
         for fitted, header in zip(solvers, headers, strict=True):
             self._keep(fitted, header, seconds / len(seeds))
         return Fit(solvers, seconds, reused=False)
+
+    def find(
+        self,
+        name: str,
+        solver: Solver,
+        law: Law,
+        steps: Sequence[int],
+        seeds: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Fit | None:
+        """What `fit` found before, given the same; None if it is not there under every seed."""
+        found = [self._find(solver, self._header(name, solver, law, steps, seed, dtype, device)) for seed in seeds]
+        entries = [entry for entry in found if entry is not None]
+        if len(entries) < len(seeds):
+            return None
+        return Fit([entry[0] for entry in entries], sum(entry[1] for entry in entries), reused=True)
 
     def _header(
         self,

@@ -9,7 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from baselines.krylov import PreconditionedCG
+from benchmarks.catalogue.registry import LAWS
 from benchmarks.errors import UserError
+from benchmarks.experiments.paper import facts
 from benchmarks.experiments.paper.command import in_order, narrowed, report, selected, with_lenders
 from benchmarks.experiments.paper.curves import Point, read_points
 from benchmarks.experiments.paper.effort import training_speed
@@ -30,6 +33,7 @@ from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import read_run
 from benchmarks.suites.entries import SolverEntry
 from benchmarks.suites.suite import load_suite
+from benchmarks.tasks.law import Purpose
 from tests.helpers import call
 
 SMALL = """
@@ -107,23 +111,54 @@ def test_speed_of_training_is_told_where_memory_gains_nothing(tmp_path: Path):
 
 
 def test_the_page_begins_with_ten_lines():
-    judged = judge([Evidence(claim.text, claim.topic, claim.short, claim.experiment, [_part(-1, 0.1, 1e-9)])
-                    for claim in claims()])  # fmt: skip
-    told = lines(judged, len(judged))
-    assert told[0] == f"**{len(judged)} claims**, {len(judged)} comparisons on fresh tasks: {len(judged)} holds."
+    gathered = [Evidence(c.text, c.topic, c.short, c.experiment, [_part(-1, 0.1, 1e-9)]) for c in claims()]
+    judged = judge([*gathered, *facts.theorems()])
+    told = lines(judged, 9)
+    assert told[0] == f"**{len(judged)} claims**, 9 comparisons on fresh tasks: {len(judged) - 1} holds, 1 refuted."
     assert len(told) <= 10
     changes = {(row["claim"], row["experiment"]): row for row in before_and_after(judged)}
     assert changes["... and have a lower loss than one head", "l-b9"]["before"] == "not decided"
     assert changes["... also at equal floating-point operations", "c"]["before"] == ""
 
 
-def test_every_claim_judged_before_is_still_judged_or_said_why():
-    said = set(changes_before())
-    shifts = [make() for makes in SHIFTS.values() for make in makes]
+def test_every_claim_judged_before_is_still_judged():
     there = {(claim.text, claim.experiment) for claim in claims()}
-    for shift in shifts:
-        there |= {(t.format(one=shift.says[0], where=shift.says[1]), shift.id) for t in CLAIMS.values()}
-    assert said <= there
+    there |= {(one.claim, one.experiment) for one in facts.theorems()}
+    for shift in (make() for makes in SHIFTS.values() for make in makes):
+        there |= {(text.format(one=shift.says[0], where=shift.says[1]), shift.id) for text in CLAIMS.values()}
+    assert set(changes_before()) <= there
+
+
+def test_theorems_hold_to_rounding():
+    cg, heads = facts.theorems()
+    assert cg.stated == "holds"
+    assert heads.stated.startswith("refuted: a theorem")
+    assert [float(one.fresh.split(";")[0].split()[-1]) < 1e-12 for one in (cg, heads)] == [True, True]
+
+
+def test_what_other_experiments_found_is_read_off_their_tables(tmp_path: Path):
+    assert facts.elsewhere(tmp_path) == []
+    for name in ("learnability", "scaling"):
+        (tmp_path / name).mkdir()
+    rates = tmp_path / "learnability" / "rates.csv"
+    for low, high, expected in ((-1.1, -0.9, "holds"), (-1.1, -0.4, "holds in part"), (-0.4, -0.3, "refuted")):
+        rates.write_text(f"depth,slope,low,high\n1,-1,-1.1,-0.9\n2,-1,{low},{high}\n3,,,\n")
+        (theory,) = facts.elsewhere(tmp_path)
+        assert theory.stated == expected
+    rates.unlink()
+    stopwatch = tmp_path / "scaling" / "scaling_stopwatch.csv"
+    stopwatch.write_text("law,d,N,batch,solver,wins\na,5,20,1,x,True\na,5,20,1,y,False\na,5,20,9,x,False\n")
+    (scale,) = facts.elsewhere(tmp_path)
+    assert scale.stated == "holds in part"
+    assert scale.fresh.startswith("on 1 of 2")
+
+
+def test_gdpp_is_judged_under_shift_as_it_was_trained():
+    law = LAWS.create("anisotropic")
+    one = PreconditionedCG().fit(law.stream(0, Purpose.TRAIN), [4])
+    found = facts.shifted([one, one], [0, 1], tasks=200)
+    assert all(part.high < 0 for part in found.parts), "no change of scale touches pcg either, which beats cg"
+    assert len({round(part.ratio, 6) for part in found.parts}) == 3, "one for each number of layers"
 
 
 def test_claims_name_curves_and_solvers_that_are_there():
