@@ -6,7 +6,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -18,94 +18,73 @@ DIVERGENCE_FACTOR = 1e8
 """A task has diverged once its gradient norm exceeds this multiple of the norm at the start."""
 
 
-class Needs(enum.StrEnum):
+class _Word(enum.StrEnum):
+    """A word that is stored in results, with a sentence for people: members are `NAME = word, sentence`."""
+
+    sentence: str
+
+    def __new__(cls, word: str, sentence: str) -> Self:
+        member = str.__new__(cls, word)
+        member._value_, member.sentence = word, sentence
+        return member
+
+
+class Needs(_Word):
     """What a solver must be told beyond the context `(X, y)`; a ranking never crosses this line silently."""
 
-    NOTHING = "nothing"
-    L = "L"
-    MU_L = "mu, L"
-    LAW = "law"
-    DIRECT = "direct"
-
-    @property
-    def sentence(self) -> str:
-        """The need, for people."""
-        return {
-            Needs.NOTHING: "an iterative method that is told nothing beyond the context",
-            Needs.L: "told the largest eigenvalue L of each task's H",
-            Needs.MU_L: "told the extreme eigenvalues mu, L of each task's H",
-            Needs.LAW: "knows the task law, or was fitted on training tasks of it",
-            Needs.DIRECT: "solves the linear system directly; its cost does not depend on the number of steps",
-        }[self]
+    NOTHING = "nothing", "an iterative method that is told nothing beyond the context"
+    L = "L", "told the largest eigenvalue L of each task's H"
+    MU_L = "mu, L", "told the extreme eigenvalues mu, L of each task's H"
+    LAW = "law", "knows the task law, or was fitted on training tasks of it"
+    DIRECT = "direct", "solves the linear system directly; its cost does not depend on the number of steps"
 
 
-class Reach(enum.StrEnum):
+class Reach(_Word):
     """The class of methods a solver belongs to: the narrowest one whose best member is a floor for it."""
 
-    FIXED = "fixed coefficients"
-    FIXED_PRECONDITIONED = "fixed coefficients, preconditioned"
-    KRYLOV = "Krylov"
-    KRYLOV_PRECONDITIONED = "Krylov, preconditioned"
-    ANY = "any"
+    FIXED = (
+        "fixed coefficients",
+        "k-step linear first-order methods with the same scalar coefficients for every task",
+    )
+    FIXED_PRECONDITIONED = "fixed coefficients, preconditioned", "the same, in coordinates that the law may choose"
+    KRYLOV = "Krylov", "methods whose k-th iterate lies in span{b, H b, ..., H^(k-1) b}"
+    KRYLOV_PRECONDITIONED = "Krylov, preconditioned", "the same, preconditioned with the law's second moment"
+    ANY = "any", "all estimates from the context"
 
     @property
     def fixed(self) -> bool:
         """Whether the coefficients are the same for every task."""
         return self in (Reach.FIXED, Reach.FIXED_PRECONDITIONED)
 
-    @property
-    def sentence(self) -> str:
-        """The class, for people."""
-        return {
-            Reach.FIXED: "k-step linear first-order methods with the same scalar coefficients for every task",
-            Reach.FIXED_PRECONDITIONED: "the same, in coordinates that the law may choose",
-            Reach.KRYLOV: "methods whose k-th iterate lies in span{b, H b, ..., H^(k-1) b}",
-            Reach.KRYLOV_PRECONDITIONED: "the same, preconditioned with the law's second moment",
-            Reach.ANY: "all estimates from the context",
-        }[self]
 
-
-class Fitting(enum.StrEnum):
+class Fitting(_Word):
     """What `fit` does, and whether chance has a part in what it finds: that decides what an interval holds random."""
 
-    NONE = "none"
-    CLOSED_FORM = "closed_form"
-    RANDOM = "random"
+    NONE = "none", "needs no fitting"
+    CLOSED_FORM = "closed_form", "fitted in closed form to what the law states, or to a large sample of its moments"
+    RANDOM = "random", "fitted by a search on drawn training tasks; every seed finds other parameters"
 
     @property
     def required(self) -> bool:
         """Whether `fit` must be called before `solve`."""
         return self is not Fitting.NONE
 
-    @property
-    def sentence(self) -> str:
-        """The kind of fit, for people."""
-        return {
-            Fitting.NONE: "needs no fitting",
-            Fitting.CLOSED_FORM: "fitted in closed form to what the law states, or to a large sample of its moments",
-            Fitting.RANDOM: "fitted by a search on drawn training tasks; every seed finds other parameters",
-        }[self]
-
 
 class Outcome(enum.IntEnum):
-    """How a task ended. `int8` codes in `Trace.outcome`."""
+    """How a task ended. `int8` codes in `Trace.outcome`; `sentence` says it to people."""
 
-    MAX_STEPS = 0
-    CONVERGED = 1
-    DIVERGED = 2
-    BREAKDOWN = 3
-    NONFINITE = 4
+    sentence: str
 
-    @property
-    def sentence(self) -> str:
-        """The outcome, for people."""
-        return {
-            Outcome.MAX_STEPS: "took all the steps it was given",
-            Outcome.CONVERGED: "the gradient norm fell below its tolerance",
-            Outcome.DIVERGED: f"the gradient norm grew {DIVERGENCE_FACTOR:.0e}-fold",
-            Outcome.BREAKDOWN: "the next step is undefined (a division by zero)",
-            Outcome.NONFINITE: "an input or an iterate is nan or infinite",
-        }[self]
+    def __new__(cls, code: int, sentence: str) -> Self:
+        member = int.__new__(cls, code)
+        member._value_, member.sentence = code, sentence
+        return member
+
+    MAX_STEPS = 0, "took all the steps it was given"
+    CONVERGED = 1, "the gradient norm fell below its tolerance"
+    DIVERGED = 2, f"the gradient norm grew {DIVERGENCE_FACTOR:.0e}-fold"
+    BREAKDOWN = 3, "the next step is undefined (a division by zero)"
+    NONFINITE = 4, "an input or an iterate is nan or infinite"
 
 
 @dataclass(frozen=True)
@@ -155,12 +134,8 @@ class Trace:
         if num_steps == 0:
             return trace
         solved = trace.outcome == int(Outcome.MAX_STEPS)
-        return Trace(
-            weights,
-            None,
-            torch.where(solved, int(Outcome.CONVERGED), trace.outcome),
-            torch.where(solved, 1, trace.finished),
-        )
+        outcome = torch.where(solved, int(Outcome.CONVERGED), trace.outcome)
+        return Trace(weights, None, outcome, torch.where(solved, 1, trace.finished))
 
 
 def _finite_outcome(values: Tensor) -> tuple[Tensor, Tensor]:
