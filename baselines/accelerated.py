@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from baselines.gradient import ConstantSteps
 from baselines.operations import column, gradient, zero_start
 from memformer.core.checks import require_choice, require_number
 from memformer.core.iterative import IterativeSolver
@@ -26,21 +28,38 @@ class MomentumState(NamedTuple):
     beta: Tensor
 
 
-def _check_fixed(eta: float | None, beta: float | None) -> None:
-    if eta is not None:
-        require_number("eta", eta, least=0.0, strictly=True)
-    if (eta is None) != (beta is None):
-        raise ValueError(f"eta is {eta!r} and beta is {beta!r}; give both or neither")
-    if beta is not None and not -1 < beta < 1:
-        raise ValueError(f"beta is {beta!r}; it must lie between -1 and 1")
+class _Momentum(ConstantSteps):
+    """What heavy ball and Nesterov share: two constants, and the last two iterates and gradients."""
+
+    beta: float | None
+
+    def __post_init__(self) -> None:
+        if self.eta is not None:
+            require_number("eta", self.eta, least=0.0, strictly=True)
+        if (self.eta is None) != (self.beta is None):
+            raise ValueError(f"eta is {self.eta!r} and beta is {self.beta!r}; give both or neither")
+        if self.beta is not None and not -1 < self.beta < 1:
+            raise ValueError(f"beta is {self.beta!r}; it must lie between -1 and 1")
+
+    @abstractmethod
+    def constants(self, mu: Tensor, L: Tensor) -> tuple[Tensor, Tensor]:
+        """`eta` and `beta` of tasks with these extreme eigenvalues, `(B,)` each."""
+
+    def init(self, problem: Problem) -> MomentumState:
+        w, g = zero_start(problem)
+        if self.eta is not None and self.beta is not None:
+            eta, beta = (torch.full_like(w[:, :1], constant) for constant in (self.eta, self.beta))
+        else:
+            eta, beta = map(column, self.constants(*problem.spectrum))
+        return MomentumState(w, g, w, g, eta, beta)
 
 
-def _fixed(w: Tensor, eta: float, beta: float) -> tuple[Tensor, Tensor]:
-    return torch.full_like(w[:, :1], eta), torch.full_like(w[:, :1], beta)
+def _moved(problem: Problem, state: MomentumState, w: Tensor) -> MomentumState:
+    return state._replace(w=w, g=gradient(problem, w), previous_w=state.w, previous_g=state.g)
 
 
 @dataclass(frozen=True)
-class HeavyBall(IterativeSolver):
+class HeavyBall(_Momentum):
     """Polyak's momentum: `w_{k+1} = w_k - eta g_k + beta (w_k - w_{k-1})`.
 
     `eta = 4/(sqrt L + sqrt mu)^2`, `beta = ((sqrt L - sqrt mu)/(sqrt L + sqrt mu))^2`, first step `2/(L+mu)`.
@@ -63,26 +82,9 @@ class HeavyBall(IterativeSolver):
     eta: float | None = None
     beta: float | None = None
 
-    def __post_init__(self) -> None:
-        _check_fixed(self.eta, self.beta)
-
-    @property
-    def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """The class of methods this instance belongs to."""
-        return Reach.KRYLOV if self.eta is None else Reach.FIXED
-
-    @property
-    def needs(self) -> Needs:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """What this instance must be told."""
-        return Needs.MU_L if self.eta is None else Needs.NOTHING
-
-    def init(self, problem: Problem) -> MomentumState:
-        w, g = zero_start(problem)
-        if self.eta is not None and self.beta is not None:
-            return MomentumState(w, g, w, g, *_fixed(w, self.eta, self.beta))
-        root_mu, root_L = (value.sqrt() for value in problem.spectrum)
-        eta, beta = 4 / (root_L + root_mu) ** 2, ((root_L - root_mu) / (root_L + root_mu)) ** 2
-        return MomentumState(w, g, w, g, column(eta), column(beta))
+    def constants(self, mu: Tensor, L: Tensor) -> tuple[Tensor, Tensor]:
+        root_mu, root_L = mu.sqrt(), L.sqrt()
+        return 4 / (root_L + root_mu) ** 2, ((root_L - root_mu) / (root_L + root_mu)) ** 2
 
     def step(self, problem: Problem, state: MomentumState, k: int) -> tuple[MomentumState, None]:
         eta = state.eta
@@ -90,11 +92,11 @@ class HeavyBall(IterativeSolver):
             mu, L = problem.spectrum
             eta = column(2 / (L + mu))
         w = state.w - eta * state.g + state.beta * (state.w - state.previous_w)
-        return state._replace(w=w, g=gradient(problem, w), previous_w=state.w, previous_g=state.g), None
+        return _moved(problem, state, w), None
 
 
 @dataclass(frozen=True)
-class Nesterov(IterativeSolver):
+class Nesterov(_Momentum):
     """Nesterov's acceleration: `v = w_k + beta_k (w_k - w_{k-1})`, `w_{k+1} = v - eta grad f(v)`, `w_{-1} = w_0`.
 
     Gradients are affine, so `grad f(v) = (1+beta_k) g_k - beta_k g_{k-1}` costs nothing more.
@@ -125,37 +127,25 @@ class Nesterov(IterativeSolver):
 
     def __post_init__(self) -> None:
         require_choice("form", self.form, ("strongly_convex", "quadratic", "convex"))
-        _check_fixed(self.eta, self.beta)
+        super().__post_init__()
 
     @property
-    def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """The class of methods this instance belongs to."""
-        return Reach.KRYLOV if self.eta is None else Reach.FIXED
-
-    @property
-    def needs(self) -> Needs:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """What this instance must be told."""
-        if self.eta is not None:
-            return Needs.NOTHING
+    def told(self) -> Needs:
         return Needs.L if self.form == "convex" else Needs.MU_L
 
-    def init(self, problem: Problem) -> MomentumState:
-        w, g = zero_start(problem)
-        if self.eta is not None and self.beta is not None:
-            return MomentumState(w, g, w, g, *_fixed(w, self.eta, self.beta))
-        mu, L = problem.spectrum
+    def constants(self, mu: Tensor, L: Tensor) -> tuple[Tensor, Tensor]:
         if self.form == "quadratic":
             eta, root, root_mu = 4 / (3 * L + mu), (3 * L + mu).sqrt(), 2 * mu.sqrt()
         else:
             eta, root, root_mu = 1 / L, L.sqrt(), mu.sqrt()
-        return MomentumState(w, g, w, g, column(eta), column((root - root_mu) / (root + root_mu)))
+        return eta, (root - root_mu) / (root + root_mu)
 
     def step(self, problem: Problem, state: MomentumState, k: int) -> tuple[MomentumState, None]:
         beta = _fista_beta(k) if self.form == "convex" and self.eta is None else state.beta
         point = state.w + beta * (state.w - state.previous_w)
         slope = state.g + beta * (state.g - state.previous_g)
         w = point - state.eta * slope
-        return state._replace(w=w, g=gradient(problem, w), previous_w=state.w, previous_g=state.g), None
+        return _moved(problem, state, w), None
 
 
 def fista_t(k: int) -> float:

@@ -8,13 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from baselines.operations import (
-    column,
-    gradient,
-    safe_divide,
-    undefined_where,
-    zero_start,
-)
+from baselines.operations import column, gradient, safe_divide, undefined_where, zero_start
 from memformer.core.checks import require_choice, require_number
 from memformer.core.iterative import IterativeSolver, State
 from memformer.core.problem import Problem, dot, matvec
@@ -29,8 +23,29 @@ class StepState(NamedTuple):
     eta: Tensor
 
 
+class ConstantSteps(IterativeSolver):
+    """A method with constants: those of each task's spectrum, or, where `eta` is given, the same for all tasks."""
+
+    eta: float | None
+
+    @property
+    def told(self) -> Needs:
+        """What of each task's spectrum its constants come from."""
+        return Needs.MU_L
+
+    @property
+    def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """The class of methods this instance belongs to."""
+        return Reach.KRYLOV if self.eta is None else Reach.FIXED
+
+    @property
+    def needs(self) -> Needs:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """What this instance must be told."""
+        return self.told if self.eta is None else Needs.NOTHING
+
+
 @dataclass(frozen=True)
-class GradientDescent(IterativeSolver):
+class GradientDescent(ConstantSteps):
     """Gradient descent with a constant step: `w_{k+1} = w_k - eta g_k`.
 
     Attributes:
@@ -57,15 +72,7 @@ class GradientDescent(IterativeSolver):
             require_number("eta", self.eta, least=0.0, strictly=True)
 
     @property
-    def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """The class of methods this instance belongs to."""
-        return Reach.KRYLOV if self.eta is None else Reach.FIXED
-
-    @property
-    def needs(self) -> Needs:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """What this instance must be told."""
-        if self.eta is not None:
-            return Needs.NOTHING
+    def told(self) -> Needs:
         return Needs.L if self.step_rule == "L" else Needs.MU_L
 
     def init(self, problem: Problem) -> StepState:
