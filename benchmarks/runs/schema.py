@@ -138,7 +138,8 @@ class ScoreRow(Identity):
         mean, log_mean, log_low, log_high, median, trimmed_mean: see `benchmarks.statistics.Summary`.
         q90, q99: upper quantiles over tasks.
         tail_limited: whether so few tasks carry the mean that no interval of it can be trusted (see
-            `benchmarks.statistics.tail_limited`); empty where there is no mean, or nobody looked.
+            `benchmarks.statistics.tail_limited`; fixed coefficients on importance draws have the higher limit). Empty
+            where there is no mean, or nobody looked.
         reach: the class of methods the solver belongs to, whose best member is its floor.
         gap_to_floor, gap_low, gap_high: log of the ratio of the mean loss to that of the floor on the same tasks,
             and its paired 95 % interval; empty where no floor is known (or it is 0).

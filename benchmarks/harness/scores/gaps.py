@@ -26,7 +26,7 @@ and not their rarity, is the likely reason."""
 NEARLY_ALL = 0.99
 """Nor is it granted to what is below the floor on this share of tasks. Honest coefficients are so on 96 % at most."""
 
-FRESH_LEVEL = 1e-5
+FRESH_LEVEL = 1e-6
 """Where no floor is known, the p-value of "no better on the scored tasks than on new ones" that raises the alarm."""
 
 Losses = NDArray[np.float64]
