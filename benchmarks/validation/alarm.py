@@ -99,12 +99,12 @@ def report(records: list[dict[str, Any]], draws: int) -> str:
     """Markdown of the records."""
     table = pd.DataFrame(records)
 
-    def shown(part: pd.DataFrame, value: str = "raised", form: str = ".0f") -> str:
+    def shown(part: Any, value: str = "raised", form: str = ".0f") -> str:
         wide = part.pivot_table(value, ["draw", "solver"], "k", sort=False)
         return wide.reset_index().to_markdown(index=False, floatfmt=form)
 
     leaks, cheats = table["solver"].str.startswith("knows "), table["solver"].isin([*CHEATS])
-    honest = table[~leaks & ~cheats]
+    honest: Any = table[~leaks & ~cheats]
     return render(
         "benchmarks.validation",
         "alarm.md.jinja",

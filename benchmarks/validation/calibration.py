@@ -70,7 +70,8 @@ def main(
             tables.append(pd.DataFrame(study(pool, effort)).assign(study=study.__name__))
             print(f"{study.__name__} done, {time.perf_counter() - start:.0f} s", flush=True)
     table = pd.concat(tables)
-    (file,) = Report({"calibration": table[["study", *table.columns.drop("study")]]}).write(output)
+    table.insert(0, "study", table.pop("study"))
+    (file,) = Report({"calibration": table}).write(output)
     # From the file, so that the words can be made again from it alone.
     Report(texts={"calibration.md": report(pd.read_csv(file), effort.pool)}).write(output)
 
