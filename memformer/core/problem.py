@@ -117,14 +117,8 @@ class Problem:
             raise ValueError(f"x_query has shape {tuple(self.x_query.shape)}; it must be (B, q, d)")
         B, N, d = self.X.shape
         q = self.x_query.shape[1]
-        fitting = {
-            "y": [(B, N)],
-            "x_query": [(B, q, d)],
-            "y_query": [(B, q)],
-            "w_star": [(B, d)],
-            "second_moment": [(d, d), (B, d, d)],
-            "weights": [(B,)],
-        }
+        fitting = {"y": [(B, N)], "x_query": [(B, q, d)], "y_query": [(B, q)], "w_star": [(B, d)]}
+        fitting |= {"second_moment": [(d, d), (B, d, d)], "weights": [(B,)]}
         for name, shapes in fitting.items():
             tensor = getattr(self, name)
             if tensor is None:
@@ -135,9 +129,8 @@ class Problem:
                 raise ValueError(f"{name} has shape {shape}; with X of shape {given} it must be {wanted}")
             kind, wanted = (tensor.dtype, tensor.device), (self.X.dtype, self.X.device)
             if kind != wanted:
-                raise ValueError(
-                    f"{name} is {kind[0]} on {kind[1]}; X is {wanted[0]} on {wanted[1]} and they must agree"
-                )
+                both = f"{name} is {kind[0]} on {kind[1]}; X is {wanted[0]} on {wanted[1]}"
+                raise ValueError(f"{both} and they must agree")
 
     @property
     def B(self) -> int:
@@ -184,12 +177,8 @@ class Problem:
         return values if self.weights is None else values * self.weights
 
     def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Problem:
-        tensors = {
-            field.name: change(value)
-            for field in dataclasses.fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
-        }
-        return dataclasses.replace(self, **tensors)
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return Problem(**{name: change(v) if isinstance(v, Tensor) else v for name, v in given.items()})
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Problem:
         """The same tasks in another floating-point type or on another device."""
@@ -219,39 +208,31 @@ class TaskSource(Protocol):
     @property
     def d(self) -> int:
         """Covariate dimension."""
-        ...
 
     @property
     def N(self) -> int:
         """Context length."""
-        ...
 
     @property
     def noise_var(self) -> float:
         """Variance of the label noise."""
-        ...
 
     @property
     def second_moment(self) -> Tensor:
         """`E[x x^T]` over all tasks of the law, `(d, d)`."""
-        ...
 
     @property
     def whitens_to_isotropic(self) -> bool:
         """Whether, with S the second moment, `x ~ N(0, S)` and `w_star ~ N(0, v S^-1)` for some v, independently."""
-        ...
 
     def sample(self, batch: int) -> Problem:
         """The next `batch` tasks, never drawn before."""
-        ...
 
     def prior(self, X: Tensor) -> Prior | None:
         """The prior of `w_star` given context covariates `X` `(B, N, d)`; None where the law cannot state it."""
-        ...
 
     def validation(self) -> TaskSource:
         """Other tasks of the same law, to choose by among what was fitted; the same ones at every call."""
-        ...
 
     def spread(self, width: float) -> TaskSource:
         """The same tasks from the first on, drawn so that rare ill-conditioned ones are not rare, with `weights`.
@@ -259,4 +240,3 @@ class TaskSource(Protocol):
         Largest eigenvalues are up to `width` times as large. Plain tasks where that is 1, or the law does not know the
         weights.
         """
-        ...

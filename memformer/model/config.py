@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,15 @@ GammaShape = Literal["scalar", "feature", "token"]
 GammaSharing = Literal["none", "past", "all"]
 Gates = Literal["none", "shared", "layer"]
 Attention = Literal["linear", "softmax", "relu"]
+
+_CHOICES = {
+    "memory": Memory,
+    "preconditioner": Preconditioner,
+    "gamma": GammaShape,
+    "gamma_sharing": GammaSharing,
+    "gates": Gates,
+    "attention": Attention,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,49 +90,26 @@ class MemformerConfig:
         for name in ("window", "num_tokens"):
             if getattr(self, name) is not None:
                 require_int(name, getattr(self, name), least=1)
-        choices = {
-            "memory": Memory,
-            "preconditioner": Preconditioner,
-            "gamma": GammaShape,
-            "gamma_sharing": GammaSharing,
-            "gates": Gates,
-            "attention": Attention,
-        }
-        for name, choice in choices.items():
+        for name, choice in _CHOICES.items():
             require_choice(name, getattr(self, name), get_args(choice))
-        for sentence, wrong in self._contradictions():
+        for wrong, sentence in self._contradictions():
             if wrong:
                 raise ValueError(sentence)
 
-    def _contradictions(self) -> list[tuple[str, bool]]:
-        memory = f"memory={self.memory!r}"
+    def _contradictions(self) -> Iterator[tuple[bool, str]]:
+        memory, no_pairs, token = f"memory={self.memory!r}", self.memory != "first_order", self.gamma == "token"
         kept = "keeps no registers to choose from" if self.memory == "none" else "keeps one register"
-        return [
-            (
-                f"window={self.window} needs memory='first_order'; {memory} {kept}",
-                self.window is not None and self.memory != "first_order",
-            ),
-            (
-                f"gamma_sharing={self.gamma_sharing!r} needs memory='first_order'; {memory} has no pairs of layers",
-                self.gamma_sharing != "none" and self.memory != "first_order",
-            ),
-            (
-                f"gamma={self.gamma!r} needs memory weights; memory='none' has none",
-                self.gamma != "scalar" and self.memory == "none",
-            ),
-            (
-                "gamma_per_head=True needs memory weights; memory='none' has none",
-                self.gamma_per_head and self.memory == "none",
-            ),
-            (
-                "gamma='token' needs num_tokens, the context length N its arrays are made for",
-                self.gamma == "token" and self.num_tokens is None,
-            ),
-            (
-                f"num_tokens={self.num_tokens} is for gamma='token'; with gamma={self.gamma!r} any context length fits",
-                self.gamma != "token" and self.num_tokens is not None,
-            ),
-        ]
+        needs = f"needs memory='first_order'; {memory}"
+        yield no_pairs and self.window is not None, f"window={self.window} {needs} {kept}"
+        sharing = f"gamma_sharing={self.gamma_sharing!r}"
+        yield no_pairs and self.gamma_sharing != "none", f"{sharing} {needs} has no pairs of layers"
+        for name, given in (("gamma", self.gamma != "scalar"), ("gamma_per_head", self.gamma_per_head)):
+            value = getattr(self, name)
+            yield given and self.memory == "none", f"{name}={value!r} needs memory weights; {memory} has none"
+        missing = "gamma='token' needs num_tokens, the context length N its arrays are made for"
+        yield token and self.num_tokens is None, missing
+        free = f"is for gamma='token'; with gamma={self.gamma!r} any context length fits"
+        yield not token and self.num_tokens is not None, f"num_tokens={self.num_tokens} {free}"
 
     @property
     def reducible(self) -> bool:

@@ -2,6 +2,9 @@
 
 Every function returns a config with P = 0 and S models: one for each entry of its constants, so that each of B tasks
 may have constants of its own (model s on task s). The Memformer's `w` after layer k is the method's after k steps.
+
+Throughout, `depth` is the number of steps, `d` the covariate dimension, and `preconditioner` the method's C, `(d, d)`;
+without one C is the identity, and Q scalar. Constants are `(S,)`, or `(S, depth)` where each step may have its own.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import torch
 from torch import Tensor
 
 from memformer.core.problem import Problem, dot, matvec
-from memformer.model.config import MemformerConfig
+from memformer.model.config import MemformerConfig, Memory
 
 
 class Construction(NamedTuple):
@@ -25,12 +28,6 @@ class Construction(NamedTuple):
 def gradient_descent(eta: Tensor, depth: int, d: int, preconditioner: Tensor | None = None) -> Construction:
     """`w_{k+1} = w_k - eta C grad f(w_k)`: no memory, `Q = -eta C`.
 
-    Args:
-        eta: `(S,)` step sizes, or `(S, depth)`, one a step.
-        depth: number of steps.
-        d: covariate dimension.
-        preconditioner: C, `(d, d)`; None is the identity, and a scalar Q.
-
     Source: von Oswald et al., arXiv 2212.07677, proposition 1; Ahn et al., arXiv 2306.00297.
 
     Example:
@@ -40,8 +37,7 @@ def gradient_descent(eta: Tensor, depth: int, d: int, preconditioner: Tensor | N
         >>> forward(config, parameters, problem).weights[:, 0, 0, 0].tolist()
         [0.0, 0.5, 0.75]
     """
-    config = MemformerConfig(d=d, depth=depth, preconditioner="scalar" if preconditioner is None else "full")
-    return Construction(config, {"Q": _negative(eta, depth, preconditioner)})
+    return _construction("none", eta, depth, d, preconditioner)
 
 
 def heavy_ball(
@@ -49,39 +45,21 @@ def heavy_ball(
 ) -> Construction:
     """`w_{k+1} = w_k - eta C grad f(w_k) + beta (w_k - w_{k-1})`: conjugate memory, `Q = -eta C`, `gamma = beta`.
 
-    Args:
-        eta: `(S,)`, or `(S, depth)`, one a step.
-        beta: `(S,)`, or `(S, depth)`; that of the first step is not used.
-        depth: number of steps.
-        d: covariate dimension.
-        first_eta: `(S,)`, the first step's eta, if it is another.
-        preconditioner: C, `(d, d)`; None is the identity.
+    The momentum beta of the first step is not used; `first_eta`, `(S,)`, is the first step's eta, if it is another.
 
     Source: Polyak 1964.
     """
     eta = _each_step(eta, depth)
     if first_eta is not None:
         eta = torch.cat([first_eta[:, None], eta[:, 1:]], 1)
-    config = MemformerConfig(
-        d=d, depth=depth, memory="conjugate", preconditioner="scalar" if preconditioner is None else "full"
-    )
-    parameters = {
-        "Q": _negative(eta, depth, preconditioner),
-        "alpha": torch.ones_like(eta),
-        "gamma": _each_step(beta, depth).to(eta),
-    }
-    return Construction(config, parameters)
+    memory = {"alpha": torch.ones_like(eta), "gamma": _each_step(beta, depth).to(eta)}
+    return _construction("conjugate", eta, depth, d, preconditioner, **memory)
 
 
 def chebyshev(mu: Tensor, L: Tensor, depth: int, d: int, preconditioner: Tensor | None = None) -> Construction:
     """The Chebyshev semi-iteration for `[mu, L]` `(S,)` each: heavy ball whose constants change from step to step.
 
-    Args:
-        mu: `(S,)`, the lower end of the interval.
-        L: `(S,)`, the upper end.
-        depth: number of steps.
-        d: covariate dimension.
-        preconditioner: C, `(d, d)`, whose product with H the interval is of; None is the identity.
+    With a preconditioner the interval is that of its product with H.
 
     Source: Golub & Varga 1961.
     """
@@ -95,18 +73,10 @@ def chebyshev(mu: Tensor, L: Tensor, depth: int, d: int, preconditioner: Tensor 
 
 
 def conjugate_gradient(problem: Problem, depth: int, preconditioner: Tensor | None = None) -> Construction:
-    """Conjugate gradient on given tasks: conjugate memory with each task's own alpha and gamma; model s for task s.
+    """Conjugate gradient on B given tasks: conjugate memory with each task's own alpha and gamma; model s for task s.
 
     `R_l = -C grad f(w_l) + gamma_l R_{l-1}` is CG's direction, `w_{l+1} = w_l + alpha_l R_l` its step. Once a task
-    is solved its alpha is 0.
-
-    Args:
-        problem: B tasks.
-        depth: number of steps.
-        preconditioner: C, `(d, d)`, symmetric and positive definite; None is the identity.
-
-    Returns:
-        B models.
+    is solved its alpha is 0. C must be symmetric and positive definite.
 
     Source: Dutta & Sra, arXiv 2410.07263, theorem 3.1; Hestenes & Stiefel 1952.
     """
@@ -125,45 +95,22 @@ def conjugate_gradient(problem: Problem, depth: int, preconditioner: Tensor | No
         r = b - matvec(H, w)
         alphas.append(alpha)
         gammas.append(gamma)
-    config = MemformerConfig(
-        d=problem.d, depth=depth, memory="conjugate", preconditioner="scalar" if preconditioner is None else "full"
-    )
-    Q = _negative(torch.ones_like(b[:, 0]), depth, preconditioner)
-    return Construction(config, {"Q": Q, "alpha": torch.cat(alphas, 1), "gamma": torch.cat(gammas, 1)})
+    memory = {"alpha": torch.cat(alphas, 1), "gamma": torch.cat(gammas, 1)}
+    return _construction("conjugate", torch.ones_like(b[:, 0]), depth, problem.d, preconditioner, **memory)
 
 
 def first_order_method(table: Tensor, d: int, preconditioner: Tensor | None = None) -> Construction:
     """Any linear first-order method `w_{k+1} = w_k - sum_{i<=k} table[k, i] C grad f(w_i)`: first-order memory.
 
-    `Q = -C`, `Gamma_i^k = table[k, i]`.
-
-    Args:
-        table: `(S, depth, depth)`; only its lower triangle is used.
-        d: covariate dimension.
-        preconditioner: C, `(d, d)`; None is the identity.
+    `Q = -C`, `Gamma_i^k = table[k, i]`; of `table` `(S, depth, depth)` only the lower triangle is used.
 
     Source: Dutta & Sra, arXiv 2410.07263, proposition 3.2.
     """
-    depth = table.shape[1]
-    config = MemformerConfig(
-        d=d, depth=depth, memory="first_order", preconditioner="scalar" if preconditioner is None else "full"
-    )
-    return Construction(
-        config, {"Q": _negative(torch.ones_like(table[:, 0, 0]), depth, preconditioner), "gamma": table}
-    )
+    return _construction("first_order", torch.ones_like(table[:, 0, 0]), table.shape[1], d, preconditioner, gamma=table)
 
 
 def momentum_table(eta: Tensor, beta: Tensor, depth: int) -> Tensor:
-    """Heavy ball's table for `first_order_method`: `table[k, i] = eta beta^{k-i}`.
-
-    Args:
-        eta: `(S,)`.
-        beta: `(S,)`.
-        depth: number of steps.
-
-    Returns:
-        `(S, depth, depth)`.
-    """
+    """Heavy ball's table for `first_order_method`, `(S, depth, depth)`: `table[k, i] = eta beta^{k-i}`, both `(S,)`."""
     step = torch.arange(depth, device=eta.device)
     age = (step[:, None] - step).clamp(min=0).to(eta)
     return (eta[:, None, None] * beta[:, None, None] ** age).tril()
@@ -173,13 +120,8 @@ def nesterov(eta: Tensor, beta: Tensor, depth: int, d: int) -> Construction:
     """Nesterov's method, `w_k = v_{k-1} - eta grad f(v_{k-1})`, `v_k = w_k + beta_k (w_k - w_{k-1})`.
 
     Gradients are taken at the extrapolated points v, which are therefore the layers' states; the last layer leaves
-    the extrapolation out. So after layer k < depth the state is `v_k`, after the last it is `w_depth`.
-
-    Args:
-        eta: `(S,)`.
-        beta: `(S,)`, or `(S, depth)`: `beta_k` of step k = 1, ..., depth.
-        depth: number of steps.
-        d: covariate dimension.
+    the extrapolation out. So after layer k < depth the state is `v_k`, after the last it is `w_depth`. `eta` is `(S,)`;
+    `beta` may be `beta_k` of step k = 1, ..., depth.
 
     Source: Nesterov 1983.
     """
@@ -198,11 +140,17 @@ def nesterov(eta: Tensor, beta: Tensor, depth: int, d: int) -> Construction:
 
 
 def _each_step(constant: Tensor, depth: int) -> Tensor:
-    """`(S,)` or `(S, depth)` to `(S, depth)`."""
+    """Constants `(S, depth)`."""
     return constant if constant.ndim == 2 else constant[:, None].expand(-1, depth)
 
 
-def _negative(eta: Tensor, depth: int, preconditioner: Tensor | None) -> Tensor:
-    """`Q = -eta C` of every layer, with one head."""
+def _construction(
+    memory: Memory, eta: Tensor, depth: int, d: int, preconditioner: Tensor | None, **parameters: Tensor
+) -> Construction:
+    """Models with `Q = -eta C` of every layer, one head, and parameters of their memory."""
     Q = -_each_step(eta, depth)[:, :, None]
-    return Q if preconditioner is None else Q[..., None, None] * preconditioner.to(Q)
+    if preconditioner is not None:
+        Q = Q[..., None, None] * preconditioner.to(Q)
+    kind = "scalar" if preconditioner is None else "full"
+    config = MemformerConfig(d=d, depth=depth, memory=memory, preconditioner=kind)
+    return Construction(config, {"Q": Q, **parameters})

@@ -104,16 +104,15 @@ def step_sizes(
         [[[0.5, 0.0], [0.125, 0.5]]]
     """
     if config.covariate_update or not config.reducible:
-        raise ValueError(
-            "only a model with P = 0, linear attention and no token-shaped weights is a first-order method"
-        )
+        wanted = "only a model with P = 0, linear attention and no token-shaped weights"
+        raise ValueError(f"{wanted} is a first-order method")
     config.check(parameters)
     Q = as_matrix(config, gated_preconditioners(config, parameters)).detach()
     Q = Q if second_moment is None else whitened(Q, second_moment)
     scale = -Q.diagonal(dim1=-2, dim2=-1).mean(-1)
     K = memory_matrix(config, parameters).detach()
     if config.gamma_per_head:
-        return (K * scale.mT[:, :, None] if scale.ndim == 2 else K * scale.transpose(1, 2)[:, :, None]).sum(1)
+        return (K * scale.mT[:, :, None]).sum(1)
     return K * scale.sum(2)[:, None]
 
 
@@ -178,15 +177,7 @@ def polynomial_table(
     import pandas
 
     learned = polynomials(step_sizes(config, parameters, second_moment))[:, -1]
-    rows = [
-        {
-            "model": model,
-            "power": power,
-            "learned": value,
-            "optimal": best,
-            "ratio": value / best if best else torch.nan,
-        }
-        for model, row in enumerate(learned.tolist())
-        for power, (value, best) in enumerate(zip(row, optimal.tolist(), strict=True))
-    ]
-    return pandas.DataFrame(rows)
+    models, powers = torch.cartesian_prod(*map(torch.arange, learned.shape)).T.numpy()
+    found = {"learned": learned.flatten().tolist(), "optimal": optimal.repeat(len(learned)).tolist()}
+    table = pandas.DataFrame({"model": models, "power": powers, **found})
+    return table.assign(ratio=table.learned / table.optimal.where(table.optimal != 0))
