@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from baselines.operations import finite_tasks
+from baselines.operations import blank, finite_tasks
 from memformer.core.checks import require_choice
 from memformer.core.ledger import Entry, reports, uncounted
 from memformer.core.problem import Prior, Problem, TaskSource, matvec
@@ -146,7 +146,7 @@ class Bayes(Solver):
         if self.noise_var == 0 and problem.d <= problem.N:
             return Trace.direct(least_squares(problem.X, problem.y), num_steps)
         finite = finite_tasks(problem.X, problem.y)
-        X, y = _blank(finite, problem.X), _blank(finite, problem.y)
+        X, y = blank(finite, problem.X), blank(finite, problem.y)
         prior = self.prior(X)
         if prior is None:
             raise ValueError("bayes needs a law that states the prior of its weights, and this one does not")
@@ -183,7 +183,7 @@ def posterior_mean(X: Tensor, y: Tensor, prior: Prior, noise_var: float) -> Tens
 def least_squares(X: Tensor, y: Tensor) -> Tensor:
     """Least-norm minimisers of `||X w - y||`, `(B, d)`; nan for a task that is not finite."""
     finite = finite_tasks(X, y)
-    X, y = _blank(finite, X), _blank(finite, y)
+    X, y = blank(finite, X), blank(finite, y)
     wide = X.shape[1] < X.shape[2]
     Q, R = torch.linalg.qr(X.mT if wide else X)
     size = R.diagonal(dim1=-2, dim2=-1).abs()
@@ -225,8 +225,8 @@ def _normal_equations(problem: Problem, penalty: Tensor) -> Tensor:
     finite = finite_tasks(H, b)
     with uncounted():
         diagonal = (penalty / problem.N) * torch.eye(problem.d, dtype=problem.dtype, device=problem.device)
-    factor, failed = torch.linalg.cholesky_ex(_blank(finite, H) + diagonal)
-    w = torch.cholesky_solve(_blank(finite, b)[..., None], factor)[..., 0]
+    factor, failed = torch.linalg.cholesky_ex(blank(finite, H) + diagonal)
+    w = torch.cholesky_solve(blank(finite, b)[..., None], factor)[..., 0]
     pivots = factor.diagonal(dim1=-2, dim2=-1).square()
     singular = pivots.amin(-1) <= problem.d * torch.finfo(H.dtype).eps * pivots.amax(-1)
     indefinite = finite & ((failed > 0) | singular)
@@ -234,8 +234,3 @@ def _normal_equations(problem: Problem, penalty: Tensor) -> Tensor:
         w = w.clone()
         w[indefinite] = _penalised(problem.select(indefinite), penalty)
     return torch.where(finite[:, None], w, torch.nan)
-
-
-def _blank(finite: Tensor, tensor: Tensor) -> Tensor:
-    """Zeros for the tasks that are not finite: a factorisation would refuse the whole batch for their sake."""
-    return torch.where(finite.view(-1, *[1] * (tensor.ndim - 1)), tensor, 0.0)

@@ -122,22 +122,22 @@ class Lfom(Solver):
 def _train(solver: Lfom, sources: Sequence[TaskSource], horizons: list[int]) -> Tensor:
     """Tables `(sources, horizons, K, K, 1 or d)` on the CPU; `horizons` descend."""
     validation = [tasks.sample(VALIDATION_TASKS) for tasks in sources]
-    eta = torch.stack([_initial_step(problem) for problem in validation])
-    width = validation[0].d if solver.gamma == "diagonal" else 1
-    K = horizons[0]
-    relative = torch.eye(K, dtype=eta.dtype, device=eta.device)[:, :, None].repeat(
-        len(sources), len(horizons), 1, 1, width
-    )
-    relative.requires_grad_()
-    scale = eta[:, None, None, None, None]
+    spectra = [problem.spectrum for problem in validation]
+    eta = torch.stack([2 / (mu.mean() + L.mean()) for mu, L in spectra])[:, None, None, None, None]
+    K, width = horizons[0], validation[0].d if solver.gamma == "diagonal" else 1
+    start = torch.eye(K, dtype=eta.dtype, device=eta.device)[:, :, None]
+    relative = start.repeat(len(sources), len(horizons), 1, 1, width).requires_grad_()
     optimizer = torch.optim.Adam([relative], lr=solver.learning_rate)
-    best = relative.detach().clone()
-    best_loss = torch.full(relative.shape[:2], math.inf, dtype=eta.dtype, device=eta.device)
+    best, best_loss = relative.detach().clone(), relative.new_full(relative.shape[:2], math.inf)
+
+    def mean_losses(problems: Sequence[Problem]) -> Tensor:
+        tables = zip(problems, eta * relative, strict=True)
+        return torch.stack([_final_losses(problem, table, horizons) for problem, table in tables])
+
     for iteration in range(solver.iterations):
-        optimizer.param_groups[0]["lr"] = (
-            solver.learning_rate * (1 + math.cos(math.pi * iteration / solver.iterations)) / 2
-        )
-        loss = _mean_losses([tasks.sample(solver.batch) for tasks in sources], scale * relative, horizons)
+        cosine = (1 + math.cos(math.pi * iteration / solver.iterations)) / 2
+        optimizer.param_groups[0]["lr"] = solver.learning_rate * cosine
+        loss = mean_losses([tasks.sample(solver.batch) for tasks in sources])
         (slope,) = torch.autograd.grad(loss.log().sum(), relative)
         size = slope.flatten(2).norm(dim=-1)[:, :, None, None, None]
         slope = slope / size.clamp(min=1.0)
@@ -146,29 +146,12 @@ def _train(solver: Lfom, sources: Sequence[TaskSource], horizons: list[int]) -> 
         optimizer.step()
         if (iteration + 1) % VALIDATION_INTERVAL == 0 or iteration + 1 == solver.iterations:
             with torch.no_grad():
-                loss = _mean_losses(validation, scale * relative, horizons)
+                loss = mean_losses(validation)
             better = loss < best_loss
             best_loss = torch.where(better, loss, best_loss)
             best = torch.where(better[:, :, None, None, None], relative.detach(), best)
-    return _lower(scale * best).cpu()
-
-
-def _lower(tables: Tensor) -> Tensor:
-    """Tables with the entries that no step reads (i > k) set to zero."""
-    K = tables.shape[-2]
-    return tables * torch.ones(K, K, dtype=tables.dtype, device=tables.device).tril()[:, :, None]
-
-
-def _initial_step(problem: Problem) -> Tensor:
-    mu, L = problem.spectrum
-    return 2 / (mu.mean() + L.mean())
-
-
-def _mean_losses(problems: Sequence[Problem], gamma: Tensor, horizons: list[int]) -> Tensor:
-    """Mean loss over tasks of each source and horizon, `(sources, horizons)`."""
-    return torch.stack(
-        [_final_losses(problem, table, horizons) for problem, table in zip(problems, gamma, strict=True)]
-    )
+    read = torch.ones_like(start[..., 0]).tril()[..., None]
+    return (eta * best * read).cpu()
 
 
 def _final_losses(problem: Problem, gamma: Tensor, horizons: list[int]) -> Tensor:

@@ -45,3 +45,8 @@ def finite_tasks(*tensors: Tensor) -> Tensor:
     """Mask `(B,)` of tasks all of whose numbers are finite."""
     masks = [tensor.isfinite().flatten(1).all(-1) for tensor in tensors]
     return torch.stack(masks).all(0)
+
+
+def blank(finite: Tensor, tensor: Tensor) -> Tensor:
+    """Zeros for the tasks that are not finite: a factorisation would refuse the whole batch for their sake."""
+    return torch.where(finite.view(-1, *[1] * (tensor.ndim - 1)), tensor, 0.0)

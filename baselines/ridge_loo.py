@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from baselines.operations import finite_tasks
+from baselines.operations import blank, finite_tasks
 from memformer.core.ledger import matmul_rows
 from memformer.core.problem import Problem, matvec
 from memformer.core.solver import Needs, Solver, Trace, check_num_steps
@@ -47,8 +47,7 @@ class RidgeLoo(Solver):
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)
         finite = finite_tasks(problem.X, problem.y)
-        X = torch.where(finite[:, None, None], problem.X, 0.0)
-        y = torch.where(finite[:, None], problem.y, 0.0)
+        X, y = blank(finite, problem.X), blank(finite, problem.y)
         U, s, Vt = torch.linalg.svd(X, full_matrices=False)
         path = left_out(U, s, y)
         best = path.errors.argmin(1, keepdim=True)

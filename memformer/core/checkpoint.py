@@ -110,16 +110,10 @@ def load(
     for name, value in (expect or {}).items():
         if header.get(name) != value:
             raise CheckpointError(f"{path} was made with {name}={header.get(name)!r}, and {value!r} is wanted")
-    if shapes is not None:
-        _check_shapes(path, parameters, shapes)
-    return Checkpoint(parameters, header)
-
-
-def _check_shapes(path: Path, parameters: Mapping[str, Tensor], shapes: Mapping[str, tuple[int | None, ...]]) -> None:
-    if set(parameters) != set(shapes):
+    if shapes is not None and set(parameters) != set(shapes):
         raise CheckpointError(f"{path} holds {sorted(parameters)}, and {sorted(shapes)} are wanted")
-    for name, wanted in shapes.items():
+    for name, wanted in (shapes or {}).items():
         found = tuple(parameters[name].shape)
-        fits = len(found) == len(wanted) and all(size in (None, have) for size, have in zip(wanted, found, strict=True))
-        if not fits:
+        if len(found) != len(wanted) or any(size not in (None, have) for size, have in zip(wanted, found, strict=True)):
             raise CheckpointError(f"{path} holds {name} of shape {found}, and {wanted} is wanted")
+    return Checkpoint(parameters, header)
