@@ -1,5 +1,5 @@
-"""Checks of the parameters of laws, solvers and models: each returns the value in the form to store, or says what is
-wrong in one sentence.
+"""Checks of the parameters of laws, solvers and models: each returns the value in the form to store, or raises a
+ValueError that says what is wrong in one sentence.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from typing import Any
 def require_int(name: str, value: Any, least: int) -> int:
     """`value`, a whole number of at least `least`.
 
-    Raises:
-        ValueError: if it is not.
-
     Example:
         >>> require_int("d", 0, least=1)
         Traceback (most recent call last):
@@ -28,9 +25,6 @@ def require_int(name: str, value: Any, least: int) -> int:
 
 def require_number(name: str, value: Any, least: float = -math.inf, strictly: bool = False) -> float:
     """`value` as a float, a finite number of at least (strictly: more than) `least`.
-
-    Raises:
-        ValueError: if it is not.
 
     Example:
         >>> require_number("variance", 2, least=0.0, strictly=True)
@@ -46,9 +40,6 @@ def require_number(name: str, value: Any, least: float = -math.inf, strictly: bo
 def require_numbers(name: str, values: Any, above: float = -math.inf) -> tuple[float, ...]:
     """`values`, a non-empty sequence of finite numbers above `above`, as a tuple of floats.
 
-    Raises:
-        ValueError: if they are not.
-
     Example:
         >>> require_numbers("weights", [1, 0.5], above=0.0)
         (1.0, 0.5)
@@ -62,10 +53,7 @@ def require_numbers(name: str, values: Any, above: float = -math.inf) -> tuple[f
 
 
 def require_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    """`value`, one of `choices`.
-
-    Raises:
-        ValueError: if it is not; the nearest choice is suggested.
+    """`value`, one of `choices`; if it is not, the nearest one is suggested.
 
     Example:
         >>> require_choice("spectrum", "papper", ("paper", "power"))

@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
 
 def whitened(matrix: Tensor, second_moment: Tensor) -> Tensor:
-    """`Sigma^{1/2} Q Sigma^{1/2}`, what a preconditioner is to white covariates.
-
-    Args:
-        matrix: `(..., d, d)`.
-        second_moment: Sigma, `(d, d)`.
-    """
+    """`Sigma^{1/2} Q Sigma^{1/2}`, what a preconditioner `(..., d, d)` is to white covariates; Sigma `(d, d)`."""
     root = symmetric_roots(second_moment.to(matrix)).root
     return root @ matrix @ root
 
@@ -144,14 +139,9 @@ def polynomials(table: Tensor) -> Tensor:
 
 
 def residual_polynomial(coefficients: Tensor, eigenvalues: Tensor) -> Tensor:
-    """`1 - lambda p(lambda)`: by what a method multiplies the error along an eigenvector of `CH`.
+    """`1 - lambda p(lambda)`, `(..., m)`: by what a method multiplies the error along an eigenvector of `CH`.
 
-    Args:
-        coefficients: `(..., K)` of p, lowest first.
-        eigenvalues: `(m,)`.
-
-    Returns:
-        `(..., m)`.
+    `coefficients` `(..., K)` are those of p, lowest first; `eigenvalues` `(m,)`.
     """
     powers = eigenvalues[:, None] ** torch.arange(1, coefficients.shape[-1] + 1).to(eigenvalues)
     return 1 - coefficients @ powers.mT

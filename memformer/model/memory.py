@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -64,18 +65,9 @@ class Registers:
         if self.config.gamma == "scalar" and self.config.gamma_sharing == "none" and not self.config.gamma_per_head:
             # One product in place of a scaled sum over registers.
             weights = self.parameters["gamma"][:, layer, None, first : layer + 1]
-            past = [torch.stack(part, 1) for part in self._parts_of(len(attention))]
-            return tuple(combine(weights, part.flatten(2)).view(attention[i].shape) for i, part in enumerate(past))
-        step = None
-        for source, register in enumerate(self._kept, first):
-            scaled = self._weighted(layer, source, register)
-            step = scaled if step is None else _add(step, scaled)
-        assert step is not None
-        return step
-
-    def _parts_of(self, number: int) -> list[list[Tensor]]:
-        """The first `number` parts of all kept registers."""
-        return [[register[i] for register in self._kept] for i in range(number)]
+            past = [torch.stack(parts, 1) for parts in zip(*self._kept, strict=True)]
+            return tuple(combine(weights, part.flatten(2)).view_as(part[:, 0]) for part in past)
+        return reduce(_add, (self._weighted(layer, *kept) for kept in enumerate(self._kept, first)))
 
     def _weighted(self, layer: int, source: int, register: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         gamma = self.parameters["gamma"]
