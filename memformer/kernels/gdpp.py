@@ -66,18 +66,10 @@ def covariate_method(
 def token_method(
     K: Tensor, Q: Tensor, P: Tensor, X: Tensor, y: Tensor, window: int | None = None
 ) -> tuple[Tensor, ...]:
-    """The same from tokens, for weights of each token; differentiable in `K`, `Q` and `P`.
+    """The same from N tokens, for weights of each token; differentiable in `K`, `Q` and `P`.
 
-    Args:
-        K: `(S, L, L, p, 1 or N + 1, 1 or d + 1)`; unit vectors are queries, which share the last token's weights.
-        Q: as for `covariate_method`.
-        P: likewise.
-        X: `(S, N, d, n)`, n tasks; a leading 1 broadcasts.
-        y: `(S, N, n)`; likewise.
-        window: as for `covariate_method`.
-
-    Returns:
-        `(S, d, n)` of each layer.
+    `X` is `(S, N, d, n)` and `y` `(S, N, n)`; a leading 1 broadcasts. `K` is `(S, L, L, p, 1 or N + 1, 1 or d + 1)`;
+    unit vectors are queries, which share the last token's weights. All else is as for `covariate_method`.
 
     Example:
         >>> one = torch.ones(1, 1, 1, 1)

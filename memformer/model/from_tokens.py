@@ -8,6 +8,7 @@ the context's labels and `w` are carried. Tasks are the last dimension.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -56,14 +57,8 @@ def _labels_only(
 ) -> tuple[Tensor, ...]:
     """P = 0. `X` `(S, N, d, n)`, `y` `(S, N, 1, n)`."""
     N = X.shape[1]
-    registers = Registers(
-        config,
-        parameters,
-        [
-            lambda g: _weights(config, g, slice(N), slice(-1, None)),
-            lambda g: _weights(config, g, slice(N, None), slice(-1, None)),
-        ],
-    )
+    parts = [partial(_label_weights, config, slice(N)), partial(_label_weights, config, slice(N, None))]
+    registers = Registers(config, parameters, parts)
     if not config.gamma_per_head:
         # Heads that share covariates, values and registers are one head.
         with uncounted():
@@ -89,10 +84,8 @@ def join(heads: list[Tensor], per_head: bool) -> Tensor:
     return heads[0] if len(heads) == 1 else torch.stack(heads).sum(0)
 
 
-def _weights(config: MemformerConfig, weight: Tensor, tokens: slice, features: slice) -> Tensor:
-    """For `(S[, heads], tokens, features, n)`; the unit vectors are queries, which share the last row."""
+def _label_weights(config: MemformerConfig, tokens: slice, weight: Tensor) -> Tensor:
+    """Labels' weights for `(S[, heads], tokens, 1, n)`; the unit vectors are queries, which share the last row."""
     if config.gamma == "scalar":
         return weight[..., None, None, None]
-    if config.gamma == "feature":
-        return weight[..., None, features, None]
-    return weight[..., tokens, features, None]
+    return weight[..., None, -1:, None] if config.gamma == "feature" else weight[..., tokens, -1:, None]
