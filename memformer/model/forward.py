@@ -69,7 +69,7 @@ def forward(
         X, y = problem.X.movedim(0, -1).contiguous()[None], problem.y.mT.contiguous()[None]
         weights = _from_zero(associative_forward(config, parameters, X, y, live)).mT
     else:
-        return _by_definition(config, parameters, problem.X[None], problem.y[None], problem.x_query[None], live)
+        return _by_definition(config, parameters, problem, 0, live)
     return Output(weights, _predicted(problem.x_query, weights))
 
 
@@ -92,8 +92,7 @@ def forward_paired(config: MemformerConfig, parameters: Mapping[str, Tensor], pr
     if models != problem.B:
         raise ValueError(f"there are {models} models for {problem.B} tasks; each task needs its own")
     if form == "definition":
-        contexts = problem.X[:, None], problem.y[:, None], problem.x_query[:, None]
-        weights, predictions = _by_definition(config, parameters, *contexts, None)
+        weights, predictions = _by_definition(config, parameters, problem, 1)
         return Output(None if weights is None else weights[:, :, 0], predictions[:, :, 0])
     if form == "reduced":
         H, b = problem.moments
@@ -115,13 +114,10 @@ def _checked_form(config: MemformerConfig, problem: Problem, form: Form | None) 
 
 
 def _by_definition(
-    config: MemformerConfig,
-    parameters: Mapping[str, Tensor],
-    X: Tensor,
-    y: Tensor,
-    x_query: Tensor,
-    live: Tensor | None,
+    config: MemformerConfig, parameters: Mapping[str, Tensor], problem: Problem, dim: int, live: Tensor | None = None
 ) -> Output:
+    """All tasks are one group of models' (dim 0), or each task is a group of its own (dim 1)."""
+    X, y, x_query = (tensor.unsqueeze(dim) for tensor in (problem.X, problem.y, problem.x_query))
     if config.attention != "linear":
         return Output(None, token_forward(config, parameters, X, y, x_query, live))
     # Predictions are linear in the query, so those at the unit vectors are the weights.
@@ -176,9 +172,8 @@ def check_fits(config: MemformerConfig, N: int, d: int) -> None:
     if d != config.d:
         raise ValueError(f"the Memformer was made for d = {config.d} and the problem has d = {d}")
     if config.num_tokens not in (None, N):
-        raise ValueError(
-            f"token-shaped memory weights were made for N = {config.num_tokens} and the problem has N = {N}"
-        )
+        made = f"token-shaped memory weights were made for N = {config.num_tokens}"
+        raise ValueError(f"{made} and the problem has N = {N}")
 
 
 def live_layers(config: MemformerConfig, depths: Sequence[int] | None, models: int, like: Tensor) -> Tensor | None:

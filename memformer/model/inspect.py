@@ -114,12 +114,8 @@ def step_sizes(
 def polynomials(table: Tensor) -> Tensor:
     """Coefficients of the polynomials `p_k` with `w_k = p_k(CH) C b` that a first-order method applies.
 
-    Args:
-        table: `(S, K, K)`, as `step_sizes` returns it.
-
-    Returns:
-        `(S, K, K)`: `[:, k - 1, j]` is the coefficient of `(CH)^j` in `p_k`, k = 1, ..., K. The last row is what the
-        closed form of `lfom_optimal` gives for the best method of K steps.
+    From a table `(S, K, K)`, as `step_sizes` returns it, `(S, K, K)`: `[:, k - 1, j]` is the coefficient of `(CH)^j` in
+    `p_k`, k = 1, ..., K. The last row is what the closed form of `lfom_optimal` gives for the best method of K steps.
 
     Example:
         >>> polynomials(torch.tensor([[[0.5, 0.0], [0.0, 0.5]]])).tolist()
