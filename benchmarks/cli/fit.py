@@ -1,54 +1,75 @@
-"""What `memformer-bench fit` does: one solver, one law, and what it reaches."""
+"""`memformer-bench fit`: one solver, one law, and what it reaches. Nothing heavy is imported for `--help`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import json
+from typing import TYPE_CHECKING, Annotated
 
-import torch
+import typer
 
+from benchmarks.cli.options import RESULTS, Plugins, Results, load_plugins
 from benchmarks.errors import UserError, one_line
-from benchmarks.harness.resolve import build_law, build_solver
-from benchmarks.harness.scores.fitting import ParameterStore
-from benchmarks.harness.scores.measure import measure
-from benchmarks.harness.scores.protocol import scored_tasks
-from benchmarks.harness.workers.limits import pinned_threads
-from benchmarks.statistics import summarise
-from benchmarks.suites.entries import SolverEntry, TaskEntry
-from memformer.core.solver import TrainingRecord
+
+if TYPE_CHECKING:
+    from memformer.core.solver import TrainingRecord
 
 SCORED_TASKS = 20_000
 """Fresh tasks on which the fitted solver is scored."""
 
 
-def fit_and_score(task: TaskEntry, entry: SolverEntry, seed: int, folder: Path) -> Iterator[str]:
-    """Fit a solver, keep its parameters, score it on fresh tasks; yields lines for people.
+def fit(
+    solver: Annotated[str, typer.Argument(help="Id of a solver that is fitted.")],
+    law: Annotated[str, typer.Argument(help="Id of the law to fit it on.")] = "isotropic",
+    d: Annotated[int, typer.Option(help="Covariate dimension.")] = 5,
+    n: Annotated[int, typer.Option("--N", help="Context length.")] = 20,
+    noise_std: Annotated[float, typer.Option(help="Standard deviation of the label noise.")] = 0.0,
+    steps: Annotated[list[int] | None, typer.Option(min=0, help="Number of steps (depth); repeatable; 1 to 4.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of training tasks and initialisation.")] = 0,
+    params: Annotated[str, typer.Option(help="Hyper-parameters of the solver, as a JSON object.")] = "{}",
+    plugin: Plugins = None,
+    results: Results = RESULTS,
+) -> None:
+    """Fit one solver on one law, keep its parameters, and say what it reaches on fresh tasks."""
+    load_plugins(plugin)
+    import torch
 
-    Raises:
-        UserError: if a name or value is no good, or the fit fails.
-    """
-    law, solver = build_law(task), build_solver(entry)
-    if not solver.fitting.required:
-        raise UserError(f"the solver {entry.name!r} learns nothing; 'memformer-bench list solvers' shows which do")
-    steps = sorted(entry.steps or [])
+    from benchmarks.harness.resolve import build_law, build_solver
+    from benchmarks.harness.scores.fitting import ParameterStore
+    from benchmarks.harness.scores.measure import measure
+    from benchmarks.harness.scores.protocol import scored_tasks
+    from benchmarks.harness.workers.limits import pinned_threads
+    from benchmarks.statistics import summarise
+    from benchmarks.suites.entries import SolverEntry, TaskEntry
+
+    try:
+        settings = json.loads(params)
+    except json.JSONDecodeError as error:
+        raise UserError(f"--params is not JSON: {error}") from None
+    if not isinstance(settings, dict):
+        raise UserError("--params must be a JSON object such as '{\"learning_rate\": 0.03}'")
+    where = build_law(TaskEntry(law=law, d=d, N=n, noise_std=noise_std))
+    fitted = build_solver(SolverEntry(name=solver, params=settings))
+    if not fitted.fitting.required:
+        raise UserError(f"the solver {solver!r} learns nothing; 'memformer-bench list solvers' shows which do")
+    depths = sorted(steps or [1, 2, 3, 4])
     dtype, device = torch.float64, torch.device("cpu")
     try:
         with pinned_threads(1):
-            fit = ParameterStore(folder).fit(entry.name, solver, law, steps, [seed], dtype, device)
+            found = ParameterStore(results / "parameters").fit(solver, fitted, where, depths, [seed], dtype, device)
     except ValueError as error:
-        raise UserError(f"{entry.name} on {task.law}: {one_line(error)}") from None
-    how = "found again; it once took" if fit.reused else "fitted in"
-    yield f"{entry.name} on {task.law} (d = {law.d}, N = {law.N}): {how} {fit.seconds or 0:.1f} s"
-    measured = measure(fit.solvers[0], scored_tasks(law, seed, SCORED_TASKS, dtype, device), steps)
+        raise UserError(f"{solver} on {law}: {one_line(error)}") from None
+    how = "found again; it once took" if found.reused else "fitted in"
+    typer.echo(f"{solver} on {law} (d = {where.d}, N = {where.N}): {how} {found.seconds or 0:.1f} s")
+    measured = measure(found.solvers[0], scored_tasks(where, seed, SCORED_TASKS, dtype, device), depths)
     for metric, losses in measured.losses.items():
-        for index, step in enumerate(steps):
-            summary = summarise([losses[index]])
+        for depth, reached in zip(depths, losses, strict=True):
+            summary = summarise([reached])
             interval = f"[{summary.log_low:.3f}, {summary.log_high:.3f}]"
-            yield f"  {step} steps: log {metric} {summary.log_mean:.3f} {interval} on {SCORED_TASKS} fresh tasks"
-    for step in steps:
-        record = fit.solvers[0].training_record(step)
+            typer.echo(f"  {depth} steps: log {metric} {summary.log_mean:.3f} {interval} on {SCORED_TASKS} fresh tasks")
+    for depth in depths:
+        record = found.solvers[0].training_record(depth)
         if record is not None and record.starts is not None:
-            yield f"  {step} steps: {_search(record)}"
+            typer.echo(f"  {depth} steps: {_search(record)}")
 
 
 def _search(record: TrainingRecord) -> str:

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.cli.options import RESULTS, Results
+
 
 def judge(
     run: Annotated[str, typer.Argument(help="A run of the suite `paper`.")],
     only: Annotated[list[str] | None, typer.Option(help="Only this experiment (a, b, ...); repeatable.")] = None,
     redone: Annotated[Path, typer.Option(help="The redone curves.")] = Path("results/paper/published_protocol.csv"),
     output: Annotated[Path, typer.Option(help="Folder that is written to.")] = Path("results/paper"),
-    results: Annotated[Path, typer.Option(help="Folder of results; runs are kept in its subfolder runs.")] = Path(
-        "results"
-    ),
+    results: Results = RESULTS,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; by default a core each.")] = None,
 ) -> None:
     """Judge the paper's claims again, from curves that `run paper` left and a run of its suite.

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.cli.options import RESULTS, Results, read_runs
 from benchmarks.errors import UserError
 
 results_app = typer.Typer(
@@ -27,18 +28,17 @@ class Change(StrEnum):
 
 
 Runs = Annotated[list[str] | None, typer.Argument(help="Runs by name or path; by default all of them.")]
-Results = Annotated[Path, typer.Option("--results", help="Folder of results; runs are in its subfolder runs.")]
-RESULTS = Path("results")
 
 
 @results_app.command(epilog="Example:  memformer-bench results validate core-reference")
 def validate(runs: Runs = None, results: Results = RESULTS) -> None:
     """Check runs to the last row: schema, identities, counts, intervals, losses. Exit status 1 if one is bad."""
+    from benchmarks.cli.listing import find_runs
     from benchmarks.runs.read import read_run
     from benchmarks.runs.validate import problems
 
     bad = 0
-    for path in _find(runs, results):
+    for path in find_runs(_all(runs, results), results / "runs"):
         try:
             found = problems(read_run(path))
         except UserError as error:
@@ -69,9 +69,8 @@ def compare(
     Refuses to compare runs whose laws drew different tasks.
     """
     from benchmarks.runs.compare import compare_runs
-    from benchmarks.runs.read import read_run
 
-    before, after = (read_run(path) for path in _find([first, second], results))
+    before, after = read_runs([first, second], results)
     changes = compare_runs(before, after, loss, time)
     for line in changes.lines():
         typer.echo(line)
@@ -88,9 +87,8 @@ def merge(
 ) -> None:
     """Merge runs into a new one; those they are made from stay. A cell that several hold is taken once."""
     from benchmarks.runs.merge import merge_runs
-    from benchmarks.runs.read import read_run
 
-    path = merge_runs([read_run(path) for path in _find(runs, results)], results / "runs", name, last)
+    path = merge_runs(read_runs(runs, results), results / "runs", name, last)
     typer.echo(f"written to {path}")
 
 
@@ -123,15 +121,13 @@ def export(
 ) -> None:
     """Write the tables of runs to Parquet, with the run's name and time as further columns."""
     from benchmarks.runs.export import export_runs
-    from benchmarks.runs.read import read_run
 
-    for path in export_runs([read_run(path) for path in _find(runs, results)], output):
+    for path in export_runs(read_runs(_all(runs, results), results), output):
         typer.echo(f"written to {path}")
 
 
-def _find(runs: list[str] | None, results: Path) -> list[Path]:
-    """Folders of the named runs, or of all."""
-    from benchmarks.cli.listing import find_runs
+def _all(runs: list[str] | None, results: Path) -> list[str]:
+    """The named runs, or all."""
     from benchmarks.runs.read import list_runs
 
-    return find_runs(runs or [path.name for path in list_runs(results / "runs")], results / "runs")
+    return runs or [path.name for path in list_runs(results / "runs")]

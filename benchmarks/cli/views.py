@@ -1,14 +1,14 @@
 """`memformer-bench views ...`: each view of a run as CSV, SVG and PNG. Nothing heavy is imported for `--help`."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.cli.options import RESULTS, Results, read_runs
 from benchmarks.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from benchmarks.reports.comparison import Setting
     from benchmarks.runs.read import Run
+
+    Part = tuple[str, pd.DataFrame | None, Figure | None]
 
 views_app = typer.Typer(
     help="Views of a run beside the leaderboard: tables (CSV) and figures (SVG, PNG), one of each a law and d.",
@@ -34,123 +36,120 @@ class Cost(StrEnum):
 
 RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run by name or path; by default the latest.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder that is written to.")]
-Results = Annotated[Path, typer.Option("--results", help="Folder of results; runs are in its subfolder runs.")]
 LawName = Annotated[str | None, typer.Option("--law", help="Only this law.")]
 Dimension = Annotated[int | None, typer.Option("--d", min=1, help="Only this dimension.")]
 Solvers = Annotated[list[str] | None, typer.Option("--solver", help="Only this solver; repeatable.")]
 Metric = Annotated[str | None, typer.Option("--metric", help="Loss to compare; by default the expected test loss.")]
 Classic = Annotated[str, typer.Option("--classic", help="Solver whose mean losses are the targets.")]
-FIGURES, RESULTS, CLASSIC = Path("figures"), Path("results"), "heavy_ball_tuned"
+FIGURES, CLASSIC = Path("figures"), "heavy_ball_tuned"
 
 
-@views_app.command()
-def pairwise(
+def _settings(
     run: RunName = None,
-    steps: Annotated[list[int] | None, typer.Option(help="Number of steps; repeatable; by default all.")] = None,
-    output: Output = FIGURES,
     results: Results = RESULTS,
     law: LawName = None,
     d: Dimension = None,
     solver: Solvers = None,
     metric: Metric = None,
-) -> None:
+    classic: str | None = None,
+) -> Iterator["Setting"]:
+    """The settings that the options choose; the solver whose losses are the targets is always among the solvers."""
+    from benchmarks.reports.comparison import settings
+
+    wanted = [*(solver or [])]
+    if wanted and classic and classic not in wanted:
+        wanted.append(classic)
+    for setting in settings(_latest(run, results), law, d, wanted, metric):
+        for label, why in setting.left_out.items():
+            typer.echo(f"left out: {label}: {why} ({setting.title})", err=True)
+        yield setting
+
+
+def _view(make: Callable[..., Iterator["Part"]]) -> None:
+    """Add a command that writes what `make` yields of each setting: name of the files, table, figure.
+
+    It takes the options of `make`, and what `_settings` and `_write` need.
+    """
+    _, *own = inspect.signature(make).parameters.values()
+    run, *shared, _ = inspect.signature(_settings).parameters.values()
+
+    def command(output: Output = FIGURES, **options: Any) -> None:
+        given = {one.name: options.pop(one.name) for one in own}
+        for setting in _settings(**options, classic=given.get("classic")):
+            for part in make(setting, **given):
+                _write(output, *part)
+
+    parameters = [run, *own, inspect.signature(command).parameters["output"], *shared]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    views_app.command(make.__name__, help=make.__doc__)(command)
+
+
+@_view
+def pairwise(
+    setting: "Setting",
+    steps: Annotated[list[int] | None, typer.Option(help="Number of steps; repeatable; by default all.")] = None,
+) -> Iterator["Part"]:
     """Fixed budgets: intervals and ties, every pair with Holm's correction, critical-difference diagram."""
     from benchmarks.reports.critical_difference import critical_difference_figure
-    from benchmarks.reports.pairwise import pairwise as pairs_of
+    from benchmarks.reports.pairwise import pairwise as view
     from benchmarks.reports.pairwise import standing, standing_figure
 
-    for setting in _settings(run, results, law, d, solver, metric):
-        for budget in steps or setting.steps:
-            if len(setting.at(budget)) < 2:
-                raise UserError(f"fewer than two solvers were scored after {budget} steps on {setting.title}")
-            pairs = pairs_of(setting, budget)
-            table = standing(setting, budget, pairs)
-            name = f"{setting.slug}_k{budget}"
-            _write(output, f"pairwise_{name}", pairs, None)
-            _write(output, f"standing_{name}", table, standing_figure(setting, table))
-            _write(output, f"ranks_{name}", None, critical_difference_figure(setting, table))
+    for budget in steps or setting.steps:
+        if len(setting.at(budget)) < 2:
+            raise UserError(f"fewer than two solvers were scored after {budget} steps on {setting.title}")
+        pairs = view(setting, budget)
+        table = standing(setting, budget, pairs)
+        name = f"{setting.slug}_k{budget}"
+        yield f"pairwise_{name}", pairs, None
+        yield f"standing_{name}", table, standing_figure(setting, table)
+        yield f"ranks_{name}", None, critical_difference_figure(setting, table)
 
 
-@views_app.command()
-def targets(
-    run: RunName = None,
-    classic: Classic = CLASSIC,
-    output: Output = FIGURES,
-    results: Results = RESULTS,
-    law: LawName = None,
-    d: Dimension = None,
-    solver: Solvers = None,
-    metric: Metric = None,
-) -> None:
+@_view
+def targets(setting: "Setting", classic: Classic = CLASSIC) -> Iterator["Part"]:
     """Steps and warm time to the losses that a tuned classic reaches after 1, 2, ... steps."""
     from benchmarks.reports.targets import targets as view
     from benchmarks.reports.targets import targets_figure
 
-    for setting in _settings(run, results, law, d, solver, metric, classic):
-        table = view(setting, classic)
-        _write(output, f"targets_{setting.slug}", table, targets_figure(setting, table))
+    table = view(setting, classic)
+    yield f"targets_{setting.slug}", table, targets_figure(setting, table)
 
 
-@views_app.command()
-def ecdf(
-    run: RunName = None,
-    classic: Classic = CLASSIC,
-    output: Output = FIGURES,
-    results: Results = RESULTS,
-    law: LawName = None,
-    d: Dimension = None,
-    solver: Solvers = None,
-    metric: Metric = None,
-) -> None:
+@_view
+def ecdf(setting: "Setting", classic: Classic = CLASSIC) -> Iterator["Part"]:
     """Share of (task, target) pairs solved after so many steps."""
     from benchmarks.reports.ecdf import ecdf as view
     from benchmarks.reports.ecdf import ecdf_figure
 
-    for setting in _settings(run, results, law, d, solver, metric, classic):
-        table = view(setting, classic)
-        _write(output, f"ecdf_{setting.slug}", table, ecdf_figure(setting, table))
+    table = view(setting, classic)
+    yield f"ecdf_{setting.slug}", table, ecdf_figure(setting, table)
 
 
-@views_app.command()
+@_view
 def profile(
-    run: RunName = None,
+    setting: "Setting",
     classic: Classic = CLASSIC,
     cost: Annotated[Cost, typer.Option(help="What is counted.")] = Cost.STEPS,
-    output: Output = FIGURES,
-    results: Results = RESULTS,
-    law: LawName = None,
-    d: Dimension = None,
-    solver: Solvers = None,
-    metric: Metric = None,
-) -> None:
+) -> Iterator["Part"]:
     """Performance profiles, with the pairwise speed-ups next to them."""
     from benchmarks.reports.profile import profile as view
     from benchmarks.reports.profile import profile_figure, speedups
 
-    for setting in _settings(run, results, law, d, solver, metric, classic):
-        curves, pairs = view(setting, classic, cost.value), speedups(setting, classic, cost.value)
-        name = f"{cost.value}_{setting.slug}"
-        _write(output, f"profile_{name}", curves, profile_figure(setting, curves, pairs))
-        _write(output, f"speedups_{name}", pairs, None)
+    curves, pairs = view(setting, classic, cost.value), speedups(setting, classic, cost.value)
+    name = f"{cost.value}_{setting.slug}"
+    yield f"profile_{name}", curves, profile_figure(setting, curves, pairs)
+    yield f"speedups_{name}", pairs, None
 
 
-@views_app.command()
-def pareto(
-    run: RunName = None,
-    output: Output = FIGURES,
-    results: Results = RESULTS,
-    law: LawName = None,
-    d: Dimension = None,
-    solver: Solvers = None,
-    metric: Metric = None,
-) -> None:
+@_view
+def pareto(setting: "Setting") -> Iterator["Part"]:
     """Loss against warm wall-clock time, with the Pareto front."""
     from benchmarks.reports.pareto import pareto as view
     from benchmarks.reports.pareto import pareto_figure
 
-    for setting in _settings(run, results, law, d, solver, metric):
-        table = view(setting)
-        _write(output, f"pareto_{setting.slug}", table, pareto_figure(setting, table))
+    table = view(setting)
+    yield f"pareto_{setting.slug}", table, pareto_figure(setting, table)
 
 
 @views_app.command()
@@ -192,39 +191,16 @@ def real(
     _say(report(_latest(run, results)).write(output))
 
 
-def _latest(name: str | None, results: Path) -> Run:
+def _latest(name: str | None, results: Path) -> "Run":
     """The run of that name, or the latest."""
-    from benchmarks.cli.listing import find_runs
-    from benchmarks.runs.read import read_run
-
-    return read_run(find_runs([name] if name else None, results / "runs")[0])
+    return read_runs([name] if name else None, results)[0]
 
 
-def _settings(
-    name: str | None,
-    results: Path,
-    law: str | None,
-    d: int | None,
-    solvers: list[str] | None,
-    metric: str | None,
-    classic: str | None = None,
-) -> Iterator[Setting]:
-    from benchmarks.reports.comparison import settings
-
-    wanted = [*(solvers or [])]
-    if wanted and classic and classic not in wanted:
-        wanted.append(classic)
-    for setting in settings(_latest(name, results), law, d, wanted, metric):
-        for label, why in setting.left_out.items():
-            typer.echo(f"left out: {label}: {why} ({setting.title})", err=True)
-        yield setting
-
-
-def _write(folder: Path, name: str, table: pd.DataFrame | None, figure: Figure | None) -> None:
+def _write(folder: Path, name: str, table: "pd.DataFrame | None", figure: "Figure | None") -> None:
     from benchmarks.reports.write import Report
 
-    tables = {} if table is None else {name: table}
-    _say(Report(tables, {} if figure is None else {name: figure}, form="%.6g").write(folder, png=True))
+    tables, figures = {} if table is None else {name: table}, {} if figure is None else {name: figure}
+    _say(Report(tables, figures, form="%.6g").write(folder, png=True))
 
 
 def _say(written: list[Path]) -> None:

@@ -1,0 +1,48 @@
+"""`memformer-bench list` and `show`. Nothing heavy is imported for `--help`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.options import RESULTS, Plugins, Results, load_plugins
+
+
+class Kind(StrEnum):
+    """What `list` can list."""
+
+    SUITES = "suites"
+    EXPERIMENTS = "experiments"
+    LAWS = "laws"
+    SOLVERS = "solvers"
+    METRICS = "metrics"
+    RUNS = "runs"
+
+
+def list_(
+    kind: Annotated[Kind | None, typer.Argument(help="What to list; all of it by default.")] = None,
+    plugin: Plugins = None,
+    results: Results = RESULTS,
+) -> None:
+    """List suites, experiments, laws, solvers, metrics and runs."""
+    load_plugins(plugin)
+    from benchmarks.cli.listing import lines
+
+    for one in Kind if kind is None else [kind]:
+        typer.echo(typer.style(one, bold=True))
+        for name, summary in lines(one, results / "runs"):
+            typer.echo(f"  {name:<30} {summary}".rstrip())
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="Anything that `list` shows, by id; or the path of a run.")],
+    plugin: Plugins = None,
+    results: Results = RESULTS,
+) -> None:
+    """Show what one thing is: how a solver or law is defined, what a suite or experiment does, how a run was made."""
+    load_plugins(plugin)
+    from benchmarks.cli.listing import describe
+
+    typer.echo(describe(name, results / "runs"))
