@@ -1,4 +1,4 @@
-"""What every registered solver promises; a new solver joins by its line in benchmarks/catalogue/solvers.py."""
+"""What every registered solver promises; a new solver joins by its line in benchmarks/catalogue/built_in.toml."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The registries, and what comes with the project: solvers, laws, metrics."""
+"""The registries, what comes with the project (`built_in.toml`), and its metrics."""

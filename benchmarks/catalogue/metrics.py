@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from baselines.objective import excess_loss
-from benchmarks.catalogue.registry import METRICS
 from memformer.core.problem import Problem
 from memformer.core.solver import Trace
 
@@ -36,6 +35,3 @@ def expected_test_loss(problem: Problem, trace: Trace) -> Tensor | None:
 
 
 test_loss.__test__ = False  # type: ignore[attr-defined]  # its name is the field's term, not a pytest case
-
-METRICS.add("test_loss", test_loss, "(x_query^T w - y_query)^2, mean over the queries of a task")
-METRICS.add("expected_test_loss", expected_test_loss, "its expectation over the query point")

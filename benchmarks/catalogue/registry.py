@@ -5,15 +5,20 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.errors import UserError
 
 Made = TypeVar("Made")
+
+BUILT_IN = Path(__file__).with_name("built_in.toml")
+"""What comes with the project."""
 
 
 class RegistryError(UserError):
@@ -54,7 +59,7 @@ class Registry:
     Args:
         kind: what the entries are, for messages.
         group: entry-point group.
-        built_in: module that adds what comes with the project; imported when the registry is first used.
+        built_in: section of `built_in.toml` with what comes with the project; read when the registry is first used.
 
     Example:
         >>> animals = Registry("animal", group="example.animals")
@@ -66,7 +71,7 @@ class Registry:
         benchmarks.catalogue.registry.RegistryError: unknown animal 'dcit'; did you mean 'dict'?
     """
 
-    def __init__(self, kind: str, group: str, built_in: str | None = None) -> None:
+    def __init__(self, kind: str, group: str, built_in: str = "") -> None:
         self.kind = kind
         self.group = group
         self._built_in = built_in
@@ -151,14 +156,10 @@ class Registry:
     def _discover(self) -> None:
         if self._discovered:
             return
+        content = tomllib.loads(BUILT_IN.read_text(encoding="utf-8"))
         self._discovered = True
-        if self._built_in is not None:
-            try:
-                importlib.import_module(self._built_in)
-            except BaseException:
-                self._discovered = False  # it fails every time, and is never taken for an empty registry
-                self._entries.clear()
-                raise
+        for name, (target, summary, *implied) in content.get(self._built_in, {}).items():
+            self.add(name, target, summary, **(implied[0] if implied else {}))
         for point in entry_points(group=self.group):
             distribution = point.dist.name if point.dist else "unknown distribution"
             self.add(point.name, point, origin=distribution)
@@ -170,6 +171,6 @@ def _parameters(target: Any) -> tuple[str, ...]:
     return tuple(inspect.signature(target).parameters)
 
 
-LAWS = Registry("law", group="memformer_bench.laws", built_in="benchmarks.catalogue.laws")
-SOLVERS = Registry("solver", group="memformer_bench.solvers", built_in="benchmarks.catalogue.solvers")
-METRICS = Registry("metric", group="memformer_bench.metrics", built_in="benchmarks.catalogue.metrics")
+LAWS = Registry("law", group="memformer_bench.laws", built_in="laws")
+SOLVERS = Registry("solver", group="memformer_bench.solvers", built_in="solvers")
+METRICS = Registry("metric", group="memformer_bench.metrics", built_in="metrics")

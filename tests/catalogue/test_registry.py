@@ -53,14 +53,15 @@ def test_another_package_adds_its_own_through_entry_points(monkeypatch: pytest.M
 def test_what_comes_with_the_project_is_there_on_first_use_and_its_names_are_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry, "FRUIT", Registry("fruit", "memformer_bench.tests.nothing", "orchard"), raising=False)
-    fill = "from benchmarks.catalogue.registry import FRUIT\nFRUIT.add('apple', dict)\n"
-    (tmp_path / "orchard.py").write_text(fill + "import no_such_module\n")
-    for _ in range(2):
-        with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-            list(registry.FRUIT)  # type: ignore[attr-defined]
-    (tmp_path / "orchard.py").write_text(fill)
+    file = tmp_path / "built_in.toml"
+    monkeypatch.setattr(registry, "BUILT_IN", file)
+    fruit = Registry("fruit", "memformer_bench.tests.nothing", "fruits")
+    for _ in range(2):  # a file that is not there is never taken for an empty registry
+        with pytest.raises(FileNotFoundError):
+            list(fruit)
+    file.write_text('[fruits]\ndate = ["datetime:date", "a date", { year = 2024, month = 1 }]\n[nuts]\nbrazil = []\n')
     with pytest.raises(RegistryError, match="already registered"):
-        registry.FRUIT.add("apple", list)  # type: ignore[attr-defined]
-    assert list(registry.FRUIT) == ["apple"]  # type: ignore[attr-defined]
+        fruit.add("date", list)
+    assert list(fruit) == ["date"]
+    assert fruit["date"].summary == "a date"
+    assert fruit.create("date", day=7).isoformat() == "2024-01-07"

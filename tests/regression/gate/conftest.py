@@ -165,7 +165,7 @@ def change(folder: Path, old: str, new: str, file: str) -> None:
 
 def rename(folder: Path, old: str, new: str) -> None:
     """Give a module or package of `benchmarks` another name wherever it is used."""
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.toml")]):
         path.write_text(path.read_text().replace(f"benchmarks.{old}", f"benchmarks.{new}"))
     found = next(path for path in (folder / "benchmarks").iterdir() if path.stem == old)
     found.rename(found.with_name(new + found.suffix))

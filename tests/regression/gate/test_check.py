@@ -164,7 +164,7 @@ def test_git_is_asked_about_the_folder_even_in_a_hook_and_keeps_no_record(
 
 
 def test_a_side_process_runs_the_code_of_its_own_tree(clone: Path) -> None:
-    change(clone, 'SOLVERS.add("cg"', 'SOLVERS.add("other"', "benchmarks/catalogue/solvers.py")
+    change(clone, "\ncg = [", "\nother = [", "benchmarks/catalogue/built_in.toml")
     case = {"kind": "solve", "solver": "cg", "params": {}, "law": "isotropic", "law_params": {"d": 2, "N": 5}}
     case |= {"batch": 3, "steps": 1}
     with started(ROOT, clone, None) as pair:
