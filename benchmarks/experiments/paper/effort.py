@@ -6,6 +6,7 @@ import dataclasses
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,7 +56,7 @@ def training_speed(wanted: Training, layers: list[int], gaps: Path) -> str:
     """
     if not gaps.is_file():
         return ""
-    table = pd.read_csv(gaps)
+    table: Any = pd.read_csv(gaps)
     starts = list(dict.fromkeys(table["start"]))
     start = next((name for name in starts if name.startswith("random")), starts[0])
     budgets = {name: int(name.removeprefix("gap_")) for name in table.columns if name.startswith("gap_")}

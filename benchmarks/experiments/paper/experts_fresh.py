@@ -228,7 +228,7 @@ def experts_evidence(shift: Shift, rows: list[dict[str, Any]]) -> list[Evidence]
             Part(
                 f"{row['law']}, {row['layers']}",
                 *(row[name] for name in ("ratio", "ratio_low", "ratio_high", "p_value")),
-                bool(row["tail_limited"]),
+                tail=bool(row["tail_limited"]),
             )
             for row in own
         ]

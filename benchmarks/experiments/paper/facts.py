@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -72,7 +73,7 @@ def theorem_of_heads(heads: int = 5, depth: int = 4, tasks: int = 500) -> Eviden
     )
 
 
-def _identity(difference: torch.Tensor) -> dict[str, str]:
+def _identity(difference: torch.Tensor) -> dict[str, Any]:
     value = difference.item()
     return {
         "stated": "holds" if value < ROUNDING else "refuted",
@@ -109,7 +110,7 @@ def elsewhere(results: Path) -> list[Evidence]:
     found = []
     rates = results / "learnability" / "rates.csv"
     if rates.is_file():
-        own = pd.read_csv(rates).dropna(subset=["slope"])
+        own: Any = pd.read_csv(rates).dropna(subset=["slope"])
         slow, sure = int((own["low"] > -0.5).sum()), int((own["high"] < -0.5).sum())
         found.append(
             Evidence(
