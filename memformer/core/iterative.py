@@ -59,12 +59,7 @@ class IterativeSolver(Solver):
         none_finished = bool(limits.running(state.g[None], [None]).all())
         while none_finished and len(weights) <= num_steps:
             taken = len(weights) - 1
-            states, undefined = [], []
-            for k in range(taken, min(taken + CHECK_INTERVAL, num_steps)):
-                following, mask = self.step(problem, states[-1] if states else state, k)
-                states.append(following)
-                undefined.append(mask)
-            running = limits.running(torch.stack([passed.g for passed in states]), undefined)
+            states, running = self._run_ahead(problem, state, limits, taken, min(taken + CHECK_INTERVAL, num_steps))
             none_finished = bool(running.all())
             ahead = taken + len(states)
             good = len(states) if none_finished else int(running.all(-1).cumprod(0).sum())
@@ -74,6 +69,17 @@ class IterativeSolver(Solver):
             outcome = torch.zeros_like(limits.converged_at, dtype=torch.int8)
             return Trace(torch.stack(weights), None, outcome, torch.full_like(outcome, num_steps, dtype=torch.int64))
         return self._finish(problem, state, limits, weights, num_steps, ahead)
+
+    def _run_ahead(
+        self, problem: Problem, state: Any, limits: _Limits, first: int, end: int
+    ) -> tuple[list[Any], Tensor]:
+        """States after steps first, ..., end - 1, and which tasks `(end - first, B)` each of them left running."""
+        states, undefined = [], []
+        for k in range(first, end):
+            state, mask = self.step(problem, state, k)
+            states.append(state)
+            undefined.append(mask)
+        return states, limits.running(torch.stack([state.g for state in states]), undefined)
 
     def _finish(
         self, problem: Problem, state: Any, limits: _Limits, weights: list[Tensor], num_steps: int, ahead: int
