@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,7 @@ from benchmarks.errors import UserError
 from benchmarks.runs.ranking import ROUNDING, solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import LAW, PREFERRED_METRICS, SCORED_ON, TASK
-from benchmarks.statistics import Levels, tail_limited, thinned
+from benchmarks.statistics import Levels, Summary, summarise, tail_limited, thinned
 
 SHOWN = [*LAW, "protocol", "draw"]
 """Columns that say the setting in every table of a view."""
@@ -57,6 +57,10 @@ class SolverLosses:
     def pooled(self, steps: int) -> Array:
         """Losses of all seeds, `(all tasks,)`, whose mean is that over the law."""
         return np.concatenate(self.losses[steps])
+
+    def summary(self, steps: int) -> Summary:
+        """Their mean with its interval, median and so on."""
+        return summarise(self.losses[steps], self.levels, self.weights)
 
     def sample(self, steps: int) -> Array:
         """Losses of all seeds on tasks that are a sample of the law: some of them, where they have weights."""
@@ -109,6 +113,10 @@ class Setting:
         defaults = _law_defaults(self.identity["law"])
         given = json.loads(self.identity["law_params"])
         return {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}
+
+    def table(self, rows: Iterable[Row], **shared: Any) -> pd.DataFrame:
+        """Rows of a view, behind the columns that say the setting and those that all rows share."""
+        return pd.DataFrame([{**self.identity, "metric": self.metric, **shared, **row} for row in rows])
 
     @property
     def steps(self) -> list[int]:

@@ -29,23 +29,14 @@ def ecdf(setting: Setting, classic: str = CLASSIC) -> pd.DataFrame:
     Source: Hansen et al., "COCO: a platform for comparing continuous optimizers", Optim. Methods Softw. 36 (2021).
     """
     losses = list(target_losses(setting, classic).values())
-    rows = []
-    for entry in setting.entries:
-        hits = first_hits(entry, losses)
-        for steps in [s for s in setting.steps if s <= max(entry.losses)]:
-            rows.append(
-                {
-                    **setting.identity,
-                    "metric": setting.metric,
-                    "classic": classic,
-                    "targets": len(losses),
-                    "solver": entry.label,
-                    "needs": entry.needs,
-                    "steps": steps,
-                    "share": float(np.mean(hits <= steps)),
-                }
-            )
-    return pd.DataFrame(rows)
+    hits = [(entry, first_hits(entry, losses)) for entry in setting.entries]
+    rows = [
+        {"solver": entry.label, "needs": entry.needs, "steps": steps, "share": float(np.mean(hit <= steps))}
+        for entry, hit in hits
+        for steps in setting.steps
+        if steps <= max(entry.losses)
+    ]
+    return setting.table(rows, classic=classic, targets=len(losses))
 
 
 def ecdf_figure(setting: Setting, table: pd.DataFrame) -> Figure:

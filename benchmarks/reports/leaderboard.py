@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import groupby
 from typing import Any, Literal
 
 from tabulate import tabulate
@@ -53,12 +52,10 @@ def render(runs: Sequence[Run], form: Format) -> str:
 
 def _split(rows: list[Row], key: Sequence[str]) -> list[list[Row]]:
     """Rows that agree in the key columns, together; in order of first appearance."""
-    first = {tuple(row[name] for name in key): index for index, row in reversed(list(enumerate(rows)))}
-
-    def place(row: Row) -> int:
-        return first[tuple(row[name] for name in key)]
-
-    return [list(group) for _, group in groupby(sorted(rows, key=place), key=place)]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in key), []).append(row)
+    return [*groups.values()]
 
 
 def _introduction(runs: Sequence[Run], form: Format) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks.reports.comparison import Setting, levels_of_pair
 from benchmarks.reports.style import COLOURS, EXACT, NEEDS, caption, figure
-from benchmarks.statistics import Comparison, compare, holm, letters, rank_solvers, summarise, tie_groups
+from benchmarks.statistics import Comparison, compare, holm, letters, rank_solvers, tie_groups
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,12 +66,9 @@ def standing(setting: Setting, steps: int, pairs: pd.DataFrame | None = None) ->
     ranking = rank_solvers(np.stack([entry.sample(steps) for entry in entries])) if len(entries) > 1 else None
     rows = []
     for index, entry in enumerate(entries):
-        summary = summarise(entry.losses[steps], entry.levels, entry.weights)
+        summary = entry.summary(steps)
         rows.append(
             {
-                **setting.identity,
-                "metric": setting.metric,
-                "steps": steps,
                 "solver": entry.label,
                 "needs": entry.needs,
                 "log_loss": summary.log_mean,
@@ -87,7 +84,7 @@ def standing(setting: Setting, steps: int, pairs: pd.DataFrame | None = None) ->
                 "tasks": setting.tasks,
             }
         )
-    return pd.DataFrame(rows)
+    return setting.table(rows, steps=steps)
 
 
 def standing_figure(setting: Setting, table: pd.DataFrame) -> Figure:

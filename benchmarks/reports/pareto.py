@@ -10,7 +10,6 @@ import pandas as pd
 from benchmarks.errors import UserError
 from benchmarks.reports.comparison import Setting
 from benchmarks.reports.style import COLOURS, EXACT, NEEDS, caption, figure
-from benchmarks.statistics import summarise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,23 +31,12 @@ def pareto(setting: Setting) -> pd.DataFrame:
         for steps, seconds in entry.seconds.items():
             if steps not in entry.losses or not np.isfinite(entry.pooled(steps)).all():
                 continue
-            summary = summarise(entry.losses[steps], entry.levels, entry.weights)
-            rows.append(
-                {
-                    **setting.identity,
-                    "metric": setting.metric,
-                    "solver": entry.label,
-                    "needs": entry.needs,
-                    "steps": steps,
-                    "seconds": seconds,
-                    "log_loss": summary.log_mean,
-                    "log_low": summary.log_low,
-                    "log_high": summary.log_high,
-                }
-            )
+            summary = entry.summary(steps)
+            row = {"solver": entry.label, "needs": entry.needs, "steps": steps, "seconds": seconds}
+            rows.append(row | {"log_loss": summary.log_mean, "log_low": summary.log_low, "log_high": summary.log_high})
     if not rows:
         raise UserError("the run has no timings; run its suite with a [timings] table")
-    table = pd.DataFrame(rows)
+    table = setting.table(rows)
     table["on_front"] = on_front(table["seconds"].to_numpy(float), table["log_loss"].to_numpy(float))
     return table
 

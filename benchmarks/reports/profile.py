@@ -57,12 +57,11 @@ def profile(setting: Setting, classic: str = CLASSIC, cost: Cost = "steps") -> p
     ratios = np.where(solved, paid / np.where(solved, best, 1.0), np.inf)
     taus = _taus(ratios)
     rows = [
-        {**setting.identity, "metric": setting.metric, "classic": classic, "cost": cost, "solver": label}
-        | {"tau": tau, "share": float(np.mean(row <= tau * (1 + 1e-9)))}
+        {"solver": label, "tau": tau, "share": float(np.mean(row <= tau * (1 + 1e-9)))}
         for label, row in zip(labels, ratios, strict=True)
         for tau in taus
     ]
-    return pd.DataFrame(rows)
+    return setting.table(rows, classic=classic, cost=cost)
 
 
 def speedups(setting: Setting, classic: str = CLASSIC, cost: Cost = "steps") -> pd.DataFrame:
@@ -79,12 +78,9 @@ def speedups(setting: Setting, classic: str = CLASSIC, cost: Cost = "steps") -> 
         for over, other in zip(labels, paid, strict=True):
             both = np.isfinite(mine) & np.isfinite(other)
             speedup = float(np.exp(np.mean(np.log(other[both] / mine[both])))) if both.any() else np.nan
-            shares = {"both": float(both.mean()), "wins": float(np.mean(mine < other))}
-            rows.append(
-                {**setting.identity, "metric": setting.metric, "classic": classic, "cost": cost, "solver": label}
-                | {"over": over, "speedup": speedup, **shares, "losses": float(np.mean(mine > other))}
-            )
-    return pd.DataFrame(rows)
+            shares = {"both": both.mean(), "wins": np.mean(mine < other), "losses": np.mean(mine > other)}
+            rows.append({"solver": label, "over": over, "speedup": speedup, **shares})
+    return setting.table(rows, classic=classic, cost=cost)
 
 
 def profile_figure(setting: Setting, curves: pd.DataFrame, pairs: pd.DataFrame) -> Figure:

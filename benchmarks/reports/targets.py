@@ -56,9 +56,6 @@ def targets(setting: Setting, classic: str = CLASSIC) -> pd.DataFrame:
             own = reference.seconds.get(steps_needed(reference, target) or classic_steps)
             rows.append(
                 {
-                    **setting.identity,
-                    "metric": setting.metric,
-                    "classic": classic,
                     "classic_steps": classic_steps,
                     "log_target": float(np.log(target)),
                     "solver": entry.label,
@@ -69,7 +66,7 @@ def targets(setting: Setting, classic: str = CLASSIC) -> pd.DataFrame:
                     "seconds_ratio": None if seconds is None or not own else seconds / own,
                 }
             )
-    return pd.DataFrame(rows).astype({"steps": "Int64", "seconds": float, "seconds_ratio": float})
+    return setting.table(rows, classic=classic).astype({"steps": "Int64", "seconds": float, "seconds_ratio": float})
 
 
 def targets_figure(setting: Setting, table: pd.DataFrame) -> Figure:
@@ -78,7 +75,7 @@ def targets_figure(setting: Setting, table: pd.DataFrame) -> Figure:
     ratio = table.pivot(index="solver", columns="classic_steps", values="seconds_ratio").astype(float)
     # Best first: most targets reached, then fewest steps in all, then least time.
     order = sorted(
-        steps.index, key=lambda name: (steps.loc[name].isna().sum(), steps.loc[name].sum(), _sum(ratio, name))
+        steps.index, key=lambda name: (steps.loc[name].isna().sum(), steps.loc[name].sum(), ratio.loc[name].sum())
     )
     steps, ratio = steps.loc[order], ratio.loc[order]
     needs = table.drop_duplicates("solver").set_index("solver")["needs"]
@@ -115,7 +112,3 @@ def _matrix(axes, table: pd.DataFrame, colours: str, limits: tuple[float, float]
         red, green, blue, _ = image.cmap(image.norm(value))
         dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
         axes.text(j, i, text(value), ha="center", va="center", fontsize=7, color="white" if dark else "black")
-
-
-def _sum(ratio: pd.DataFrame, name: str) -> float:
-    return float(ratio.loc[name].sum())

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.runs.pairing import keyed, refuse_other_tasks
 from benchmarks.runs.ranking import ROUNDING, solver_label
@@ -20,9 +19,15 @@ from benchmarks.statistics import Levels, log_ratio_interval
 SHOWN = 20
 """Lines of a kind that are shown before the rest is counted."""
 
-KINDS = ("loss", "time", "status", "rows")
+KINDS = {
+    "loss": ("worse", "better"),
+    "time": ("slower", "faster"),
+    "status": ("fail now", "fail no more"),
+    "rows": ("missing in B", "only in B"),
+}
+"""What is compared, and what a change in either direction is called."""
 
-Row = dict[str, Any]
+Row = dict[Any, Any]
 
 
 @dataclass
@@ -47,19 +52,15 @@ class Changes:
     def lines(self) -> Iterator[str]:
         """The whole as lines for people."""
         yield from self.heading
-        for kind in KINDS:
+        for kind, (got_worse, got_better) in KINDS.items():
             worse, better = self.worse[kind], self.better[kind]
-            counts = f"{len(worse)} {_WORSE[kind]}, {len(better)} {_BETTER[kind]}"
+            counts = f"{len(worse)} {got_worse}, {len(better)} {got_better}"
             yield f"{kind}: {self.compared[kind]} compared, {counts}"
             for changed in (worse, better):
                 ordered = sorted(changed, key=lambda entry: -entry[0])
                 yield from (f"  {line}" for _, line in ordered[:SHOWN])
                 if len(ordered) > SHOWN:
                     yield f"  and {len(ordered) - SHOWN} more"
-
-
-_WORSE = {"loss": "worse", "time": "slower", "status": "fail now", "rows": "missing in B"}
-_BETTER = {"loss": "better", "time": "faster", "status": "fail no more", "rows": "only in B"}
 
 
 def compare_runs(first: Run, second: Run, least_loss: float = 0.001, least_factor: float = 1.5) -> Changes:
@@ -83,18 +84,16 @@ def compare_runs(first: Run, second: Run, least_loss: float = 0.001, least_facto
     refuse_other_tasks([first, second])
     changes = Changes(list(_heading(first, second)))
     a, b = (keyed(run.scores, SCORED) for run in (first, second))
-    for key in a.keys() | b.keys():
-        if key not in a or key not in b:
-            row = a.get(key) or b[key]
-            changes.add("rows", 1.0 if key in a else -1.0, f"{_name(row)}, {row['metric']}, seed {row['seed']}")
-    both = [key for key in a if key in b]
+    for here, there, change in ((a, b, 1.0), (b, a, -1.0)):
+        for row in (row for key, row in here.items() if key not in there):
+            changes.add("rows", change, f"{_name(row)}, {row['metric']}, seed {row['seed']}")
+    both = [(row, b[key]) for key, row in a.items() if key in b]
     changes.compared["rows"] = len(both)
-    _compare_statuses([(a[key], b[key]) for key in both if a[key]["seed"] is None], changes)
+    _compare_statuses([pair for pair in both if pair[0]["seed"] is None], changes)
     arrays = all((run.path / LOSSES).is_file() for run in (first, second))
     groups: dict[tuple[object, ...], list[tuple[Row, Row]]] = {}
-    for key in both:
-        one = tuple(a[key][name] for name in (*NAMED, "metric", "draw"))
-        groups.setdefault(one, []).append((a[key], b[key]))
+    for pair in both:
+        groups.setdefault(tuple(pair[0][name] for name in (*NAMED, "metric", "draw")), []).append(pair)
     for pairs in groups.values():
         _compare_losses(pairs, (first, second) if arrays else None, least_loss, changes)
     _compare_times(first, second, least_factor, changes)
@@ -147,7 +146,10 @@ def _compare_losses(pairs: list[tuple[Row, Row]], runs: tuple[Run, Run] | None, 
     same = all(x["num_tasks"] == y["num_tasks"] for x, y in seeded)
     if runs is not None and seeded and same:
         exact = math.exp(ROUNDING[a["dtype"]])
-        losses = [[_losses(run, pair[side]["row"], exact) for pair in seeded] for side, run in enumerate(runs)]
+        losses = [
+            [np.maximum(run.losses(pair[side]["row"]).astype(np.float64), exact) for pair in seeded]
+            for side, run in enumerate(runs)
+        ]
         levels: Levels = "seeds_and_tasks" if "seeds_and_tasks" in (a["levels"], b["levels"]) else "tasks"
         change, low, high = log_ratio_interval(losses[1], losses[0], levels)
         how = f"[{low:+.4f}, {high:+.4f}]"
@@ -158,10 +160,6 @@ def _compare_losses(pairs: list[tuple[Row, Row]], runs: tuple[Run, Run] | None, 
         how = "without an interval, since there are no per-task losses of the same tasks"
     if low > least or high < -least:
         changes.add("loss", change, f"{_name(a)}, {a['metric']}: log loss {change:+.4f} {how}")
-
-
-def _losses(run: Run, row: int, exact: float) -> NDArray[np.float64]:
-    return np.maximum(run.losses(row).astype(np.float64), exact)
 
 
 def _compare_times(first: Run, second: Run, least: float, changes: Changes) -> None:

@@ -7,7 +7,7 @@ import platform
 import subprocess
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +28,11 @@ def describe() -> dict[str, Any]:
     import torch
 
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})  # type: ignore[union-attr]
+    of_torch = "mkl" if torch.backends.mkl.is_available() else "other"
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "blas": {"numpy": f"{blas.get('name')} {blas.get('version')}", "torch": _torch_blas(torch)},
+        "packages": {name: _read(lambda one=name: version(one)) for name in PACKAGES},
+        "blas": {"numpy": f"{blas.get('name')} {blas.get('version')}", "torch": of_torch},
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
@@ -86,7 +87,7 @@ def conditions() -> dict[str, Any]:
 
 
 def _read(sensor: Callable[[], Any]) -> Any:
-    """What a sensor says; None where the system, the machine or a library has no such sensor, however it says so."""
+    """What a sensor says; None where the system, the machine or a library has no such thing, however it says so."""
     try:
         return sensor()
     except Exception:
@@ -104,13 +105,6 @@ def git_state() -> dict[str, Any]:
     return {"commit": commit, "dirty": dirty}
 
 
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
 @cache
 def cpu_name() -> str:
     """The processor, as the system calls it."""
@@ -121,7 +115,3 @@ def cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _torch_blas(torch: Any) -> str:
-    return "mkl" if torch.backends.mkl.is_available() else "other"

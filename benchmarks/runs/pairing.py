@@ -24,16 +24,12 @@ def refuse_other_tasks(runs: Sequence[Run]) -> None:
         for *law, version, fingerprint in laws.itertuples(index=False, name=None):
             name, before, drew = seen.setdefault(tuple(law), (run.name, version, fingerprint))
             where = f"the law {law[0]!r} at d = {law[LAW.index('d')]}"
-            if before != version:
-                raise UserError(
-                    f"{where} has version {before} in {name} and {version} in {run.name}: it drew other tasks, "
-                    "so their losses cannot be compared"
-                )
-            if drew != fingerprint:
-                raise UserError(
-                    f"{where} has fingerprint {drew} in {name} and {fingerprint} in {run.name}: it drew other tasks, "
-                    "so their losses cannot be compared"
-                )
+            for what, one, other in (("version", before, version), ("fingerprint", drew, fingerprint)):
+                if one != other:
+                    raise UserError(
+                        f"{where} has {what} {one} in {name} and {other} in {run.name}: it drew other tasks, "
+                        "so their losses cannot be compared"
+                    )
 
 
 def keyed(table: pd.DataFrame, further: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -47,8 +43,5 @@ def keyed(table: pd.DataFrame, further: Sequence[str]) -> dict[tuple[Any, ...], 
     if "seed" in numbered:
         numbered["seed"] = pd.Series([None if pd.isna(seed) else int(seed) for seed in table["seed"]], dtype=object)
     names = [*NAMED, *further]
-    return {tuple(row[name] for name in names): {str(k): v for k, v in row.items()} for row in _records(numbered)}
-
-
-def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    return table.to_dict("records")
+    rows: list[dict[Any, Any]] = numbered.to_dict("records")
+    return {tuple(row[name] for name in names): row for row in rows}

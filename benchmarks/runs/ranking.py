@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.errors import UserError
+from benchmarks.runs.pairing import refuse_other_tasks
 from benchmarks.runs.read import Run
-from benchmarks.runs.schema import LAW, SCORED_ON, SOLVER, TASK
+from benchmarks.runs.schema import SCORED_ON, SOLVER, TASK
 
 ROUNDING = {name: 2 * math.log(1e3 * eps) for name, eps in (("float64", 2.0**-52), ("float32", 2.0**-23))}
 """A log loss below this is 0 but for rounding: it is shown as exact, and such losses share a rank."""
@@ -38,10 +38,10 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     Raises:
         UserError: if two runs hold different versions or fingerprints of one law.
     """
+    refuse_other_tasks(runs)
     ordered = sorted(runs, key=lambda run: str(run.meta.get("measured_at", "")))
     scores = pd.concat([run.scores for run in ordered], ignore_index=True)
     timings = pd.concat([run.timings for run in ordered], ignore_index=True)
-    _refuse_mixed_laws(scores)
     timing_key = [*TASK, *SOLVER, "steps"]
     key = [*timing_key, "draw"]
     scores = scores.loc[scores["shown"]]
@@ -59,25 +59,8 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     table["rank"] = table["rank"].astype("Int64")
     names = {"log_mean": "log_loss", "median": "median_loss", "warm_median": "warm_seconds"}
     columns = [*key, "metric", "rank", "log_loss", "log_low", "log_high", "median_loss", "num_tasks"]
-    columns += [
-        "levels",
-        "tail_limited",
-        "reach",
-        "floor",
-        "floor_exact",
-        "gap_to_floor",
-        "gap_low",
-        "gap_high",
-        "gap_to_bayes",
-        "alarm",
-    ]
+    columns += ["levels", "tail_limited", "reach", "floor", "floor_exact"]
+    columns += ["gap_to_floor", "gap_low", "gap_high", "gap_to_bayes", "alarm"]
     columns += ["starts", "starts_spread", "starts_near_best", "median_start"]
     columns += ["warm_seconds", "batch", "train_seconds", "status", "reason"]
     return pd.DataFrame(table.rename(columns=names), columns=columns)
-
-
-def _refuse_mixed_laws(scores: pd.DataFrame) -> None:
-    for _, group in scores.groupby([*LAW, "draw"]):
-        if len(set(zip(group["law_version"], group["fingerprint"], strict=True))) > 1:
-            law, d = group["law"].iloc[0], group["d"].iloc[0]
-            raise UserError(f"these runs drew different tasks for the law {law!r} at d = {d}; show them one by one")

@@ -90,5 +90,5 @@ def test_of_two_runs_the_later_counts(run: Run, tmp_path: Path) -> None:
 
 def test_runs_that_drew_different_tasks_are_refused(run: Run) -> None:
     changed = Run(run.path, run.scores.assign(fingerprint="0123456789ab"), run.timings, run.meta)
-    with pytest.raises(UserError, match="drew different tasks for the law 'isotropic' at d = 3"):
+    with pytest.raises(UserError, match=r"the law 'isotropic' at d = 3 has fingerprint .*: it drew other tasks"):
         rank([run, changed])
