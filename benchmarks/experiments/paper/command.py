@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.experiments.experiment import SUITE_OPTIONS, Experiment, Request, choose, need_figures
-from benchmarks.experiments.paper import facts
+from benchmarks.experiments.paper import facts, heads
 from benchmarks.experiments.paper.classical import baseline, extracted
 from benchmarks.experiments.paper.curves import Point, read_points
 from benchmarks.experiments.paper.effort import operations_of, training_speed
@@ -40,6 +40,10 @@ from benchmarks.suites.suite import Suite, load_suite
 
 COLUMNS = ("steps", "log_mean", "log_low", "log_high", "median", "gap_to_floor")
 """Columns of the run's scores that the report shows."""
+
+
+HEADS_IN = {"l-mh5", "l-b9", "l-b30"}
+"""Experiments of the paper that are about heads."""
 
 
 def ids() -> list[str]:
@@ -156,8 +160,14 @@ def redo_and_judge(request: Request, output: Path, redone: Path | None) -> Finis
         mixtures: list[Any] = read_table(found)
     else:
         mixtures = [row for shift in shifts(chosen) for row in table(shift, request)]
+    kept = None if redone is None else redone.parent / "heads.csv"
+    several: list[Any] = []
+    if kept is not None and kept.is_file():
+        several = pd.read_csv(kept).to_dict("records")
+    elif HEADS_IN & {e.id for e in chosen}:
+        several = heads.table(request)
     run = None if finished is None else read_run(finished.path)
-    report(chosen, points, run, mixtures, request.results).write(output, png=True)
+    report(chosen, points, run, mixtures, several, request.results).write(output, png=True)
     return Finished(output, *([], []) if finished is None else (finished.failures, finished.alarms))
 
 
@@ -176,6 +186,7 @@ def report(
     redone: Sequence[Point],
     run: Run | None,
     mixtures: Sequence[dict[str, Any]] = (),
+    several: Sequence[dict[str, Any]] = (),
     results: Path = Path("results"),
 ) -> Report:
     """Compare, judge and draw; without a run of fresh tasks what needs one is left out.
@@ -185,6 +196,7 @@ def report(
         redone: their curves.
         run: of the suite `paper`.
         mixtures: rows of `experts.csv`.
+        several: rows of `heads.csv`.
         results: folder in which the results of other experiments lie, where they have been run.
     """
     found = {} if run is None else {(s.identity["law"], s.identity["d"]): s for s in settings(run)}
@@ -195,6 +207,7 @@ def report(
     evidence = [] if run is None else _claims(chosen, redone, run, found, results)
     ids_chosen = {e.id for e in chosen}
     evidence += [one for one in facts.theorems() if one.experiment in ids_chosen]
+    evidence += heads.heads_evidence(list(several))
     if run is not None and ids_chosen == set(ids()):
         evidence += facts.elsewhere(results)
     for shift in shifts(chosen):
@@ -210,7 +223,7 @@ def report(
         "fresh_tasks": [{"experiment": name, **row} for name, rows in honest.items() for row in rows],
     }
     return Report(
-        {**tables, "experts": mixtures} if mixtures else tables,
+        tables | {name: rows for name, rows in (("experts", mixtures), ("heads", several)) if rows},
         {f"figures/{name.replace(' ', '-')}": drawn for name, drawn in figures.items()},
         {
             "VERDICTS.md": verdicts_markdown(judged, comparisons, remarks),

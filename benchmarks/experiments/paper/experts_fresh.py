@@ -7,7 +7,7 @@ alike. Beside them: an expert trained on the very law, and conjugate gradient, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.errors import UserError
 from benchmarks.experiments.experiment import Request
+from benchmarks.experiments.paper.one_of import OneOf
 from benchmarks.experiments.paper.verdicts import Evidence, Part, compared
 from benchmarks.reports.style import CYCLE, EXACT, caption, figure
 from benchmarks.statistics import summarise
@@ -31,7 +32,10 @@ from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.mixture import GaussianMixture
 from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
-from memformer.solvers.experts import adapt, assemble, train_experts
+from memformer.solvers.experts import Mixture, adapt, assemble, train_experts
+from memformer.training.recipe import Recipe
+from memformer.training.search import Search
+from memformer.training.train import train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,11 +45,11 @@ TASKS, FOLDS, PER_TASK = 3000, 5, 500
 
 EQUAL = "equal gates"
 GATED = {
-    "gates from contexts (A)": "one gate from contexts",
-    "gates and memory from contexts (B)": "one gate and memory from contexts",
-    "gates of each task": "one gate of each task",
+    "gates from contexts (A)": "one model, gate from contexts",
+    "gates and memory from contexts (B)": "one model, gate and memory from contexts",
+    "gates of each task": "one model, gate of each task",
 }
-"""What adapts a mixture, and the control: the one model with one gate, adapted alike."""
+"""What adapts a mixture, and the control: the one model with a gate for each of its heads, adapted alike."""
 
 CLAIMS = {
     EQUAL: "Joined with equal gates, experts do better than {one} {where}",
@@ -73,20 +77,30 @@ class Shift:
         one: the law of the one model they are compared with.
         judged: laws that decide the verdict; the others are shown.
         says: how claims name the one model, and the laws that are judged.
+        as_many: whether the one model has as many heads and parameters as the mixture, and is searched for from as
+            many starts as all experts together; otherwise it is like one expert.
+        layers: that are trained.
     """
 
     id: str
-    laws: dict[str, Law]
+    laws: Mapping[str, Law]
     labels: dict[str, float]
     experts: tuple[str, ...]
     one: str
     judged: tuple[str, ...]
     says: tuple[str, str]
+    as_many: bool = False
+    layers: tuple[int, ...] = LAYERS
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """Laws on which methods are scored."""
+        return self.judged if self.as_many else tuple(self.laws)
 
     @property
     def reference(self) -> str:
         """Name of the one model."""
-        return f"trained at {self.one}"
+        return f"{len(self.experts)} heads trained at {self.one}" if self.as_many else f"trained at {self.one}"
 
 
 def variance_shift() -> Shift:
@@ -120,7 +134,18 @@ def component_shift() -> Shift:
     return Shift("h-gmm", {"mixture": whole, **single}, labels, names, "mixture", ("mixture",), says)
 
 
-SHIFTS = {"h-var": [variance_shift], "h-gmm": [component_shift]}
+def rotation_shift() -> Shift:
+    """Experts on the paper's law under three rotations, where no gain makes one of another; judged on all three."""
+    rotations = {f"rotation {seed}": LAWS.create("anisotropic", law_seed=seed) for seed in (1, 2, 3)}
+    # Models are trained as one batch, so that each law states moments of single tasks.
+    laws: dict[str, Law] = {"all three": OneOf(laws=tuple(rotations.values()))}
+    laws |= {name: OneOf(laws=(law,)) for name, law in rotations.items()}
+    says = ("one model of as many parameters trained on all three", "under three rotations")
+    labels = dict.fromkeys(laws, 5.0)
+    return Shift("h-rot", laws, labels, tuple(rotations), "all three", ("all three",), says, True, (2, 3))
+
+
+SHIFTS = {"h-var": [variance_shift, rotation_shift], "h-gmm": [component_shift]}
 """What an experiment of the paper has on fresh tasks."""
 
 
@@ -135,7 +160,12 @@ def answers(shift: Shift, depth: int, seed: int, tasks: int = TASKS) -> Iterator
     }
     joined = {part: torch.cat([alone[name][part] for name in shift.experts]) for part in alone[shift.one]}
     mixture, one = assemble(config, joined), assemble(config, alone[shift.one])
-    for name, law in shift.laws.items():
+    if shift.as_many:
+        starts = Recipe().search_for(config).starts * len(shift.experts)
+        source, recipe = shift.laws[shift.one].stream(seed, Purpose.TRAIN), Recipe(search=Search(starts=starts))
+        one = Mixture(mixture.config, train(mixture.config, [source], [depth], [seed], recipe).parameters)
+    for name in shift.scored:
+        law = shift.laws[name]
 
         def losses(weights: Tensor | None, problem: Problem, own: str = name) -> Losses:
             assert weights is not None
@@ -164,15 +194,15 @@ def _head(tensor: Tensor, i: int, name: str, config: MemformerConfig) -> Tensor:
     return own if name in ("Q", "P") else own.squeeze(heads)
 
 
-def table(shift: Shift, request: Request, tasks: int = TASKS, layers: Sequence[int] = LAYERS) -> list[dict[str, Any]]:
+def table(shift: Shift, request: Request, tasks: int = TASKS) -> list[dict[str, Any]]:
     """One row a number of layers, law and method: log loss in units of E[y^2], and its ratio to
     that of the one model, or of what it is judged against.
     """
-    work = [(depth, seed) for depth in sorted(layers, reverse=True) for seed in SEEDS]  # the longest first
+    work = [(depth, seed) for depth in sorted(shift.layers, reverse=True) for seed in SEEDS]  # the longest first
     names = [f"{shift.id}, {depth} layers, seed {seed}" for depth, seed in work]
     results = request.map("mixtures of experts", partial(_answers, shift, tasks), work, names)
     rows = []
-    for depth in layers:
+    for depth in shift.layers:
         found: dict[tuple[str, str], list[Losses]] = {}
         for (own_depth, _), answered in zip(work, results, strict=True):
             for law, method, losses in answered if own_depth == depth else ():

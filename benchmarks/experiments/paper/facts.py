@@ -94,7 +94,7 @@ def overhead(operations: Operations, layers: Sequence[int] = (1, 2, 3, 4)) -> li
         found.append(
             Evidence(
                 f"First-order memory adds little to the operations of a solve{what}",
-                "Cost",
+                "Cost and scale",
                 f"memory adds little to a solve{what}",
                 "c" if what else "d",
                 layers=", ".join(map(str, layers)),
@@ -131,7 +131,7 @@ def elsewhere(results: Path) -> list[Evidence]:
         found.append(
             Evidence(
                 "On the stopwatch a learned method is faster than every other that is as good",
-                "Scale",
+                "Cost and scale",
                 "on the stopwatch learned methods win",
                 "scaling",
                 stated="holds" if wins == count else "refuted" if not wins else "holds in part",
@@ -161,7 +161,7 @@ def shifted(trained: Sequence[Solver], seeds: Sequence[int], tasks: int = 2000) 
             parts.append(compared(f"{k} (variance {variance:g})", own, other, "seeds_and_tasks"))
     return Evidence(
         "GD++ with memory, trained at variance 1, beats conjugate gradient at other variances",
-        "Scale",
+        "Cost and scale",
         f"GD++ beats cg at variances {', '.join(f'{variance:g}' for variance in SHIFTED)}",
         "c",
         parts,

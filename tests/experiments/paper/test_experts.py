@@ -20,6 +20,7 @@ from benchmarks.experiments.paper.experts_fresh import (
     experts_evidence,
     experts_figure,
     read_table,
+    rotation_shift,
     variance_shift,
 )
 from benchmarks.experiments.paper.verdicts import judge
@@ -52,6 +53,27 @@ def test_losses_are_in_units_of_the_labels(shift):
     for name, law in shift.laws.items():
         y = law.stream(0, Purpose.SCORE).sample(20_000).y
         assert y.square().mean().item() == pytest.approx(shift.labels[name], rel=0.1)
+
+
+def test_tasks_of_several_laws_are_theirs():
+    shift = rotation_shift()
+    problem = shift.laws["all three"].stream(0, Purpose.SCORE).sample(3000)
+    moments = torch.stack([shift.laws[name].second_moment for name in shift.experts])
+    assert problem.second_moment is not None
+    same = (problem.second_moment[:, None] == moments).all((2, 3))
+    assert (same.sum(1) == 1).all(), "each task is of one law"
+    assert ((same.double().mean(0) - 1 / 3).abs() < 0.05).all()
+    for law, own in zip(moments, same.T, strict=True):
+        X = problem.X[own]
+        torch.testing.assert_close(torch.einsum("bni,bnj->ij", X, X) / X.shape[0] / X.shape[1], law, rtol=0, atol=0.05)
+
+
+def test_the_control_of_rotated_experts_has_as_many_parameters():
+    shift = replace(rotation_shift(), experts=("rotation 1", "rotation 2"))
+    found = {(law, method): losses.mean() for law, method, losses in answers(shift, 1, 0, tasks=200)}
+    assert shift.reference == "2 heads trained at all three"
+    assert found["all three", shift.reference] < found["all three", "equal gates"], "which was never trained as a whole"
+    assert {method for _, method in found} >= {*CLAIMS, *GATED.values(), shift.reference}
 
 
 def test_every_method_answers_every_law():
