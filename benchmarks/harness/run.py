@@ -102,7 +102,8 @@ def open_run(folder: Path, suite: Suite, name: str | None, resume: bool, now: da
     """
     sweep(folder)
     if name is None and resume:
-        left = [path for path in unfinished_runs(folder) if _is_of(path, suite)]
+        unfinished = unfinished_runs(folder)
+        left = [path for path in unfinished if describe_unfinished(path).get("suite_hash") == suite.content_hash]
         name = left[-1].name.removeprefix(UNFINISHED) if left else None
     if name is not None:
         return RunWriter(folder, name, resume)
@@ -113,10 +114,6 @@ def open_run(folder: Path, suite: Suite, name: str | None, resume: bool, now: da
         except NameTaken:  # by another run of this suite, begun in the same second
             name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
     return RunWriter(folder, name)
-
-
-def _is_of(path: Path, suite: Suite) -> bool:
-    return describe_unfinished(path).get("suite_hash") == suite.content_hash
 
 
 def _complete(folder: Path, name: str, suite: Suite) -> Finished | None:

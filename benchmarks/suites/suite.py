@@ -66,10 +66,9 @@ class Suite(Strict):
         content = self.model_dump(mode="json", by_alias=True)
         if self.scores.memory_limit is None:
             del content["scores"]["memory_limit"]  # suites written before there was such a limit keep their hash
-        later = [(task, ("tasks", "batch")) for task in content["tasks"]]
+        later = [(task, ("tasks", "batch", "draw")) for task in content["tasks"]]
         later += [(solver["only"], ("d_min", "d_max", "draw")) for solver in content["solvers"]]
         later += [(solver, ("trained_on",)) for solver in content["solvers"]]
-        later += [(task, ("draw",)) for task in content["tasks"]]
         for entry, keys in later:  # the same
             for key in keys:
                 if entry[key] in (None, "plain"):
@@ -84,11 +83,8 @@ def _plain(entry: Any) -> Any:
 def built_in_suites() -> dict[str, Path]:
     """The suites that come with the package: id to file."""
     folder = resources.files("benchmarks") / "suites"
-    return {
-        Path(str(item)).stem: Path(str(item))
-        for item in sorted(folder.iterdir(), key=str)
-        if str(item).endswith(".toml")
-    }
+    files = sorted(Path(str(item)) for item in folder.iterdir())
+    return {file.stem: file for file in files if file.suffix == ".toml"}
 
 
 def load_suite(name_or_path: str) -> Suite:
@@ -133,14 +129,6 @@ def _first_problem(error: ValidationError) -> str:
 
 def _model_at(location: tuple[int | str, ...]) -> type[Strict]:
     """The model whose keys belong at a location in a suite file."""
-    models: dict[int | str, type[Strict]] = {
-        "scores": Scores,
-        "timings": Timings,
-        "tasks": TaskEntry,
-        "solvers": SolverEntry,
-    }
-    if "only" in location:
-        return Only
-    if "trained_on" in location:
-        return TrainedOn
-    return models.get(location[0], Suite) if location else Suite
+    models: dict[str, type[Strict]] = {"only": Only, "trained_on": TrainedOn, "scores": Scores, "timings": Timings}
+    models |= {"tasks": TaskEntry, "solvers": SolverEntry}
+    return next((model for key, model in models.items() if key in location), Suite)

@@ -43,6 +43,7 @@ class Isotropic(Law):
     """
 
     metadata: ClassVar[Metadata] = Metadata("isotropic", 1, "arXiv 2410.07263, section 3")
+    gaussian_covariates: ClassVar[bool] = True
 
     def draw(self, batch: int, generator: np.random.Generator) -> Draw:
         w_star = generator.standard_normal((batch, self.d))
@@ -53,10 +54,6 @@ class Isotropic(Law):
     @cached_property
     def second_moment(self) -> Tensor:
         return torch.eye(self.d, dtype=torch.float64)
-
-    @property
-    def gaussian_covariates(self) -> bool:
-        return True
 
     @property
     def whitens_to_isotropic(self) -> bool:
@@ -92,6 +89,7 @@ class Anisotropic(Law):
     """
 
     metadata: ClassVar[Metadata] = Metadata("anisotropic", 1, "arXiv 2410.07263, section 3")
+    gaussian_covariates: ClassVar[bool] = True
 
     spectrum: str = "paper"
     exponent: float | None = None
@@ -154,10 +152,6 @@ class Anisotropic(Law):
         if self.rotation == "per_task":
             return torch.from_numpy(self.eigenvalues.mean() * np.eye(self.d))
         return torch.from_numpy((self.U * self.eigenvalues) @ self.U.T)
-
-    @property
-    def gaussian_covariates(self) -> bool:
-        return True
 
     @property
     def whitens_to_isotropic(self) -> bool:

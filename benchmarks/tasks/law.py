@@ -92,6 +92,9 @@ class Law(ABC):
     """Whether tasks are drawn from a distribution that is known. If not, they share rows of a table: they have no true
     weights, noise variance or moments, no floor is known, and tasks of one seed depend on each other."""
 
+    gaussian_covariates: ClassVar[bool] = False
+    """Whether rows of X are independent `N(0, S)`, S a task's second moment, and X is independent of `w_star`."""
+
     d: int = 5
     N: int = 20
     noise_std: float = 0.0
@@ -124,11 +127,6 @@ class Law(ABC):
     @property
     def whitens_to_isotropic(self) -> bool:
         """Whether, with S the second moment, `x ~ N(0, S)` and `w_star ~ N(0, v S^-1)` for some v, independently."""
-        return False
-
-    @property
-    def gaussian_covariates(self) -> bool:
-        """Whether rows of X are independent `N(0, S)`, S a task's second moment, and X is independent of `w_star`."""
         return False
 
     def prior(self, X: Tensor) -> Prior | None:

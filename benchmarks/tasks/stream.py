@@ -38,6 +38,9 @@ class TaskStream:
 
     Drawn by importance sampling (see `benchmarks.tasks.importance`), tasks have `weights`.
 
+    Attributes:
+        d, N: covariate dimension and context length.
+
     Raises:
         ValueError: if the law cannot be drawn so.
     """
@@ -56,22 +59,13 @@ class TaskStream:
             raise ValueError(f"importance sampling needs Gaussian covariates, which {law.metadata.name!r} has not")
         self.draw: Sampling = draw
         self.law = law.under(self.seed, purpose)
+        self.d, self.N = self.law.d, self.law.N
         self.purpose = purpose
         self.dtype = dtype
         self.device = torch.device(device)
         self.block_size = max(1, min(MAX_BLOCK, BLOCK_NUMBERS // (max(law.N, law.d) * law.d)))
         self._next_block = 0
         self._left: dict[str, np.ndarray] | None = None
-
-    @property
-    def d(self) -> int:
-        """Covariate dimension."""
-        return self.law.d
-
-    @property
-    def N(self) -> int:
-        """Context length."""
-        return self.law.N
 
     @property
     def noise_var(self) -> float:
@@ -146,21 +140,12 @@ class TaskStream:
 class StandIn(ABC):
     """Other tasks in place of those of a stream: a `TaskSource` that tells of the law what the stream tells.
 
-    A subclass says in `sample` which tasks, and hides what they must not tell.
+    A subclass says in `sample` which tasks, and hides what they must not tell. Its `d` and `N` are the stream's.
     """
 
     def __init__(self, stream: TaskSource) -> None:
         self._stream = stream
-
-    @property
-    def d(self) -> int:
-        """Covariate dimension."""
-        return self._stream.d
-
-    @property
-    def N(self) -> int:
-        """Context length."""
-        return self._stream.N
+        self.d, self.N = stream.d, stream.N
 
     @property
     def noise_var(self) -> float:

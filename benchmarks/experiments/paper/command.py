@@ -31,7 +31,7 @@ from benchmarks.experiments.paper.summary import before_and_after
 from benchmarks.experiments.paper.verdicts import Evidence, claims, gather, judge, law_of
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import Finished
-from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.fitting import ParameterStore, header_of
 from benchmarks.reports.comparison import Setting, settings
 from benchmarks.reports.write import Report, make_folder
 from benchmarks.runs.ranking import solver_label
@@ -264,7 +264,8 @@ def trained_elsewhere(run: Run, results: Path) -> list[Evidence]:
     cell = next(cell for cell in build_cells(suite) if cell.solver_name == "memformer_gdpp")
     seeds = sorted({int(seed) for seed in run.scores["seed"].dropna()})
     store = ParameterStore(results / "parameters")
-    fit = store.find(cell.solver_name, cell.solver, cell.fitted_on, cell.steps, seeds, cell.dtype, cell.device)
+    about = (cell.solver_name, cell.solver, cell.fitted_on, cell.steps)
+    fit = store.find(cell.solver, [header_of(*about, seed, cell.dtype, cell.device) for seed in seeds])
     return [] if fit is None else [facts.shifted(fit.solvers, seeds)]
 
 

@@ -66,10 +66,10 @@ class ParameterStore:
         """
         if not solver.fitting.required:
             return Fit([solver] * len(seeds), None, reused=False)
-        found = self.find(name, solver, law, steps, seeds, dtype, device)
+        headers = [header_of(name, solver, law, steps, seed, dtype, device) for seed in seeds]
+        found = self.find(solver, headers)
         if found is not None:
             return found
-        headers = [self._header(name, solver, law, steps, seed, dtype, device) for seed in seeds]
         solver.prepare(dtype, device)
         start = time.perf_counter()
         streams = [law.stream(seed, Purpose.TRAIN, dtype, device) for seed in seeds]
@@ -79,61 +79,21 @@ class ParameterStore:
             self._keep(fitted, header, seconds / len(seeds))
         return Fit(solvers, seconds, reused=False)
 
-    def find(
-        self,
-        name: str,
-        solver: Solver,
-        law: Law,
-        steps: Sequence[int],
-        seeds: Sequence[int],
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> Fit | None:
-        """What `fit` found before, given the same; None if it is not there under every seed."""
-        found = [self._find(solver, self._header(name, solver, law, steps, seed, dtype, device)) for seed in seeds]
+    def find(self, solver: Solver, headers: Sequence[dict[str, str]]) -> Fit | None:
+        """What `fit` found before, one solver for each header; None if one of them is not there."""
+        found = [self._find(solver, header) for header in headers]
         entries = [entry for entry in found if entry is not None]
-        if len(entries) < len(seeds):
+        if len(entries) < len(headers):
             return None
         return Fit([entry[0] for entry in entries], sum(entry[1] for entry in entries), reused=True)
-
-    def _header(
-        self,
-        name: str,
-        solver: Solver,
-        law: Law,
-        steps: Sequence[int],
-        seed: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> dict[str, str]:
-        """Everything that can change the parameters, as text; its hash names the file."""
-        law_settings = {"d": law.d, "N": law.N, "noise_std": law.noise_std, **law.parameters}
-        return {
-            "solver": name,
-            "solver_version": str(solver.version),
-            "settings": json.dumps(settings_of(solver), sort_keys=True, default=str),
-            "law": law.metadata.name,
-            "law_version": str(law.metadata.version),
-            "law_settings": json.dumps(law_settings, sort_keys=True),
-            "fingerprint": law.fingerprint,
-            "steps": json.dumps(list(steps)),
-            "seed": str(seed),
-            "dtype": str(dtype).removeprefix("torch."),
-            "device": device.type,
-            "torch": version("torch"),
-            "numba": version("numba"),
-            "source": source_hash(),
-        }
 
     def path(self, header: dict[str, str]) -> Path | None:
         """File of the parameters with that header."""
         if self.folder is None:
             return None
         digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:16]
-        return (
-            self.folder
-            / f"{header['solver']}-{header['law']}-d{json.loads(header['law_settings'])['d']}-{digest}.safetensors"
-        )
+        d = json.loads(header["law_settings"])["d"]
+        return self.folder / f"{header['solver']}-{header['law']}-d{d}-{digest}.safetensors"
 
     def _find(self, solver: Solver, header: dict[str, str]) -> tuple[Solver, float] | None:
         path = self.path(header)
@@ -156,6 +116,29 @@ class ParameterStore:
             checkpoint.save(path, parameters, {**header, "train_seconds": repr(seconds)}, self.scratch)
         except OSError as error:
             raise UserError(f"fitted parameters cannot be written to {path.parent}: {error.strerror}") from None
+
+
+def header_of(
+    name: str, solver: Solver, law: Law, steps: Sequence[int], seed: int, dtype: torch.dtype, device: torch.device
+) -> dict[str, str]:
+    """Everything that can change the parameters, as text; its hash names the file."""
+    law_settings = {"d": law.d, "N": law.N, "noise_std": law.noise_std, **law.parameters}
+    return {
+        "solver": name,
+        "solver_version": str(solver.version),
+        "settings": json.dumps(settings_of(solver), sort_keys=True, default=str),
+        "law": law.metadata.name,
+        "law_version": str(law.metadata.version),
+        "law_settings": json.dumps(law_settings, sort_keys=True),
+        "fingerprint": law.fingerprint,
+        "steps": json.dumps(list(steps)),
+        "seed": str(seed),
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": device.type,
+        "torch": version("torch"),
+        "numba": version("numba"),
+        "source": source_hash(),
+    }
 
 
 def settings_of(solver: Any) -> dict[str, Any]:
