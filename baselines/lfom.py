@@ -10,11 +10,11 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from baselines.objective import excess_loss
+from baselines.objective import mean_loss
 from baselines.operations import gradient, zero_start
 from memformer.core.checks import require_choice, require_int, require_number
 from memformer.core.iterative import IterativeSolver
-from memformer.core.problem import Problem, TaskSource
+from memformer.core.problem import SPREAD, Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
 
 VALIDATION_TASKS = 4096
@@ -83,6 +83,7 @@ class Lfom(Solver):
     needs: ClassVar[Needs] = Needs.LAW
     anytime: ClassVar[bool] = False
     fitting: ClassVar[Fitting] = Fitting.RANDOM
+    version: ClassVar[int] = 2
     learned: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -121,6 +122,7 @@ class Lfom(Solver):
 
 def _train(solver: Lfom, sources: Sequence[TaskSource], horizons: list[int]) -> Tensor:
     """Tables `(sources, horizons, K, K, 1 or d)` on the CPU; `horizons` descend."""
+    sources = [tasks.spread(SPREAD) for tasks in sources]
     validation = [tasks.sample(VALIDATION_TASKS) for tasks in sources]
     spectra = [problem.spectrum for problem in validation]
     eta = torch.stack([2 / (mu.mean() + L.mean()) for mu, L in spectra])[:, None, None, None, None]
@@ -171,4 +173,4 @@ def _final_losses(problem: Problem, gamma: Tensor, horizons: list[int]) -> Tenso
             w = torch.addcmul(w, coefficients[k, i, :, :running], g, value=-1)
         finished = sum(horizon > k + 1 for horizon in horizons)
         final.insert(0, w[..., finished:])
-    return excess_loss(problem, torch.cat(final, -1).permute(2, 0, 1)).mean(-1)
+    return mean_loss(problem, torch.cat(final, -1).permute(2, 0, 1))

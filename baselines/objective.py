@@ -41,6 +41,11 @@ def quadratic_loss(problem: Problem) -> Quadratic:
     return Quadratic(Xt @ problem.x_query / q, matvec(Xt, problem.y_query) / q, problem.y_query.square().mean(-1))
 
 
+def mean_loss(problem: Problem, w: Tensor) -> Tensor:
+    """Mean over the tasks of the loss of weights `(..., B, d)`, weighted where tasks have weights; `(...)`."""
+    return problem.weighted(excess_loss(problem, w)).mean(-1)
+
+
 def apply_metric(metric: Tensor, v: Tensor) -> Tensor:
     """`metric v` for a symmetric metric, `(d, d)` shared or `(B, d, d)`; `v` is `(..., B, d)`."""
     # One matrix for all tasks is one large product, not B small ones.

@@ -14,9 +14,9 @@ from torch import Tensor
 from baselines.accelerated import HeavyBall, MomentumState, Nesterov
 from baselines.gradient import GradientDescent
 from baselines.krylov import law_preconditioner
-from baselines.objective import excess_loss
+from baselines.objective import mean_loss
 from memformer.core.checks import require_choice, require_int
-from memformer.core.problem import Problem, TaskSource, matvec
+from memformer.core.problem import SPREAD, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
 
 GRID_TASKS = 500
@@ -61,6 +61,7 @@ class Tuned(Solver):
     needs: ClassVar[Needs] = Needs.LAW
     anytime: ClassVar[bool] = False
     fitting: ClassVar[Fitting] = Fitting.RANDOM
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         require_choice("method", self.method, ("gradient_descent", "heavy_ball", "nesterov"))
@@ -74,7 +75,7 @@ class Tuned(Solver):
         return Reach.FIXED_PRECONDITIONED if self.preconditioned else Reach.FIXED
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Tuned:
-        problem = tasks.sample(self.num_tasks).to(dtype=torch.float64)
+        problem = tasks.spread(SPREAD).sample(self.num_tasks).to(dtype=torch.float64)
         chosen = sorted({step for step in steps if step > 0})
         C = law_preconditioner(tasks).to(problem.device) if self.preconditioned else None
         constants = [_search(self.method, problem, step, C) for step in chosen]
@@ -175,5 +176,5 @@ def _mean_losses(
         g = H @ at - b.unsqueeze(-1)
         following = w + beta * momentum - eta * (g if C is None else C @ g)
         momentum, w = following - w, following
-    losses = excess_loss(problem, w.permute(2, 0, 1)).mean(-1)
+    losses = mean_loss(problem, w.permute(2, 0, 1))
     return losses.nan_to_num(nan=torch.inf).clamp(min=1e-300).log().cpu().numpy()

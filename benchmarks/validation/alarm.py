@@ -59,7 +59,7 @@ def honest() -> dict[str, Solver]:
     found: dict[str, Solver] = {FLOOR: LfomOptimal().fit(train, STEPS)}
     found |= {name: SOLVERS.create(name).fit(LAW.stream(7, Purpose.TRAIN), STEPS, 7) for name in names}
     for tasks in (100, 1_000, 10_000):
-        moments = draw_moments(LAW.stream(3, Purpose.TRAIN), tasks)
+        moments = draw_moments(LAW.stream(3, Purpose.TRAIN), tasks, spread=1.0)
         found[f"best coefficients of {tasks:,} training tasks"] = LfomOptimal().fitted(*moments, max(STEPS))
     return found
 

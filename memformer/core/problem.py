@@ -203,6 +203,11 @@ class Problem:
         return Problem(self.X, self.y, self.x_query)
 
 
+SPREAD = 2.1
+"""How far training tasks are spread unless there is a reason: `TaskSource.spread`. Plain draws hold so few of the tasks
+that carry the mean loss from 4 steps on that what is fitted on them fits those few."""
+
+
 class TaskSource(Protocol):
     """A stream of training tasks and what its law knows about all of them; what `Solver.fit` learns from."""
 

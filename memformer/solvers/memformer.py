@@ -121,8 +121,8 @@ class Memformer(Solver):
 
     @property
     def version(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """3: trained from random starts, the best of which is kept (2 with P free was compiled by numba)."""
-        return 3
+        """4: with P = 0 a training task is used twice, no longer 8 times; 3: trained from random starts."""
+        return 4
 
     @property
     def recipe(self) -> Recipe:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 from memformer.core.checks import require_choice, require_int, require_number
+from memformer.core.problem import SPREAD
 from memformer.model.config import MemformerConfig
 from memformer.training.objective import LossKind
 from memformer.training.search import Search
@@ -57,7 +58,7 @@ class Recipe:
         warmup: share of the steps over which Adam's learning rate rises.
         betas: Adam's.
         clip: largest norm of a model's gradient, of the loss relative to its running mean; None does not clip.
-        passes: see `tasks`; None is 8, and 4 with P free, where rare tasks matter more than the time to draw them.
+        passes: see `tasks`; None is 2, and 4 with P free, where there are so many steps that the tasks are many anyway.
         retries: how often a model that became nonfinite goes back to its best point, with half the step.
         search: from where training starts; None is 3 random starts, and with P free 9, of which 5 train to the end.
         spread: where the law knows how, tasks are drawn so that rare ill-conditioned ones are not rare, with weights:
@@ -124,7 +125,7 @@ class Recipe:
 
     def passes_for(self, config: MemformerConfig) -> int:
         """How often each task is used, the default resolved."""
-        return self.passes or (4 if config.covariate_update else 8)
+        return self.passes or (4 if config.covariate_update else 2)
 
     def tasks_drawn(self, config: MemformerConfig, steps: int) -> int:
         """Training tasks that so many steps see, each once."""
@@ -143,7 +144,7 @@ class Recipe:
         """How far tasks are spread for models of so many layers, the default resolved."""
         if self.spread is not None:
             return self.spread
-        return 1.2 if config.covariate_update and depth > 2 else 2.1
+        return 1.2 if config.covariate_update and depth > 2 else SPREAD
 
     @property
     def validation_interval(self) -> int:

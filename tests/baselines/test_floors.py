@@ -17,7 +17,7 @@ from baselines.tuning import Tuned
 from baselines.wishart import GaussianTasks
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Purpose
-from memformer.core.problem import Problem
+from memformer.core.problem import SPREAD, Problem
 from tests.baselines.helpers import scored, training, true_weights, weights_of
 
 LAW = Isotropic()
@@ -76,14 +76,16 @@ def test_a_law_that_preconditioning_makes_isotropic_has_the_isotropic_floor():
         second_moment = torch.diag(scale**2)
 
         def __init__(self):
-            self.stream = LAW.stream(0, Purpose.TRUTH)
+            self.stream = LAW.stream(0, Purpose.TRUTH).spread(SPREAD)
+
+        def spread(self, width):
+            return self
 
         def sample(self, batch):
             p = self.stream.sample(batch)
             assert p.w_star is not None
-            return Problem(
-                p.X * self.scale, p.y, p.x_query * self.scale, p.y_query, p.w_star / self.scale, self.second_moment
-            )
+            told = {"w_star": p.w_star / self.scale, "second_moment": self.second_moment, "weights": p.weights}
+            return Problem(p.X * self.scale, p.y, p.x_query * self.scale, p.y_query, **told)
 
         def prior(self, X):
             return None
@@ -95,14 +97,17 @@ def test_a_law_that_preconditioning_makes_isotropic_has_the_isotropic_floor():
 
 def test_nested_coefficients_equal_the_normal_equations():
     # The monomial least-squares problem (normal equations in b, Hb, H^2 b) is still well conditioned at k = 3.
-    fit = training(LAW).sample(4096)
+    fit = training(LAW).spread(SPREAD).sample(4096)
+    assert fit.weights is not None
+    assert fit.weights.std() > 0.3
     fitted = LfomOptimal().fitted(*draw_moments(training(LAW), 4096), 3)
     H, b = fit.moments
     V = [b]
     for _ in range(2):
         V.append((H @ V[-1][..., None])[..., 0])
     V = torch.stack(V, -1)
-    c = torch.linalg.solve((V.mT @ V).mean(0), (V.mT @ true_weights(fit)[..., None]).mean(0))
+    weighted = V.mT * fit.weights[:, None, None]
+    c = torch.linalg.solve((weighted @ V).mean(0), (weighted @ true_weights(fit)[..., None]).mean(0))
     torch.testing.assert_close(weights_of(fitted, fit, 3)[-1], (V @ c)[..., 0], rtol=1e-8, atol=1e-9)
 
 
@@ -119,6 +124,9 @@ def test_an_exhausted_krylov_space_stops_gracefully():
 
     class OneTask:
         d, N, noise_var, second_moment = 5, 20, 0.0, torch.eye(5, dtype=torch.float64)
+
+        def spread(self, width):
+            return self
 
         def sample(self, batch):
             return given
@@ -167,6 +175,9 @@ def test_lfom_learns_what_a_diagonal_can_and_a_scalar_cannot():
 
         def __init__(self):
             self.stream = training(Isotropic(d=3, N=12))
+
+        def spread(self, width):
+            return self
 
         def sample(self, batch):
             p = self.stream.sample(batch)
@@ -251,3 +262,15 @@ def test_newton_schulz_from_the_law_reaches_the_known_values():
     best = LfomOptimal(preconditioned=True).fit(law.stream(0, Purpose.TRAIN), [4])
     floor = excess_loss(fresh, weights_of(best, fresh, 4)[-1]).mean().log().item()
     assert floor < two < floor + 0.1, "no polynomial of degree 4 is better"
+
+
+@pytest.mark.parametrize("solver", [Tuned("gradient_descent", num_tasks=8192), Lfom(iterations=300)])
+def test_one_step_is_fitted_to_the_weighted_loss_of_spread_tasks(solver):
+    """At one step the best step size is E tr H / E tr H^2 = N / (N + d + 1); spread tasks without weights give less."""
+    fitted = solver.fit(training(LAW), [1])
+    problem = training(LAW).spread(SPREAD).sample(100_000)
+    (_, b), w_star = problem.moments, true_weights(problem)
+    unweighted = float((b * w_star).sum() / (b * b).sum())
+    eta = float((weights_of(fitted, problem, 1)[-1] / b).mean())
+    assert eta == pytest.approx(LAW.N / (LAW.N + LAW.d + 1), rel=0.01)
+    assert abs(unweighted / eta - 1) > 0.1

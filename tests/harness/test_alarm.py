@@ -81,7 +81,7 @@ def test_scattered_below_the_floor_is_seen_by_importance_draws(draw: Sampling) -
 def test_honest_coefficients_do_not_raise_it_however_lucky(draw: Sampling) -> None:
     """Fitted on 1,000 training tasks, they ignore rarer ones, which most plain samples lack as well."""
     law = Isotropic()
-    solver = LfomOptimal().fitted(*draw_moments(law.stream(3, Purpose.TRAIN), 1000), 6)
+    solver = LfomOptimal().fitted(*draw_moments(law.stream(3, Purpose.TRAIN), 1000, spread=1.0), 6)
     cell, lowest = cell_of(solver, law, draw, seeds=tuple(range(20))), 0.0
     scored = {
         seed: measure(solver, scored_tasks(law, seed, 4000, torch.float64, CPU, draw), cell.steps)

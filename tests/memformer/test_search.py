@@ -164,7 +164,7 @@ def test_search_is_kept_with_the_parameters_and_found_again(tmp_path):
         assert (search.starts, search.steps) == (3, (20, 20, 20))
         record = fitted.training_record(steps)
         assert record is not None
-        assert (record.starts, record.median, record.tasks) == (3, search.median, 400)
+        assert (record.starts, record.median, record.tasks) == (3, search.median, 1200)
     assert fitted.search(2) is None
     assert Memformer().search(1) is None
 
