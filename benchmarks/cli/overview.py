@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from benchmarks.cli.options import RESULTS, Plugins, Results, load_plugins
 
-
-class Kind(StrEnum):
-    """What `list` can list."""
-
-    SUITES = "suites"
-    EXPERIMENTS = "experiments"
-    LAWS = "laws"
-    SOLVERS = "solvers"
-    METRICS = "metrics"
-    RUNS = "runs"
+Kind = Literal["suites", "experiments", "laws", "solvers", "metrics", "runs"]
 
 
 def list_(
@@ -30,7 +20,7 @@ def list_(
     load_plugins(plugin)
     from benchmarks.cli.listing import lines
 
-    for one in Kind if kind is None else [kind]:
+    for one in get_args(Kind) if kind is None else [kind]:
         typer.echo(typer.style(one, bold=True))
         for name, summary in lines(one, results / "runs"):
             typer.echo(f"  {name:<30} {summary}".rstrip())

@@ -2,9 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,13 +24,6 @@ views_app = typer.Typer(
     epilog="Example:  memformer-bench views pairwise core-reference --law isotropic --steps 3 --output figures",
     no_args_is_help=True,
 )
-
-
-class Cost(StrEnum):
-    """What a profile counts."""
-
-    STEPS = "steps"
-    SECONDS = "seconds"
 
 
 RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run by name or path; by default the latest.")]
@@ -130,14 +122,14 @@ def ecdf(setting: "Setting", classic: Classic = CLASSIC) -> Iterator["Part"]:
 def profile(
     setting: "Setting",
     classic: Classic = CLASSIC,
-    cost: Annotated[Cost, typer.Option(help="What is counted.")] = Cost.STEPS,
+    cost: Annotated[Literal["steps", "seconds"], typer.Option(help="What is counted.")] = "steps",
 ) -> Iterator["Part"]:
     """Performance profiles, with the pairwise speed-ups next to them."""
     from benchmarks.reports.profile import profile as view
     from benchmarks.reports.profile import profile_figure, speedups
 
-    curves, pairs = view(setting, classic, cost.value), speedups(setting, classic, cost.value)
-    name = f"{cost.value}_{setting.slug}"
+    curves, pairs = view(setting, classic, cost), speedups(setting, classic, cost)
+    name = f"{cost}_{setting.slug}"
     yield f"profile_{name}", curves, profile_figure(setting, curves, pairs)
     yield f"speedups_{name}", pairs, None
 
