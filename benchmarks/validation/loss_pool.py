@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from benchmarks.catalogue.metrics import expected_test_loss
-from benchmarks.catalogue.metrics import test_loss as sampled_test_loss
-from benchmarks.harness.resolve import build_law, build_solver
-from benchmarks.suites.entries import SolverEntry, TaskEntry
+from benchmarks import api
+from benchmarks.harness.scores.measure import measure
 from benchmarks.tasks.law import Purpose
 
 CHUNK = 20_000
@@ -36,23 +33,15 @@ def draw_pool(laws: Iterable[str], solvers: Iterable[str], tasks: int) -> Pool:
     Returns:
         For each law, solver, metric and number of steps, losses `(tasks,)` in the order of the tasks.
     """
-    metrics = {"expected_test_loss": expected_test_loss, "test_loss": sampled_test_loss}
     parts: dict[Key, list[NDArray[np.float64]]] = {}
     for law_name in laws:
-        law = build_law(TaskEntry(law=law_name))
-        fitted = {
-            name: build_solver(SolverEntry(name=name)).fit(law.stream(7, Purpose.TRAIN), STEPS) for name in solvers
-        }
+        law = api.law(law_name)
+        fitted = {name: api.solver(name).fit(law.stream(7, Purpose.TRAIN), STEPS) for name in solvers}
         stream = law.stream(7, Purpose.TRUTH)
         for _ in range(-(-tasks // CHUNK)):
             problem = stream.sample(CHUNK)
             for name, solver in fitted.items():
-                whole = solver.solve(problem.blinded(), max(STEPS)) if solver.anytime else None
-                for steps in STEPS:
-                    trace = whole or solver.solve(problem.blinded(), steps)
-                    for metric, function in metrics.items():
-                        losses = function(problem, trace)
-                        assert losses is not None
-                        row = losses[steps].to("cpu", torch.float64).numpy()
+                for metric, losses in measure(solver, problem, STEPS).losses.items():
+                    for steps, row in zip(STEPS, losses, strict=True):
                         parts.setdefault((law_name, name, metric, steps), []).append(row)
     return {key: np.concatenate(arrays) for key, arrays in parts.items()}
