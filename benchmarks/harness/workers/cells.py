@@ -14,7 +14,7 @@ from benchmarks.harness.scores.measure import run_cell
 from benchmarks.harness.scores.table import Scored, summarised
 from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.harness.workers.pool import as_finished
-from benchmarks.harness.workers.supervisor import MEMORY_KNOWN, NO_LIMIT, Ended, Worker
+from benchmarks.harness.workers.supervisor import NO_LIMIT, Ended, Worker
 from benchmarks.runs.source import SCORING, source_hash
 
 WORTH_PROCESSES = 50
@@ -115,11 +115,9 @@ def run_cells(
         Each cell once, as it is finished.
 
     Raises:
-        UserError: if there are no workers to be had, or a memory limit cannot be held here.
+        UserError: if there are no workers to be had.
     """
     limited = any(cell.memory_limit for cell in cells)
-    if limited and not MEMORY_KNOWN:
-        raise UserError("memory_limit needs a system with /proc, as Linux has; leave it out of the suite here")
     work = [Job.of(cell, store, threads) for cell in cells]
     if not work:
         return
