@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from benchmarks.errors import UserError
 
@@ -89,25 +90,17 @@ def save(drawn: Figure, folder: Path, name: str, png: bool = True) -> list[Path]
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Places of labels moved apart to at least `gap`, in their order, as little as possible.
+    """Places of labels moved apart to at least `gap`, in their order, as little as possible in squares.
 
     Example:
         >>> spread([0.0, 0.0, 5.0], 1.0)
         [-0.5, 0.5, 5.0]
     """
     order = np.argsort(places, kind="stable")
-    blocks: list[tuple[float, int]] = []  # mean place of the block's first label's offset form, and its size
-    for index in order:
-        centre, size = float(places[index]), 1
-        while blocks and centre - (size - 1) * gap / 2 < blocks[-1][0] + (blocks[-1][1] - 1) * gap / 2 + gap:
-            other, count = blocks.pop()
-            centre, size = (centre * size + other * count) / (size + count), size + count
-        blocks.append((centre, size))
-    moved = [centre + (k - (size - 1) / 2) * gap for centre, size in blocks for k in range(size)]
-    result = [0.0] * len(moved)
-    for index, place in zip(order, moved, strict=True):
-        result[int(index)] = place
-    return result
+    offsets = gap * np.arange(len(order))
+    moved = np.empty(len(order))
+    moved[order] = isotonic_regression(np.asarray(places, float)[order] - offsets).x + offsets
+    return moved.tolist()
 
 
 def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str]], x: float, height: float) -> None:
