@@ -1,7 +1,8 @@
-"""`memformer-bench list` and `show`. Nothing heavy is imported for `--help`."""
+"""`memformer-bench list`, `show` and `env`. Nothing heavy is imported for `--help`."""
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal, get_args
 
 import typer
@@ -36,3 +37,10 @@ def show(
     from benchmarks.cli.listing import describe
 
     typer.echo(describe(name, results / "runs"))
+
+
+def env() -> None:
+    """Print versions, machine and commit: what every run keeps in its meta.json."""
+    from benchmarks.runs.environment import describe
+
+    typer.echo(json.dumps(describe(), indent=1))
