@@ -58,7 +58,7 @@ def job(what: str, mark: Path | str = "", **limits: Any) -> Job:
     settings: dict[str, Any] = {"time_limit": 60.0, "steps": (1,), "seeds": (0,), "tasks": 10, **limits}
     solver = Unlucky(what, str(mark))
     settings |= {"dtype": torch.float64, "device": torch.device("cpu")}
-    return Job.of(Cell("isotropic", Isotropic(d=2, N=4), what, solver, {}, **settings), ParameterStore(), 1)
+    return Job(Cell("isotropic", Isotropic(d=2, N=4), what, solver, {}, **settings), ParameterStore(), 1)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from benchmarks.errors import UserError, one_line
@@ -29,17 +29,12 @@ Numbered = tuple[int, Scored]
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to be computed, by the source with this hash."""
+    """A cell to be computed, by the source with this hash, by default that of this process."""
 
     cell: Cell
     store: ParameterStore
     threads: int
-    source: str
-
-    @staticmethod
-    def of(cell: Cell, store: ParameterStore, threads: int) -> Job:
-        """A job for this process's source."""
-        return Job(cell, store, threads, source_hash(SCORING))
+    source: str = field(default_factory=lambda: source_hash(SCORING))
 
 
 def perform(job: Job, solved: Callable[[], None] = lambda: None) -> Scored:
@@ -118,7 +113,7 @@ def run_cells(
         UserError: if there are no workers to be had.
     """
     limited = any(cell.memory_limit for cell in cells)
-    work = [Job.of(cell, store, threads) for cell in cells]
+    work = [Job(cell, store, threads) for cell in cells]
     if not work:
         return
     if scheduler is not None:
