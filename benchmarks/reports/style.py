@@ -72,21 +72,19 @@ def figure(
     return drawn, list(axes.flat)
 
 
-def save(drawn: Figure, folder: Path, name: str, png: bool = True) -> list[Path]:
+def save(drawn: Figure, path: Path, png: bool = True) -> list[Path]:
     """Write a figure as SVG, and as PNG (200 dots an inch) if wanted; the same figure gives the same files.
 
-    Raises:
-        UserError: if the folder cannot be written.
+    Args:
+        drawn: the figure.
+        path: of the files, without `.svg`.
+        png: whether PNG is wanted.
     """
-    paths = [folder / f"{name}.svg", folder / f"{name}.png"][: 1 + png]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        drawn.savefig(paths[0], metadata={"Date": None})
-        if png:
-            drawn.savefig(paths[1], dpi=200, metadata={"Software": None})
-    except OSError as error:
-        raise UserError(f"figures cannot be written to {folder}: {error.strerror}") from None
-    return paths
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(f"{path}.svg", metadata={"Date": None})
+    if png:
+        drawn.savefig(f"{path}.png", dpi=200, metadata={"Software": None})
+    return [Path(f"{path}.{kind}") for kind in ("svg", "png")[: 1 + png]]
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
