@@ -24,6 +24,7 @@ from torch import Tensor
 from baselines.lfom_optimal import LfomOptimal
 from baselines.objective import excess_loss
 from benchmarks import api
+from benchmarks.reports.template import render
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import TaskSource
 from memformer.core.solver import Solver
@@ -62,8 +63,7 @@ class Case:
 
     def solver(self, starts: int | None) -> Memformer:
         """Not fitted yet."""
-        own = {"memory": self.memory, "preconditioner": self.preconditioner, "covariate_update": self.covariate_update}
-        return Memformer(**own, starts=starts)
+        return Memformer(**vars(self), starts=starts)
 
 
 def cases(kind: str) -> list[Case]:
@@ -134,15 +134,8 @@ def rows(case: Case, depths: Sequence[int], seeds: Sequence[int], starts: int | 
 def report(table: pd.DataFrame, tasks: int) -> str:
     """The study as Markdown."""
     shown = table.astype(object).where(table.notna(), "")
-    return f"""# What the search finds
-
-Anisotropic law, paper spectrum, N = 20, d = 5, float64, one thread. A row is one whole search; `seed` is of its starts
-and training tasks. Log losses are natural logarithms. `spread` is the worst start minus the best; `median start` is
-what a user gets who trains once. The fresh losses are of {tasks:,} tasks; `above the floor` is the log ratio to
-`lfom_optimal` on as many tasks spread over rare ones. Seconds are of one processor.
-
-{shown.to_markdown(floatfmt=".3f", index=False)}
-"""
+    rows = shown.to_markdown(floatfmt=".3f", index=False)
+    return render("benchmarks.validation", "training_search.md.jinja", tasks=f"{tasks:,}", rows=rows)
 
 
 def main() -> None:
