@@ -28,10 +28,6 @@ views_app = typer.Typer(
 
 RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run by name or path; by default the latest.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder that is written to.")]
-LawName = Annotated[str | None, typer.Option("--law", help="Only this law.")]
-Dimension = Annotated[int | None, typer.Option("--d", min=1, help="Only this dimension.")]
-Solvers = Annotated[list[str] | None, typer.Option("--solver", help="Only this solver; repeatable.")]
-Metric = Annotated[str | None, typer.Option("--metric", help="Loss to compare; by default the expected test loss.")]
 Classic = Annotated[str, typer.Option("--classic", help="Solver whose mean losses are the targets.")]
 FIGURES, CLASSIC = Path("figures"), "heavy_ball_tuned"
 
@@ -39,10 +35,10 @@ FIGURES, CLASSIC = Path("figures"), "heavy_ball_tuned"
 def _settings(
     run: RunName = None,
     results: Results = RESULTS,
-    law: LawName = None,
-    d: Dimension = None,
-    solver: Solvers = None,
-    metric: Metric = None,
+    law: Annotated[str | None, typer.Option(help="Only this law.")] = None,
+    d: Annotated[int | None, typer.Option(min=1, help="Only this dimension.")] = None,
+    solver: Annotated[list[str] | None, typer.Option(help="Only this solver; repeatable.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Loss to compare; by default the expected test loss.")] = None,
     classic: str | None = None,
 ) -> Iterator["Setting"]:
     """The settings that the options choose; the solver whose losses are the targets is always among the solvers."""
