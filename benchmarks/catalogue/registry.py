@@ -8,7 +8,6 @@ import inspect
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
@@ -140,7 +139,7 @@ class Registry:
             raise UserError(
                 f"the {self.kind} {name!r} ({entry.origin}) cannot be imported: {type(error).__name__}: {error}"
             ) from None
-        known = _parameters(target)
+        known = inspect.signature(target).parameters
         unknown = next((key for key in parameters if key not in known), None)
         if unknown is not None:
             has = f"it has {', '.join(known)}" if known else "it has none"
@@ -163,12 +162,6 @@ class Registry:
         for point in entry_points(group=self.group):
             distribution = point.dist.name if point.dist else "unknown distribution"
             self.add(point.name, point, origin=distribution)
-
-
-@cache
-def _parameters(target: Any) -> tuple[str, ...]:
-    """What a class (or a function) can be given."""
-    return tuple(inspect.signature(target).parameters)
 
 
 LAWS = Registry("law", group="memformer_bench.laws", built_in="laws")
