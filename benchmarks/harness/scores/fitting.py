@@ -67,10 +67,9 @@ class ParameterStore:
         if not solver.fitting.required:
             return Fit([solver] * len(seeds), None, reused=False)
         headers = [header_of(name, solver, law, steps, seed, dtype, device) for seed in seeds]
-        found = [self._find(solver, header) for header in headers]
-        entries = [entry for entry in found if entry is not None]
-        if len(entries) == len(headers):
-            return Fit([entry[0] for entry in entries], sum(entry[1] for entry in entries), reused=True)
+        found = self.find(solver, headers)
+        if found is not None:
+            return found
         solver.prepare(dtype, device)
         start = time.perf_counter()
         streams = [law.stream(seed, Purpose.TRAIN, dtype, device) for seed in seeds]
@@ -79,6 +78,14 @@ class ParameterStore:
         for fitted, header in zip(solvers, headers, strict=True):
             self._keep(fitted, header, seconds / len(seeds))
         return Fit(solvers, seconds, reused=False)
+
+    def find(self, solver: Solver, headers: Sequence[dict[str, str]]) -> Fit | None:
+        """What `fit` found before, one solver for each header; None if one of them is not there."""
+        found = [self._find(solver, header) for header in headers]
+        entries = [entry for entry in found if entry is not None]
+        if len(entries) < len(headers):
+            return None
+        return Fit([entry[0] for entry in entries], sum(entry[1] for entry in entries), reused=True)
 
     def path(self, header: dict[str, str]) -> Path | None:
         """File of the parameters with that header."""
@@ -89,7 +96,6 @@ class ParameterStore:
         return self.folder / f"{header['solver']}-{header['law']}-d{d}-{digest}.safetensors"
 
     def _find(self, solver: Solver, header: dict[str, str]) -> tuple[Solver, float] | None:
-        """What `fit` found before, and the seconds it took."""
         path = self.path(header)
         if path is None or not path.is_file():
             return None
