@@ -31,25 +31,6 @@ CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000
 DASHES = ("-", "--", ":")
 NEEDS = {"nothing": "told nothing", "L": "told L", "mu, L": "told mu, L", "law": "knows the law", "direct": "direct"}
 
-_SETTINGS = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "lines.linewidth": 1.5,
-    "svg.hashsalt": "memformer-bench",
-    "svg.fonttype": "none",
-    "figure.dpi": 100,
-}
-
 
 def figure(
     width: float, height: float, columns: int = 1, rows: int = 1, **options: object
@@ -60,12 +41,12 @@ def figure(
         UserError: if matplotlib is not installed.
     """
     try:
-        import matplotlib
+        import matplotlib.style
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as EmptyFigure
     except ImportError:
         raise UserError("figures need matplotlib; install it with: pip install 'memformer-bench[figures]'") from None
-    matplotlib.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
+    matplotlib.style.use(Path(__file__).with_name("figures.mplstyle"))
     drawn = EmptyFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(drawn)
     axes = drawn.subplots(rows, columns, squeeze=False, **options)  # type: ignore[arg-type]
