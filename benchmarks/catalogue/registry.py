@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
+import pkgutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,8 +47,7 @@ class Registration:
         if isinstance(self.target, EntryPoint):
             return self.target.load()
         if isinstance(self.target, str):
-            module, _, attribute = self.target.partition(":")
-            return getattr(importlib.import_module(module), attribute)
+            return pkgutil.resolve_name(self.target)
         return self.target
 
 
