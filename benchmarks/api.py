@@ -257,7 +257,7 @@ def training_step(problem: Problem, depth: int, **config: Any) -> TrainingStep:
         >>> training_step(stream(law("isotropic"), 0, "train").sample(50), depth=2, memory="conjugate").gradient().shape
         torch.Size([1, 54])
     """
-    return TrainingStep(_config(problem.d, depth, config), problem)
+    return TrainingStep(_named(MemformerConfig, d=problem.d, depth=depth, **config), problem)
 
 
 def training_history(law: Law, depth: int, seed: int, recipe: dict[str, Any], **config: Any) -> list[tuple[int, float]]:
@@ -278,13 +278,9 @@ def training_history(law: Law, depth: int, seed: int, recipe: dict[str, Any], **
         >>> [step for step, _ in training_history(law("isotropic"), 2, 0, budget, memory="conjugate")]
         [0, 2, 4]
     """
-    source, made = [stream(law, seed, "train")], _named(Recipe, **recipe)
-    records = train(_config(law.d, depth, config), source, [depth], [seed], made).history.records
+    model, budget = _named(MemformerConfig, d=law.d, depth=depth, **config), _named(Recipe, **recipe)
+    records = train(model, [stream(law, seed, "train")], [depth], [seed], budget).history.records
     return [(record.step, record.validation[0]) for record in records]
-
-
-def _config(d: int, depth: int, parts: dict[str, Any]) -> MemformerConfig:
-    return _named(MemformerConfig, d=d, depth=depth, **parts)
 
 
 def _named(kind: type[Made], **fields: Any) -> Made:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
+import pkgutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,8 +47,7 @@ class Registration:
         if isinstance(self.target, EntryPoint):
             return self.target.load()
         if isinstance(self.target, str):
-            module, _, attribute = self.target.partition(":")
-            return getattr(importlib.import_module(module), attribute)
+            return pkgutil.resolve_name(self.target)
         return self.target
 
 
@@ -140,7 +138,7 @@ class Registry:
             raise UserError(
                 f"the {self.kind} {name!r} ({entry.origin}) cannot be imported: {type(error).__name__}: {error}"
             ) from None
-        known = _parameters(target)
+        known = inspect.signature(target).parameters
         unknown = next((key for key in parameters if key not in known), None)
         if unknown is not None:
             has = f"it has {', '.join(known)}" if known else "it has none"
@@ -163,12 +161,6 @@ class Registry:
         for point in entry_points(group=self.group):
             distribution = point.dist.name if point.dist else "unknown distribution"
             self.add(point.name, point, origin=distribution)
-
-
-@cache
-def _parameters(target: Any) -> tuple[str, ...]:
-    """What a class (or a function) can be given."""
-    return tuple(inspect.signature(target).parameters)
 
 
 LAWS = Registry("law", group="memformer_bench.laws", built_in="laws")

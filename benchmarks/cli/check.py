@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from benchmarks.errors import UserError
 
 
-class Half(StrEnum):
-    """Halves of `check`."""
-
-    SPEED = "speed"
-    LOSSES = "losses"
-
-
 def check(
     against: Annotated[str, typer.Option(metavar="REF", help="Commit, branch or tag to compare the checkout with.")],
-    only: Annotated[Half | None, typer.Option(help="Only this half.")] = None,
+    only: Annotated[Literal["speed", "losses"] | None, typer.Option(help="Only this half.")] = None,
     solver: Annotated[list[str] | None, typer.Option(help="Only cases of this solver; repeatable.")] = None,
     output: Annotated[Path | None, typer.Option(help="File for the report; by default the terminal.")] = None,
 ) -> None:
@@ -36,9 +28,7 @@ def check(
         raise UserError(f"there is no folder {str(output.parent)!r} to write the report to")
     if output is not None and output.is_dir():
         raise UserError(f"the report cannot be written to {str(output)!r}, which is a folder; name a file")
-    verdict = compare(
-        against, Path.cwd(), lambda line: typer.echo(line, err=True), only.value if only else None, solver or ()
-    )
+    verdict = compare(against, Path.cwd(), lambda line: typer.echo(line, err=True), only, solver or ())
     if output is None:
         typer.echo(markdown(verdict))
     else:

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from benchmarks.cli.options import RESULTS, Results, read_runs
 from benchmarks.errors import UserError
 
-
-class TableFormat(StrEnum):
-    """Forms of the leaderboard."""
-
-    TERMINAL = "terminal"
-    MARKDOWN = "markdown"
-    CSV = "csv"
-    LATEX = "latex"
+Form = Literal["terminal", "markdown", "csv", "latex"]
 
 
 def leaderboard(
     runs: Annotated[list[str] | None, typer.Argument(help="Runs by name or path; by default the latest.")] = None,
-    form: Annotated[TableFormat, typer.Option("--format", help="Form of the tables.")] = TableFormat.TERMINAL,
+    form: Annotated[Form, typer.Option("--format", help="Form of the tables.")] = "terminal",
     output: Annotated[Path | None, typer.Option(help="File to write to instead of the terminal.")] = None,
     results: Results = RESULTS,
 ) -> None:
     """Rank the solvers of one or more runs, per law and dimension, within what they need to know."""
     from benchmarks.reports.leaderboard import render
 
-    text = render(read_runs(runs, results), form.value)
+    text = render(read_runs(runs, results), form)
     if output is None:
         typer.echo(text, nl=False)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, Registry
@@ -93,7 +93,6 @@ def _describe_entry(registry: Registry, name: str) -> str:
     return "\n".join([*parts, "", inspect.getdoc(target) or ""])
 
 
-def _default(parameter: inspect.Parameter, implied: object) -> str:
-    assert hasattr(implied, "get")
-    value = implied.get(parameter.name, parameter.default)  # type: ignore[attr-defined]
+def _default(parameter: inspect.Parameter, implied: Mapping[str, object]) -> str:
+    value = implied.get(parameter.name, parameter.default)
     return "" if value is inspect.Parameter.empty else f" = {value!r}"

@@ -11,10 +11,9 @@ from typing import NoReturn
 import typer
 
 from benchmarks.cli.check import check
-from benchmarks.cli.env import env
 from benchmarks.cli.fit import fit
 from benchmarks.cli.leaderboard import leaderboard
-from benchmarks.cli.overview import list_, show
+from benchmarks.cli.overview import env, list_, show
 from benchmarks.cli.paper import judge
 from benchmarks.cli.results import results_app
 from benchmarks.cli.run import run

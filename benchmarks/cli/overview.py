@@ -1,24 +1,15 @@
-"""`memformer-bench list` and `show`. Nothing heavy is imported for `--help`."""
+"""`memformer-bench list`, `show` and `env`. Nothing heavy is imported for `--help`."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+import json
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from benchmarks.cli.options import RESULTS, Plugins, Results, load_plugins
 
-
-class Kind(StrEnum):
-    """What `list` can list."""
-
-    SUITES = "suites"
-    EXPERIMENTS = "experiments"
-    LAWS = "laws"
-    SOLVERS = "solvers"
-    METRICS = "metrics"
-    RUNS = "runs"
+Kind = Literal["suites", "experiments", "laws", "solvers", "metrics", "runs"]
 
 
 def list_(
@@ -30,7 +21,7 @@ def list_(
     load_plugins(plugin)
     from benchmarks.cli.listing import lines
 
-    for one in Kind if kind is None else [kind]:
+    for one in get_args(Kind) if kind is None else [kind]:
         typer.echo(typer.style(one, bold=True))
         for name, summary in lines(one, results / "runs"):
             typer.echo(f"  {name:<30} {summary}".rstrip())
@@ -46,3 +37,10 @@ def show(
     from benchmarks.cli.listing import describe
 
     typer.echo(describe(name, results / "runs"))
+
+
+def env() -> None:
+    """Print versions, machine and commit: what every run keeps in its meta.json."""
+    from benchmarks.runs.environment import describe
+
+    typer.echo(json.dumps(describe(), indent=1))

@@ -2,9 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,19 +26,8 @@ views_app = typer.Typer(
 )
 
 
-class Cost(StrEnum):
-    """What a profile counts."""
-
-    STEPS = "steps"
-    SECONDS = "seconds"
-
-
 RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run by name or path; by default the latest.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder that is written to.")]
-LawName = Annotated[str | None, typer.Option("--law", help="Only this law.")]
-Dimension = Annotated[int | None, typer.Option("--d", min=1, help="Only this dimension.")]
-Solvers = Annotated[list[str] | None, typer.Option("--solver", help="Only this solver; repeatable.")]
-Metric = Annotated[str | None, typer.Option("--metric", help="Loss to compare; by default the expected test loss.")]
 Classic = Annotated[str, typer.Option("--classic", help="Solver whose mean losses are the targets.")]
 FIGURES, CLASSIC = Path("figures"), "heavy_ball_tuned"
 
@@ -47,10 +35,10 @@ FIGURES, CLASSIC = Path("figures"), "heavy_ball_tuned"
 def _settings(
     run: RunName = None,
     results: Results = RESULTS,
-    law: LawName = None,
-    d: Dimension = None,
-    solver: Solvers = None,
-    metric: Metric = None,
+    law: Annotated[str | None, typer.Option(help="Only this law.")] = None,
+    d: Annotated[int | None, typer.Option(min=1, help="Only this dimension.")] = None,
+    solver: Annotated[list[str] | None, typer.Option(help="Only this solver; repeatable.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Loss to compare; by default the expected test loss.")] = None,
     classic: str | None = None,
 ) -> Iterator["Setting"]:
     """The settings that the options choose; the solver whose losses are the targets is always among the solvers."""
@@ -130,14 +118,14 @@ def ecdf(setting: "Setting", classic: Classic = CLASSIC) -> Iterator["Part"]:
 def profile(
     setting: "Setting",
     classic: Classic = CLASSIC,
-    cost: Annotated[Cost, typer.Option(help="What is counted.")] = Cost.STEPS,
+    cost: Annotated[Literal["steps", "seconds"], typer.Option(help="What is counted.")] = "steps",
 ) -> Iterator["Part"]:
     """Performance profiles, with the pairwise speed-ups next to them."""
     from benchmarks.reports.profile import profile as view
     from benchmarks.reports.profile import profile_figure, speedups
 
-    curves, pairs = view(setting, classic, cost.value), speedups(setting, classic, cost.value)
-    name = f"{cost.value}_{setting.slug}"
+    curves, pairs = view(setting, classic, cost), speedups(setting, classic, cost)
+    name = f"{cost}_{setting.slug}"
     yield f"profile_{name}", curves, profile_figure(setting, curves, pairs)
     yield f"speedups_{name}", pairs, None
 

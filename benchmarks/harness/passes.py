@@ -9,9 +9,8 @@ from typing import Protocol
 from benchmarks.harness.cell import Cell, CellResult
 from benchmarks.harness.cell_cache import KeptCells
 from benchmarks.harness.cell_key import no_key, timings_key
-from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.timings.clock import time_cells
-from benchmarks.harness.workers.cells import Numbered, run_cells
+from benchmarks.harness.workers.cells import Numbered
 from benchmarks.runs.schema import TimingRow
 from benchmarks.suites.suite import Suite
 
@@ -29,11 +28,7 @@ class Progress(Protocol):
 
 
 Compute = Callable[[Sequence[Cell]], Iterator[Numbered]]
-
-
-def compute_with(store: ParameterStore, jobs: int | None, threads: int, scheduler: str | None) -> Compute:
-    """`run_cells` with everything but the cells."""
-    return lambda cells: run_cells(cells, store, jobs, threads, scheduler)
+"""`benchmarks.harness.workers.cells.run_cells` with everything but the cells."""
 
 
 def score_pass(

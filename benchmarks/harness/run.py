@@ -13,9 +13,10 @@ from benchmarks.errors import UserError, one_line
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.cell_cache import KeptCells
 from benchmarks.harness.cell_key import cell_key
-from benchmarks.harness.passes import Progress, compute_with, score_pass, time_pass
+from benchmarks.harness.passes import Progress, score_pass, time_pass
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.workers.cells import run_cells
 from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.runs import environment
 from benchmarks.runs.read import read_run
@@ -76,7 +77,9 @@ def run_suite(
         kept = KeptCells(writer.cells)
         keys = _keys(cells, suite.threads)
         store = ParameterStore(parameters and parameters.absolute(), writer.scratch.absolute())
-        results = score_pass(cells, keys, kept, compute_with(store, jobs, suite.threads, scheduler), progress)
+        results = score_pass(
+            cells, keys, kept, lambda todo: run_cells(todo, store, jobs, suite.threads, scheduler), progress
+        )
         conditions = environment.conditions()
         timings = time_pass(results, keys, kept, suite, progress)
         meta = {

@@ -228,13 +228,11 @@ def _setting(run: Run, rows: list[Row], timings: list[Row], metric: str | None) 
     if not mine:
         there = ", ".join(sorted({row["metric"] for row in rows}))
         raise UserError(f"the run {run.name} has no metric {metric!r}; it has {there}")
-    by_label: dict[str, list[Row]] = {row["label"]: [] for row in rows}
-    for row in mine:
-        by_label[row["label"]].append(row)
     most = max(row["num_tasks"] for row in mine)
     seeds = {row["seed"] for row in mine}
     entries, left_out = [], {}
-    for label, own in by_label.items():
+    for label in dict.fromkeys(row["label"] for row in rows):
+        own = [row for row in mine if row["label"] == label]
         if not own:
             left_out[label] = f"no {metric}"
         elif any(row["num_tasks"] < most for row in own) or {row["seed"] for row in own} != seeds:
@@ -247,11 +245,9 @@ def _setting(run: Run, rows: list[Row], timings: list[Row], metric: str | None) 
 
 def _common_metric(rows: list[Row]) -> str:
     """The first preferred metric that every solver has."""
-    labels = {row["label"] for row in rows}
-    for name in PREFERRED_METRICS:
-        if {row["label"] for row in rows if row["metric"] == name} == labels:
-            return name
-    return PREFERRED_METRICS[-1]
+    labels = {name: {row["label"] for row in rows if row["metric"] == name} for name in PREFERRED_METRICS}
+    every = {row["label"] for row in rows}
+    return next((name for name, those in labels.items() if those == every), PREFERRED_METRICS[-1])
 
 
 def _entry(run: Run, label: str, rows: list[Row], timings: list[Row]) -> SolverLosses:

@@ -9,9 +9,8 @@ import pandas as pd
 
 from benchmarks.reports.comparison import Setting
 from benchmarks.reports.curves import best_curves
-from benchmarks.reports.first_hit import first_hits
 from benchmarks.reports.style import caption, figure, label_ends
-from benchmarks.reports.targets import CLASSIC, target_losses
+from benchmarks.reports.targets import CLASSIC, first_hits, target_losses
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,9 +10,8 @@ import pandas as pd
 from benchmarks.errors import UserError
 from benchmarks.reports.comparison import Setting
 from benchmarks.reports.curves import best_curves
-from benchmarks.reports.first_hit import first_hits, in_seconds
 from benchmarks.reports.style import caption, figure
-from benchmarks.reports.targets import CLASSIC, target_losses
+from benchmarks.reports.targets import CLASSIC, first_hits, in_seconds, target_losses
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

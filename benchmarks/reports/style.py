@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from benchmarks.errors import UserError
 
@@ -30,25 +31,6 @@ CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000
 DASHES = ("-", "--", ":")
 NEEDS = {"nothing": "told nothing", "L": "told L", "mu, L": "told mu, L", "law": "knows the law", "direct": "direct"}
 
-_SETTINGS = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "lines.linewidth": 1.5,
-    "svg.hashsalt": "memformer-bench",
-    "svg.fonttype": "none",
-    "figure.dpi": 100,
-}
-
 
 def figure(
     width: float, height: float, columns: int = 1, rows: int = 1, **options: object
@@ -59,55 +41,45 @@ def figure(
         UserError: if matplotlib is not installed.
     """
     try:
-        import matplotlib
+        import matplotlib.style
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as EmptyFigure
     except ImportError:
         raise UserError("figures need matplotlib; install it with: pip install 'memformer-bench[figures]'") from None
-    matplotlib.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
+    matplotlib.style.use(Path(__file__).with_name("figures.mplstyle"))
     drawn = EmptyFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(drawn)
     axes = drawn.subplots(rows, columns, squeeze=False, **options)  # type: ignore[arg-type]
     return drawn, list(axes.flat)
 
 
-def save(drawn: Figure, folder: Path, name: str, png: bool = True) -> list[Path]:
+def save(drawn: Figure, path: Path, png: bool = True) -> list[Path]:
     """Write a figure as SVG, and as PNG (200 dots an inch) if wanted; the same figure gives the same files.
 
-    Raises:
-        UserError: if the folder cannot be written.
+    Args:
+        drawn: the figure.
+        path: of the files, without `.svg`.
+        png: whether PNG is wanted.
     """
-    paths = [folder / f"{name}.svg", folder / f"{name}.png"][: 1 + png]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        drawn.savefig(paths[0], metadata={"Date": None})
-        if png:
-            drawn.savefig(paths[1], dpi=200, metadata={"Software": None})
-    except OSError as error:
-        raise UserError(f"figures cannot be written to {folder}: {error.strerror}") from None
-    return paths
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(f"{path}.svg", metadata={"Date": None})
+    if png:
+        drawn.savefig(f"{path}.png", dpi=200, metadata={"Software": None})
+    return [Path(f"{path}.{kind}") for kind in ("svg", "png")[: 1 + png]]
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Places of labels moved apart to at least `gap`, in their order, as little as possible.
+    """Places of labels moved apart to at least `gap`, in their order, as little as possible in squares.
 
     Example:
         >>> spread([0.0, 0.0, 5.0], 1.0)
         [-0.5, 0.5, 5.0]
     """
     order = np.argsort(places, kind="stable")
-    blocks: list[tuple[float, int]] = []  # mean place of the block's first label's offset form, and its size
-    for index in order:
-        centre, size = float(places[index]), 1
-        while blocks and centre - (size - 1) * gap / 2 < blocks[-1][0] + (blocks[-1][1] - 1) * gap / 2 + gap:
-            other, count = blocks.pop()
-            centre, size = (centre * size + other * count) / (size + count), size + count
-        blocks.append((centre, size))
-    moved = [centre + (k - (size - 1) / 2) * gap for centre, size in blocks for k in range(size)]
-    result = [0.0] * len(moved)
-    for index, place in zip(order, moved, strict=True):
-        result[int(index)] = place
-    return result
+    offsets = gap * np.arange(len(order))
+    moved = np.empty(len(order))
+    moved[order] = isotonic_regression(np.asarray(places, float)[order] - offsets).x + offsets
+    return moved.tolist()
 
 
 def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str]], x: float, height: float) -> None:

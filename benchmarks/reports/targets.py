@@ -1,4 +1,4 @@
-"""Steps and time to a target, where the targets are what a tuned classic reaches after 1, 2, ... steps."""
+"""Steps and time to a target, in the mean and on each task; a tuned classic sets the targets after 1, 2, ... steps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
 from benchmarks.reports.comparison import Setting, SolverLosses
@@ -36,6 +37,33 @@ def steps_needed(entry: SolverLosses, target: float) -> int | None:
     """Fewest steps after which the mean loss is at most the target; None if it never is in this run."""
     reached = [steps for steps in entry.losses if float(entry.pooled(steps).mean()) <= target * (1 + 1e-9)]
     return min(reached) if reached else None
+
+
+def first_hits(entry: SolverLosses, targets: list[float]) -> NDArray[np.float64]:
+    """Fewest steps after which a task's loss is at most a target, inf where it never is.
+
+    Args:
+        entry: a solver; a learned one is another model at each number of steps, and the first that hits counts.
+        targets: losses.
+
+    Returns:
+        `(targets, tasks)`.
+    """
+    tasks = len(entry.sample(min(entry.losses)))
+    hits = np.full((len(targets), tasks), np.inf)
+    for steps in sorted(entry.losses, reverse=True):
+        losses = entry.sample(steps)
+        for row, target in zip(hits, targets, strict=True):
+            row[losses <= target * (1 + 1e-9)] = steps
+    return hits
+
+
+def in_seconds(entry: SolverLosses, hits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Steps as warm time a task, in seconds; inf where a number of steps was not timed."""
+    seconds = np.full(hits.shape, np.inf)
+    for steps, value in entry.seconds.items():
+        seconds[hits == steps] = value
+    return seconds
 
 
 def targets(setting: Setting, classic: str = CLASSIC) -> pd.DataFrame:

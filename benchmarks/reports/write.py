@@ -44,15 +44,14 @@ class Report:
         }
         written = []
         make_folder(folder)
-        for name, text in {**contents, **self.texts}.items():
-            written.append(folder / name)
-            try:
+        try:
+            for name, text in {**contents, **self.texts}.items():
+                written.append(folder / name)
                 written[-1].write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise _cannot_write(folder, error) from None
-        for name, drawn in self.figures.items():
-            path = folder / name
-            written += save(drawn, path.parent, path.name, png)
+            for name, drawn in self.figures.items():
+                written += save(drawn, folder / name, png)
+        except OSError as error:
+            raise _cannot_write(folder, error) from None
         return written
 
 

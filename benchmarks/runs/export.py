@@ -27,14 +27,10 @@ def export_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
         raise UserError("export needs pyarrow; install it with: pip install 'memformer-bench[parquet]'") from None
     written = []
     for name in ("scores", "timings"):
-        parts = [
-            getattr(run, name).assign(run=run.name, measured_at=str(run.meta.get("measured_at", ""))) for run in runs
-        ]
-        table = pd.concat(parts, ignore_index=True)
-        arrow = pyarrow.Table.from_pandas(
-            table[["run", "measured_at", *(c for c in table.columns if c not in ("run", "measured_at"))]],
-            preserve_index=False,
-        )
+        whence = ["run", "measured_at"]
+        keys = [(run.name, str(run.meta.get("measured_at", ""))) for run in runs]
+        table = pd.concat([getattr(run, name) for run in runs], keys=keys, names=whence).reset_index(whence)
+        arrow = pyarrow.Table.from_pandas(table, preserve_index=False)
         labelled = {**(arrow.schema.metadata or {}), b"memformer_bench_schema": str(SCHEMA_VERSION).encode()}
         path = folder / f"{name}.parquet"
         try:

@@ -179,9 +179,7 @@ def _in_use(path: Path) -> bool:
     try:
         with lock.acquire(timeout=0):
             return False
-    except Timeout:
-        return True
-    except OSError:
+    except (Timeout, OSError):
         return True
 
 

@@ -83,12 +83,10 @@ def compare(
         by_seed = np.array([values.mean() for values in differences])
         errors = np.array([values.std(ddof=1) / len(values) ** 0.5 for values in differences])
         combined = two_level(by_seed, errors)
-        low, high = combined.interval()
-        return Comparison(
-            scale * float(sample.mean), scale * low, scale * high, *ratio, combined.p_value(), typical, share, tail
-        )
-    low, high = mean_interval(differences, "cautious")
-    p_value = equal_means_test(np.concatenate(differences))
+        (low, high), p_value = combined.interval(), combined.p_value()
+    else:
+        low, high = mean_interval(differences, "cautious")
+        p_value = equal_means_test(np.concatenate(differences))
     return Comparison(scale * float(sample.mean), scale * low, scale * high, *ratio, p_value, typical, share, tail)
 
 

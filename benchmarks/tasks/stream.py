@@ -1,4 +1,4 @@
-"""A stream of tasks of one law: drawn in blocks, each with a seed of its own."""
+"""A stream of tasks of one law, drawn in blocks, each with a seed of its own; and what stands in for one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.importance import Sampling, stretched
+from benchmarks.tasks.importance import Sampling, stretched, stretches_to
 from benchmarks.tasks.randomness import make_generator
 from memformer.core.checks import require_int
 from memformer.core.problem import Prior, Problem, TaskSource
@@ -92,8 +92,6 @@ class TaskStream:
 
     def spread(self, width: float) -> TaskSource:
         """The same tasks from the first on, spread over rare ones if covariates are Gaussian; see `SpreadStream`."""
-        from benchmarks.tasks.spread import SpreadStream  # which is a StandIn of this module
-
         plain = self.law.stream(self.seed, self.purpose, self.dtype, self.device)
         if width > 1 and self.law.whitens_to_isotropic and self.d <= self.N:
             return SpreadStream(plain, width, self.seed, int(self.purpose))
@@ -177,6 +175,37 @@ class StandIn(ABC):
     @abstractmethod
     def sample(self, batch: int) -> Problem:
         """The next `batch` tasks."""
+
+
+class SpreadStream(StandIn):
+    """A stream whose contexts are stretched (see `benchmarks.tasks.importance`): a `memformer.core.problem.TaskSource`.
+
+    Args:
+        plain: the stream; its covariates are Gaussian, and its tasks share one second moment.
+        width: the largest factor on a largest eigenvalue, 1 or more.
+        seed: of the factors.
+        purpose: number of the stream's purpose.
+    """
+
+    def __init__(self, plain: TaskSource, width: float, seed: int, purpose: int) -> None:
+        super().__init__(plain)
+        self._width, self._generator = width, make_generator(seed, purpose, _STRETCHES)
+
+    def validation(self) -> TaskSource:
+        """Spread likewise."""
+        return self._stream.validation().spread(self._width)
+
+    def sample(self, batch: int) -> Problem:
+        """The next tasks, with `weights`."""
+        problem = self._stream.sample(batch)
+        plain = problem.X.cpu().double().numpy()
+        covariance = self.second_moment.cpu().double().numpy()
+        X, weights = stretched(plain, covariance, self._generator, stretches_to(self._width))
+        change = torch.from_numpy(np.ascontiguousarray(X - plain)).to(problem.X)
+        y = problem.y
+        if problem.w_star is not None:
+            y = y + (change @ problem.w_star[..., None])[..., 0]
+        return dataclasses.replace(problem, X=problem.X + change, y=y, weights=torch.from_numpy(weights).to(problem.X))
 
 
 def _labels(drawn: Draw) -> tuple[np.ndarray, np.ndarray]:

@@ -20,10 +20,12 @@ import numpy as np
 import pandas as pd
 from typer import Option, run
 
+from benchmarks import api
+from benchmarks.harness.scores.measure import measure
 from benchmarks.reports.write import Report
+from benchmarks.tasks.law import Purpose
 from benchmarks.validation.calibration_report import report
 from benchmarks.validation.exact_coverage import exact_coverage
-from benchmarks.validation.loss_pool import STEPS, Pool, draw_pool
 from benchmarks.validation.simulations import (
     DIFFERENCE_METHODS,
     Record,
@@ -34,6 +36,13 @@ from benchmarks.validation.simulations import (
     two_level_coverage,
 )
 
+Pool = dict[tuple[str, str, str, int], np.ndarray]
+"""Losses by law, solver, metric and number of steps."""
+
+CHUNK = 20_000
+"""Tasks of the pool drawn and solved at once."""
+
+STEPS = (1, 2, 3, 4)
 LAWS = ("isotropic", "anisotropic")
 SOLVERS = ("cg", "heavy_ball", "lfom_optimal", "heavy_ball_tuned")
 METRIC = "expected_test_loss"
@@ -62,7 +71,7 @@ def main(
     """Calibrate intervals and tests on simulated A/A comparisons; write `calibration.csv` and `calibration.md`."""
     effort = Effort(40_000, 60, 20, 20) if quick else Effort()
     start = time.perf_counter()
-    pool = {} if only == exact.__name__ else draw_pool(LAWS, SOLVERS, effort.pool)
+    pool = {} if only == exact.__name__ else draw_pool(effort.pool)
     print(f"pool drawn, {time.perf_counter() - start:.0f} s", flush=True)
     tables = [pd.read_csv(output / "calibration.csv").query("study != @only")] if only else []
     for study in (marginal, paired, sizes, families, power, levels, exact):
@@ -74,6 +83,22 @@ def main(
     (file,) = Report({"calibration": table}).write(output)
     # From the file, so that the words can be made again from it alone.
     Report(texts={"calibration.md": report(pd.read_csv(file), effort.pool)}).write(output)
+
+
+def draw_pool(tasks: int) -> Pool:
+    """Losses `(tasks,)` of every solver on the same fresh tasks of each law (default d and N), in whole chunks."""
+    parts: dict[tuple[str, str, str, int], list[np.ndarray]] = {}
+    for law_name in LAWS:
+        law = api.law(law_name)
+        fitted = {name: api.solver(name).fit(law.stream(7, Purpose.TRAIN), STEPS) for name in SOLVERS}
+        stream = law.stream(7, Purpose.TRUTH)
+        for _ in range(-(-tasks // CHUNK)):
+            problem = stream.sample(CHUNK)
+            for name, solver in fitted.items():
+                for metric, losses in measure(solver, problem, STEPS).losses.items():
+                    for steps, row in zip(STEPS, losses, strict=True):
+                        parts.setdefault((law_name, name, metric, steps), []).append(row)
+    return {key: np.concatenate(arrays) for key, arrays in parts.items()}
 
 
 def exact(_: Pool, effort: Effort) -> Iterator[Record]:

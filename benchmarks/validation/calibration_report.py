@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from benchmarks.reports.template import render
 
@@ -110,6 +109,4 @@ def _verdict(default: pd.DataFrame, case: list[str]) -> str:
 
 def _markdown(table: pd.DataFrame, digits: int = 1) -> str:
     shown: Any = table.reset_index().astype(object)
-    return tabulate(
-        shown.where(shown.notna(), None), headers="keys", tablefmt="pipe", showindex=False, floatfmt=f".{digits}f"
-    )
+    return shown.where(shown.notna(), None).to_markdown(index=False, floatfmt=f".{digits}f")

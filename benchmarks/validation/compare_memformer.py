@@ -18,9 +18,11 @@ import torch
 from torch import Tensor, nn
 from typer import Option, run
 
+from benchmarks import api
 from benchmarks.validation.interleaved import interleaved
-from memformer.core.problem import Problem, matvec
+from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
+from memformer.model.definition import prompts
 from memformer.training.adam import BatchedAdam
 from memformer.training.objective import Batch, losses, read
 from memformer.training.whitening import Coordinates
@@ -88,10 +90,7 @@ class PlainMemformer(nn.Module):
 
 def draw(tasks: int, device: str, seed: int = 0, length: int = N) -> Problem:
     """Isotropic tasks in float32."""
-    generator = torch.Generator().manual_seed(seed)
-    shapes = ((tasks, length, D), (tasks, 1, D), (tasks, D))
-    X, x_query, w = (torch.randn(*shape, generator=generator) for shape in shapes)
-    return Problem(X, matvec(X, w), x_query, matvec(x_query, w)).to(device=device)
+    return api.stream(api.law("isotropic", d=D, N=length), seed, "train", "float32", device).sample(tasks)
 
 
 def start(config: MemformerConfig, device: str) -> dict[str, Tensor]:
@@ -110,8 +109,7 @@ def plain_step(config: MemformerConfig, problem: Problem) -> Callable[[], Tensor
     """A step of the plain model; returns its loss."""
     model = PlainMemformer(config, start(config, problem.device.type))
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-    queries = torch.cat([problem.x_query, torch.zeros_like(problem.x_query[..., :1])], -1)
-    Z = torch.cat([torch.cat([problem.X, problem.y[..., None]], -1), queries], 1)
+    Z = prompts(problem.X, problem.y, problem.x_query)
     assert problem.y_query is not None
     y_query = problem.y_query[:, 0]
 

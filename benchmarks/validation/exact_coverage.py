@@ -10,8 +10,8 @@ import numpy as np
 
 from baselines.exact_law import gaussian_tasks
 from baselines.exact_risk import exact_risk
-from benchmarks.catalogue.metrics import expected_test_loss
 from benchmarks.catalogue.registry import SOLVERS
+from benchmarks.harness.scores.measure import measure
 from benchmarks.statistics import HELD_TAIL_LIMIT, TAIL_LIMIT, log_ratio_interval
 from benchmarks.statistics.intervals import Array, hall, moments
 from benchmarks.tasks.gaussian import Isotropic
@@ -78,11 +78,8 @@ def _simulated(
     stream = law.stream(SEED, Purpose.TRUTH, draw=draw)
     for _ in range(-(-simulations // TOGETHER)):
         problem = stream.sample(TASKS * TOGETHER)
-        blind, found = problem.blinded(), {}
-        for name, solver in fitted.items():
-            whole = solver.solve(blind, max(STEPS)) if solver.anytime else None
-            for k in STEPS:
-                losses = expected_test_loss(problem, whole or solver.solve(blind, k))
-                assert losses is not None
-                found[name, k] = problem.weighted(losses[k]).reshape(TOGETHER, TASKS).numpy().T
-        yield found
+        yield {
+            (name, k): row.reshape(TOGETHER, TASKS).T
+            for name, solver in fitted.items()
+            for k, row in zip(STEPS, measure(solver, problem, STEPS).losses["expected_test_loss"], strict=True)
+        }

@@ -13,14 +13,13 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.optimize import root_scalar
 
 from baselines.accelerated import HeavyBall, Nesterov
 from baselines.gradient import GradientDescent
 from baselines.tuning import Tuned
 from benchmarks import api
-from benchmarks.catalogue.metrics import expected_test_loss
+from benchmarks.harness.scores.measure import measure
 from benchmarks.regression.gate.cases import LossCase
 from benchmarks.regression.gate.losses import judge
 from benchmarks.tasks.law import Law, Purpose
@@ -73,9 +72,7 @@ def plant(law: Law, pool: Problem, method: str) -> tuple[Solver, Solver, Solver]
 
 def losses(solver: Solver, problem: Problem) -> np.ndarray:
     """Expected test loss of each task after the last step."""
-    found = expected_test_loss(problem, solver.solve(problem.blinded(), STEPS))
-    assert isinstance(found, torch.Tensor)
-    return found[STEPS].numpy()
+    return measure(solver, problem, [STEPS]).losses["expected_test_loss"][0]
 
 
 def alarm(method: str, law: str, tasks: Problem, base: Solver, head: Solver) -> bool:

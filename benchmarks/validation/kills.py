@@ -16,6 +16,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -78,10 +79,14 @@ def _disturbed(
         assert process.pid is not None
         if process.exitcode is not None:
             raise SystemExit(f"{name} ended with status {process.exitcode}:\n{(folder / 'said.txt').read_text()}")
-        workers = _children(process.pid)
+        workers: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            workers = psutil.Process(process.pid).children()
         target = random_.choice(targets if workers else ("main",))
         if target == "worker":
-            done[target] += _kill(random_.choice(workers))
+            with suppress(psutil.NoSuchProcess):
+                random_.choice(workers).kill()
+                done[target] += 1
             targets = ("main", "all")
             continue  # the main process goes on, and may be disturbed again
         done[target] += 1
@@ -107,21 +112,6 @@ def _run(folder: Path, name: str, jobs: int | None) -> None:
     os.dup2(said, 2)
     results = folder / "results"
     run_suite(load_suite(SUITE), results / "runs", results / "parameters", ["kills"], _Lines(), name, jobs, resume=True)
-
-
-def _children(process: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(process).children()
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _kill(process: psutil.Process) -> int:
-    try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return 0
-    return 1
 
 
 def check(results: Path, name: str) -> None:

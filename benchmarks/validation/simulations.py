@@ -18,11 +18,6 @@ DIFFERENCE_METHODS = ("cautious", "hall", "normal", "percentile")
 """Intervals that make sense for values of either sign."""
 
 
-def split(sample: Array, seeds: int) -> list[Array]:
-    """Rows of a sample as strata, one a seed."""
-    return np.array_split(sample, seeds)
-
-
 def coverage(
     values: Array, tasks: int, seeds: int, count: int, methods: Sequence[str], rng: np.random.Generator
 ) -> Iterator[Record]:
@@ -41,7 +36,7 @@ def coverage(
         units of the pool's mean (of its standard deviation for differences).
     """
     truth, unit = values.mean(), values.std()
-    sample = split(values[rng.integers(0, len(values), (tasks, count))] / unit, seeds)
+    sample = np.array_split(values[rng.integers(0, len(values), (tasks, count))] / unit, seeds)
     for method in methods:
         low, high = METHODS[method](sample)
         above, below = float(np.mean(low > truth / unit)), float(np.mean(high < truth / unit))

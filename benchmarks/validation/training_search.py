@@ -28,6 +28,7 @@ from torch import Tensor
 from baselines.lfom_optimal import LfomOptimal
 from baselines.objective import excess_loss
 from benchmarks import api
+from benchmarks.reports.template import render
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import SPREAD, TaskSource
 from memformer.core.solver import Solver
@@ -78,8 +79,7 @@ class Case:
 
     def solver(self, starts: int | None, batch: int) -> Memformer:
         """Not fitted yet."""
-        own = {"memory": self.memory, "preconditioner": self.preconditioner, "covariate_update": self.covariate_update}
-        return Memformer(**own, starts=starts, batch=batch)
+        return Memformer(**vars(self), starts=starts, batch=batch)
 
 
 def cases(kind: str) -> list[Case]:
@@ -156,17 +156,8 @@ def rows(
 def report(table: pd.DataFrame, tasks: int) -> str:
     """The study as Markdown."""
     shown = table.astype(object).where(table.notna(), "")
-    return f"""# What the search finds
-
-Anisotropic law, paper spectrum, N = 20 at d = 5 and N = 40 at d = 20, float64, one thread. A row is one whole search;
-`seed` is of its starts and training tasks. Log losses are natural logarithms. `spread` is the worst start minus the
-best; `median start` is what a user gets who trains once. The fresh losses are of {tasks:,} tasks, plain and spread over rare ones; `s.e.` is
-the standard error of the log mean. `above the floor` is the log ratio to `lfom_optimal` on the spread tasks.
-From 3 layers on the two means of GD++ differ: tasks too rare for a plain draw carry the mean over the law. Seconds are
-of one processor.
-
-{shown.to_markdown(floatfmt=".3f", index=False)}
-"""
+    rows = shown.to_markdown(floatfmt=".3f", index=False)
+    return render("benchmarks.validation", "training_search.md.jinja", tasks=f"{tasks:,}", rows=rows)
 
 
 def main() -> None:

@@ -17,10 +17,9 @@ from baselines.gradient import GradientDescent
 from baselines.lfom_optimal import LfomOptimal, draw_moments
 from baselines.tuning import Tuned
 from baselines.wishart import GaussianTasks, trace_moment
-from benchmarks.tasks.gaussian import Anisotropic, Isotropic
+from benchmarks.tasks.gaussian import Anisotropic, Isotropic, OODVariance
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.radial import Sphere
-from benchmarks.tasks.shift import OODVariance
 from tests.baselines.helpers import training
 
 LOG_FLOORS = {

@@ -178,10 +178,10 @@ def test_blocks_change_no_score(both: Run, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_an_interrupted_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks.harness import passes
+    from benchmarks.harness import run as running
 
     suite = suite_of(tmp_path, SMALL)
-    whole, computed = run(suite, tmp_path, "whole"), passes.run_cells
+    whole, computed = run(suite, tmp_path, "whole"), running.run_cells
 
     def few(*arguments: Any) -> Any:
         for number, cell in enumerate(computed(*arguments)):
@@ -189,7 +189,7 @@ def test_an_interrupted_run_is_resumed(tmp_path: Path, monkeypatch: pytest.Monke
                 raise KeyboardInterrupt
             yield cell
 
-    monkeypatch.setattr(passes, "run_cells", few)
+    monkeypatch.setattr(running, "run_cells", few)
     with pytest.raises(KeyboardInterrupt):
         run(suite, tmp_path / "again", "whole")
     monkeypatch.undo()

@@ -17,11 +17,13 @@ from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness import passes
+from benchmarks.harness import run as running
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.cell_cache import KeptCells
 from benchmarks.harness.cell_key import cell_key
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import Finished, run_suite
+from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.workers.cells import run_cells
 from benchmarks.runs.read import read_run
 from benchmarks.runs.schema import TIMES
@@ -83,7 +85,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> Callable[[], None]
                 raise Interrupted
             yield cell
 
-    monkeypatch.setattr(passes, "run_cells", few)
+    monkeypatch.setattr(running, "run_cells", few)
     return monkeypatch.undo
 
 
@@ -101,7 +103,7 @@ def test_a_resumed_run_ends_with_the_same_tables_and_recomputes_nothing(
         asked.append(len(cells))
         return run_cells(cells, *arguments)
 
-    monkeypatch.setattr(passes, "run_cells", counted)
+    monkeypatch.setattr(running, "run_cells", counted)
     resumed = run(suite, tmp_path / "b", "one", resume=True).path
     assert asked == [10 - after]
     for file in ("scores.csv", "losses.npz"):
@@ -148,7 +150,7 @@ def test_resuming_what_is_complete_says_so_and_computes_nothing(
 ) -> None:
     first = run(suite, tmp_path, "one")
     (tmp_path / "runs" / ".unfinished-one" / "cells").mkdir(parents=True)  # killed just before it was removed
-    monkeypatch.setattr(passes, "run_cells", None)
+    monkeypatch.setattr(running, "run_cells", None)
     assert run(suite, tmp_path, "one", resume=True).path == first.path
     assert os.listdir(tmp_path / "runs") == ["one"]
     with pytest.raises(UserError, match="exists already"):
@@ -273,7 +275,7 @@ def test_two_runs_at_once_into_one_folder_are_both_written(suite: Suite, tmp_pat
 
 def test_a_cell_comes_back_as_it_was_kept(suite: Suite, tmp_path: Path) -> None:
     kept = KeptCells(tmp_path)
-    for number, scored in run_cells(build_cells(suite), passes.ParameterStore(), None, 1):
+    for number, scored in run_cells(build_cells(suite), ParameterStore(), None, 1):
         kept.keep(f"key{number}", scored)
         rows, losses = kept.part(f"key{number}") or ([], {})
         assert rows == scored.rows

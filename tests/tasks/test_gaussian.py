@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.tasks.gaussian import Anisotropic
+from benchmarks.tasks.gaussian import Anisotropic, OODVariance
 from benchmarks.tasks.randomness import make_generator, paper_rotation, rand_rotations
-from benchmarks.tasks.shift import OODVariance
 from tests.tasks.variants import arrays, assert_mean, draw, make
 
 

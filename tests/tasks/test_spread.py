@@ -8,7 +8,7 @@ import torch
 from benchmarks import api
 from benchmarks.tasks.importance import PROBABILITIES, stretches_to, weights
 from benchmarks.tasks.law import Purpose
-from benchmarks.tasks.spread import SpreadStream
+from benchmarks.tasks.stream import SpreadStream
 from memformer.core.problem import matvec
 from memformer.core.roots import symmetric_roots
 

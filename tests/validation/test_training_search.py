@@ -35,6 +35,7 @@ def test_main_writes_a_row_for_each_search(tmp_path, monkeypatch, capsys):
     case = training_search.Case("conjugate", "scalar")
     monkeypatch.setattr(training_search, "cases", lambda kind: [case])
     words = "--classes", "P = 0", "--memories", "conjugate", "--depths", "1", "--seeds", "0", "1", "--starts", "2"
+    more = "--d", "5", "--tasks", "4000"
     monkeypatch.setattr(
         sys, "argv", ["training_search", *words, "--d", "5", "--tasks", "4000", "--output", str(tmp_path)]
     )

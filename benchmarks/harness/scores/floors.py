@@ -102,25 +102,21 @@ def floor_losses(key: FloorKey, reach: Reach, metric: str) -> Losses | None:
         return None
     if reach is Reach.ANY:
         return bayes_losses(key, metric)
-    krylov = reach in (Reach.KRYLOV, Reach.KRYLOV_PRECONDITIONED)
-    if krylov and metric != "expected_test_loss":
+    if not reach.fixed and metric != "expected_test_loss":
         return None
-    of_block = _krylov if krylov else _fixed
-    return _joined([of_block(block, key, reach, metric) for block in _blocks(key)])
+    return _joined([_of_block(block, key, reach, metric) for block in _blocks(key)])
 
 
 def _blocks(key: FloorKey) -> Iterator[Problem]:
     return in_blocks(key.law, key.seed, key.tasks, key.dtype, key.device, key.draw)
 
 
-def _krylov(problem: Problem, key: FloorKey, reach: Reach, metric: str) -> Losses | None:
+def _of_block(problem: Problem, key: FloorKey, reach: Reach, metric: str) -> Losses | None:
+    if reach.fixed:
+        best = optimal_method(key.law, key.num_steps, reach is Reach.FIXED_PRECONDITIONED, key.dtype, key.device)
+        return _array(problem, METRICS[metric].load()(problem, best.solve(problem.blinded(), key.num_steps)))
     shown = _whitened(problem, key.law) if reach is Reach.KRYLOV_PRECONDITIONED else problem
     return _array(problem, krylov_oracle(shown, key.num_steps) + key.law.noise_var)
-
-
-def _fixed(problem: Problem, key: FloorKey, reach: Reach, metric: str) -> Losses | None:
-    best = optimal_method(key.law, key.num_steps, reach is Reach.FIXED_PRECONDITIONED, key.dtype, key.device)
-    return _array(problem, METRICS[metric].load()(problem, best.solve(problem.blinded(), key.num_steps)))
 
 
 def bayes_losses(key: FloorKey, metric: str) -> Losses | None:
@@ -196,14 +192,12 @@ def _whitened(problem: Problem, law: Law) -> Problem:
     root, inverse_root = (part.to(problem.X) for part in symmetric_roots(law.second_moment))
     assert problem.w_star is not None
     assert problem.second_moment is not None
-    return Problem(
-        problem.X @ inverse_root,
-        problem.y,
-        problem.x_query @ inverse_root,
-        problem.y_query,
-        problem.w_star @ root,
-        inverse_root @ problem.second_moment @ inverse_root,
-        problem.noise_var,
+    return replace(
+        problem,
+        X=problem.X @ inverse_root,
+        x_query=problem.x_query @ inverse_root,
+        w_star=problem.w_star @ root,
+        second_moment=inverse_root @ problem.second_moment @ inverse_root,
     )
 
 

@@ -88,11 +88,15 @@ def judge_gap(
         return Gap(gap_to_bayes=to_bayes, alarm=_known_tasks(losses, fresh))
     name, exact, error = describe_floor(keys[0], reach, steps)
     within = high if levels == "tasks" else _log_ratio(losses, floors, steps, "tasks")[2]
+    pairs = [(mine, floor[steps]) for mine, floor in zip(losses.values(), floors, strict=True) if floor is not None]
     tolerance = ALARM_TOLERANCE
-    if cell.protocol != "transductive" and cell.draw == "plain" and _carried_by_few(losses, floors, steps):
-        tolerance = TAIL_TOLERANCE if _share_below(losses, floors, steps) < NEARLY_ALL else ALARM_TOLERANCE
-    # An estimated floor lies above the true one.
-    alarm = _alarm(estimate, within, tolerance + (0.0 if exact or np.isnan(error) else float(np.log1p(error))))
+    if cell.protocol != "transductive" and cell.draw == "plain" and _carried_by_few(pairs):
+        share_below = np.mean(np.concatenate([mine < floor for mine, floor in pairs]))
+        tolerance = TAIL_TOLERANCE if share_below < NEARLY_ALL else ALARM_TOLERANCE
+    if not exact and not np.isnan(error):
+        tolerance += float(np.log1p(error))  # an estimated floor lies above the true one
+    below = f"below the floor of its class by {-estimate:.3f}: leakage, or a richer class"
+    alarm = below if within < -tolerance else ""
     return Gap(name, exact, error, estimate, low, high, to_bayes, alarm)
 
 
@@ -105,17 +109,10 @@ def _log_ratio(
     return log_ratio_interval(list(losses.values()), known, levels)
 
 
-def _carried_by_few(losses: Mapping[int, Losses], floors: list[Losses | None], steps: int) -> bool:
+def _carried_by_few(pairs: list[tuple[Losses, Losses]]) -> bool:
     """Whether few tasks carry the losses, the floor's, or the difference of the two."""
-    pairs = [(mine, floor[steps]) for mine, floor in zip(losses.values(), floors, strict=True) if floor is not None]
-    samples = ([mine for mine, _ in pairs], [floor for _, floor in pairs], [mine - floor for mine, floor in pairs])
-    return bool(pairs) and any(tail_limited(sample) for sample in samples)
-
-
-def _share_below(losses: Mapping[int, Losses], floors: list[Losses | None], steps: int) -> float:
-    """Share of tasks on which the loss is below the floor's."""
-    pairs = zip(losses.values(), floors, strict=True)
-    return float(np.mean(np.concatenate([mine < floor[steps] for mine, floor in pairs if floor is not None])))
+    samples = (*map(list, zip(*pairs, strict=True)), [mine - floor for mine, floor in pairs])
+    return any(tail_limited(sample) for sample in samples)
 
 
 def _known_tasks(losses: Mapping[int, Losses], fresh: Mapping[int, Losses] | None) -> str:
@@ -132,9 +129,3 @@ def _known_tasks(losses: Mapping[int, Losses], fresh: Mapping[int, Losses] | Non
         return ""
     by = float(np.log(np.median(new)) - np.log(np.median(scored))) if np.median(scored) > 0 else np.inf
     return f"better on the scored tasks than on new ones, in the median by {by:.3f}: leakage"
-
-
-def _alarm(estimate: float, high: float, tolerance: float) -> str:
-    if high < -tolerance:
-        return f"below the floor of its class by {-estimate:.3f}: leakage, or a richer class"
-    return ""

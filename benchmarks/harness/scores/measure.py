@@ -69,23 +69,21 @@ def measure(solver: Solver, problem: Problem, steps: Sequence[int]) -> Measured:
     Raises:
         ValueError: if the solver's trace does not have the shape it must have.
     """
-    blind = problem.blinded()
-    if solver.anytime:
-        trace = checked(solver.solve(blind, max(steps)), blind, max(steps))
-        views = [(trace, step) for step in steps]
-    else:
-        views = [(checked(solver.solve(blind, step), blind, step), step) for step in steps]
+    blind, trace = problem.blinded(), None
     losses: dict[str, list[NDArray[np.float64]]] = {}
-    applied: dict[int, dict[str, torch.Tensor]] = {}
-    for trace, step in views:
-        if id(trace) not in applied:
-            values = {name: METRICS[name].load()(problem, trace) for name in METRICS}
-            applied[id(trace)] = {name: value for name, value in values.items() if value is not None}
-        for name, value in applied[id(trace)].items():
-            losses.setdefault(name, []).append(problem.weighted(value[step]).to("cpu", torch.float64).numpy())
-    outcomes = np.stack([trace.outcome_at(step).cpu().numpy() for trace, step in views])
+    applied: dict[str, torch.Tensor | None] = {}
+    outcomes: list[NDArray[np.int8]] = []
+    for step in steps:
+        if trace is None or not solver.anytime:
+            last = max(steps) if solver.anytime else step
+            trace = checked(solver.solve(blind, last), blind, last)
+            applied = {name: METRICS[name].load()(problem, trace) for name in METRICS}
+        for name, value in applied.items():
+            if value is not None:
+                losses.setdefault(name, []).append(problem.weighted(value[step]).to("cpu", torch.float64).numpy())
+        outcomes.append(trace.outcome_at(step).cpu().numpy())
     weights = None if problem.weights is None else problem.weights.to("cpu", torch.float64).numpy()
-    return Measured({name: np.stack(rows) for name, rows in losses.items()}, outcomes, weights)
+    return Measured({name: np.stack(rows) for name, rows in losses.items()}, np.stack(outcomes), weights)
 
 
 def checked(trace: Trace, problem: Problem, num_steps: int) -> Trace:

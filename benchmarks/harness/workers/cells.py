@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from benchmarks.errors import UserError, one_line
@@ -14,7 +14,7 @@ from benchmarks.harness.scores.measure import run_cell
 from benchmarks.harness.scores.table import Scored, summarised
 from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.harness.workers.pool import as_finished
-from benchmarks.harness.workers.supervisor import MEMORY_KNOWN, NO_LIMIT, Ended, Worker
+from benchmarks.harness.workers.supervisor import NO_LIMIT, Ended, Worker
 from benchmarks.runs.source import SCORING, source_hash
 
 WORTH_PROCESSES = 50
@@ -29,17 +29,12 @@ Numbered = tuple[int, Scored]
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to be computed, by the source with this hash."""
+    """A cell to be computed, by the source with this hash, by default that of this process."""
 
     cell: Cell
     store: ParameterStore
     threads: int
-    source: str
-
-    @staticmethod
-    def of(cell: Cell, store: ParameterStore, threads: int) -> Job:
-        """A job for this process's source."""
-        return Job(cell, store, threads, source_hash(SCORING))
+    source: str = field(default_factory=lambda: source_hash(SCORING))
 
 
 def perform(job: Job, solved: Callable[[], None] = lambda: None) -> Scored:
@@ -115,12 +110,10 @@ def run_cells(
         Each cell once, as it is finished.
 
     Raises:
-        UserError: if there are no workers to be had, or a memory limit cannot be held here.
+        UserError: if there are no workers to be had.
     """
     limited = any(cell.memory_limit for cell in cells)
-    if limited and not MEMORY_KNOWN:
-        raise UserError("memory_limit needs a system with /proc, as Linux has; leave it out of the suite here")
-    work = [Job.of(cell, store, threads) for cell in cells]
+    work = [Job(cell, store, threads) for cell in cells]
     if not work:
         return
     if scheduler is not None:

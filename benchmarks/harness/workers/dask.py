@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import cloudpickle
@@ -38,26 +39,21 @@ def run_on_cluster(work: Sequence[Job], address: str) -> Iterator[tuple[int, Sco
 
         client.wait_for_workers(1)
         threads = sum(cast("dict[str, int]", client.nthreads()).values())
-        todo = iter(enumerate(work))
+        todo, waiting = iter(enumerate(work)), as_completed(loop=client.loop)
         numbers: dict[Any, int] = {}
 
-        def submit() -> Any:
-            following = next(todo, None)
-            if following is None:
-                return None
-            number, job = following
-            future = client.submit(score_here, cloudpickle.dumps(job), pure=False)
-            numbers[future.key] = number
-            return future
+        def hand_out(cells: int) -> None:
+            for number, job in islice(todo, cells):
+                future = client.submit(score_here, cloudpickle.dumps(job), pure=False)
+                numbers[future.key] = number
+                waiting.add(future)
 
-        ahead = [future for future in (submit() for _ in range(AHEAD * threads)) if future is not None]
-        for future in (waiting := as_completed(ahead, loop=client.loop)):
+        hand_out(AHEAD * threads)
+        for future in waiting:
             number = numbers.pop(future.key)
             scored = _result(future, work[number])
             future.release()
-            following = submit()
-            if following is not None:
-                waiting.add(following)
+            hand_out(1)
             yield number, scored
 
 

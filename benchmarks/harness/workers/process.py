@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
-import struct
 import sys
 import threading
 import time
@@ -30,7 +30,7 @@ hold, and what it returns is sent back."""
 
 def send(pipe: IO[bytes], kind: bytes, content: bytes = b"") -> None:
     """Write one message."""
-    pipe.write(kind + struct.pack(">Q", len(content)) + content)
+    pickle.dump((kind, content), pipe)
     pipe.flush()
 
 
@@ -40,12 +40,10 @@ def receive(pipe: IO[bytes]) -> tuple[bytes, bytes]:
     Raises:
         EOFError: if the other side is gone.
     """
-    head = pipe.read(9)
-    length = struct.unpack(">Q", head[1:])[0] if len(head) == 9 else 0
-    content = pipe.read(length)
-    if len(head) < 9 or len(content) < length:
-        raise EOFError
-    return head[:1], content
+    try:
+        return pickle.load(pipe)
+    except pickle.UnpicklingError:  # a part of a message
+        raise EOFError from None
 
 
 def main() -> None:

@@ -9,18 +9,15 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal
 
 import cloudpickle
+import psutil
 
 from benchmarks.harness.workers.process import DONE, FREED, RAISED, READY, Task, receive, send
 
 LOOK_SECONDS = 0.02
 """So often the memory of a worker is looked at."""
-
-MEMORY_KNOWN = Path("/proc/self/statm").exists()
-"""Whether the memory of another process can be read here."""
 
 NO_LIMIT = float("inf")
 
@@ -168,6 +165,6 @@ class Worker:
 def memory_held(process: int) -> float:
     """GB of memory that a process holds (resident); 0 if it is gone."""
     try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e9
-    except (OSError, IndexError, ValueError):
+        return psutil.Process(process).memory_info().rss / 1e9
+    except psutil.NoSuchProcess:
         return 0.0

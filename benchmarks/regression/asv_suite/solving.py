@@ -30,10 +30,11 @@ class _Solve:
         self.solver = fitted(make_solver(solver, **TIMED_BUDGET.get(solver, {})), drawn, (steps,))
         self.problem = timed_problem(drawn, SLOW_BATCH if solver in SLOW else BATCH, self.device)
         self.steps = steps
-        self._solve()
+        self.time_solve()
         self.ready = (solver, law, d, steps, device)
 
-    def _solve(self) -> Any:
+    def time_solve(self, *_: object) -> Any:
+        """One solve."""
         trace = self.solver.solve(self.problem.blinded(), self.steps)
         synchronise(self.device)
         return trace
@@ -48,10 +49,6 @@ class SolveByLaw(_Solve):
     def setup(self, solver: str, law: str, device: str) -> None:
         self._prepare(solver, law, 5, 4, device)
 
-    def time_solve(self, solver: str, law: str, device: str) -> None:
-        """One solve."""
-        self._solve()
-
 
 class SolveBySize(_Solve):
     """Anisotropic tasks, N = 4 d."""
@@ -61,10 +58,6 @@ class SolveBySize(_Solve):
 
     def setup(self, solver: str, d: int, steps: int, device: str) -> None:
         self._prepare(solver, "anisotropic", d, steps, device)
-
-    def time_solve(self, solver: str, d: int, steps: int, device: str) -> None:
-        """One solve."""
-        self._solve()
 
 
 class LargeBatch:

@@ -55,15 +55,11 @@ class Process:
 
     def close(self) -> None:
         """End it."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
         try:
-            self._process.wait(timeout=10)
+            self._process.communicate(timeout=10)  # the end of its input is the end of its work
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+            self._process.communicate()
         self._said.close()
 
     def _read(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ package, or `run`.
 from __future__ import annotations
 
 import gc
-import importlib.util
+import importlib
 import json
 import os
 import sys
@@ -151,13 +151,8 @@ def open_side(tree: Path) -> Side | Answer:
 
         for package in (memformer, baselines, benchmarks):
             assert Path(str(package.__file__)).resolve().is_relative_to(tree), f"{package.__file__} is not in {tree}"
-        spec = importlib.util.spec_from_file_location("legacy_door", Path(__file__).parents[1] / "legacy_door.py")
-        assert spec is not None
-        assert spec.loader is not None
-        legacy = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = legacy
-        spec.loader.exec_module(legacy)
-        side = Side(legacy.open_door())
+        sys.path.append(str(Path(__file__).parents[1]))  # the last: everything else is the tree's
+        side = Side(importlib.import_module("legacy_door").open_door())
         for kind in ("law", "solver"):
             side.names(kind)  # a registry that cannot be filled lacks nothing: it cannot be imported
         return side

@@ -15,8 +15,7 @@ from benchmarks.errors import UserError
 from benchmarks.experiments.experiment import read_settings
 from benchmarks.experiments.transfer.command import ROOM, Transfer, transfer
 from benchmarks.experiments.transfer.matrix import read_transfer, transfer_figure, transfer_matrix
-from benchmarks.tasks.gaussian import Isotropic
-from benchmarks.tasks.shift import OODVariance
+from benchmarks.tasks.gaussian import Isotropic, OODVariance
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Solver, Trace
 from tests.experiments.requests import asked

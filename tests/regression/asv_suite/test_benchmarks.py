@@ -135,7 +135,7 @@ def test_each_variant_runs_on_the_cpu(variant: str) -> None:
 def test_a_solve_is_of_a_fresh_problem_after_the_steps_asked_for(solver: str) -> None:
     suite = solving.SolveBySize()
     suite.setup(solver, 5, 1, "cpu")
-    trace = suite._solve()
+    trace = suite.time_solve(solver, 5, 1, "cpu")
     assert len(trace.weights) == 2
     assert "moments" not in vars(suite.problem)
 
