@@ -212,12 +212,9 @@ def table(shift: Shift, request: Request, tasks: int = TASKS) -> list[dict[str, 
             against = GATED.get(method, shift.reference)
             other = [alone[: len(own)] for alone, own in zip(found[law, against], losses, strict=True)]
             part = compared("", losses, other, "seeds_and_tasks")
-            rows.append(
-                {"experiment": shift.id, "layers": depth, "law": law, "method": method, "log_mean": summary.log_mean}
-                | {"log_low": summary.log_low, "log_high": summary.log_high, "against": against}
-                | {"ratio": part.ratio, "ratio_low": part.low, "ratio_high": part.high}
-                | {"p_value": part.p_value, "tail_limited": part.tail}
-            )
+            row = {"experiment": shift.id, "layers": depth, "law": law, "method": method, "log_mean": summary.log_mean}
+            row |= {"log_low": summary.log_low, "log_high": summary.log_high, "against": against}
+            rows.append(row | part.row)
     return rows
 
 
@@ -254,14 +251,7 @@ def experts_evidence(shift: Shift, rows: list[dict[str, Any]]) -> list[Evidence]
     gathered = []
     for method, text in CLAIMS.items():
         own = [row for row in rows if row["method"] == method and row["law"] in shift.judged]
-        parts = [
-            Part(
-                f"{row['law']}, {row['layers']}",
-                *(row[name] for name in ("ratio", "ratio_low", "ratio_high", "p_value")),
-                tail=bool(row["tail_limited"]),
-            )
-            for row in own
-        ]
+        parts = [Part.of_row(f"{row['law']}, {row['layers']}", row) for row in own]
         worst, best = max(parts, key=lambda part: part.high), min(parts, key=lambda part: part.low)
         shown = f"from {best.ratio:+.3f} [{best.low:+.3f}, {best.high:+.3f}] to "
         shown += f"{worst.ratio:+.3f} [{worst.low:+.3f}, {worst.high:+.3f}], against {own[0]['against']}"

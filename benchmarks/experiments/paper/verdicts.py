@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from statistics import fmean
+from typing import Any, Self
 
+from benchmarks.experiments.experiment import read_toml
 from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import PaperExperiment
 from benchmarks.reports.comparison import Setting, SolverLosses, levels_of_pair
@@ -85,6 +85,18 @@ class Part:
     p_value: float
     tail: bool = False
 
+    @classmethod
+    def of_row(cls, where: str, row: Mapping[str, Any]) -> Self:
+        """The part that `row` was made of."""
+        numbers = (row[name] for name in ("ratio", "ratio_low", "ratio_high", "p_value"))
+        return cls(where, *numbers, tail=bool(row["tail_limited"]))
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its numbers as columns of a table."""
+        ends = {"ratio": self.ratio, "ratio_low": self.low, "ratio_high": self.high}
+        return {**ends, "p_value": self.p_value, "tail_limited": self.tail}
+
     def found(self, corrected: float) -> str:
         """`alike`, `lower`, `higher` or `open`, given the corrected p-value.
 
@@ -125,8 +137,13 @@ class Evidence:
 
 def claims() -> list[Claim]:
     """All of them, in order."""
-    text = resources.files("benchmarks.experiments.paper").joinpath("claims.toml").read_text("utf-8")
-    return [Claim.model_validate(entry) for entry in tomllib.loads(text)["claim"]]
+    return [Claim.model_validate(entry) for entry in read_toml("benchmarks.experiments.paper", "claims.toml")["claim"]]
+
+
+def said(name: str, **filled_in: object) -> dict[str, Any]:
+    """`claim`, `topic`, `short` and `experiment` of evidence that is no comparison of two curves."""
+    texts: dict[str, str] = read_toml("benchmarks.experiments.paper", "claims.toml")["other"][name]
+    return {key: text.format(**filled_in) for key, text in texts.items()}
 
 
 Operations = Callable[[str, int], float]

@@ -19,7 +19,7 @@ from benchmarks.experiments.paper.effort import training_speed
 from benchmarks.experiments.paper.entries import experiments
 from benchmarks.experiments.paper.experts_fresh import CLAIMS, SHIFTS, experts_evidence, rotation_shift
 from benchmarks.experiments.paper.heads import heads_evidence
-from benchmarks.experiments.paper.summary import before_and_after, changes_before, lines
+from benchmarks.experiments.paper.report import before_and_after, changes_before, lines
 from benchmarks.experiments.paper.verdicts import (
     Claim,
     Evidence,
