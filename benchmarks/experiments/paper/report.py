@@ -94,10 +94,10 @@ def verdicts_markdown(verdicts: Sequence[Row], comparisons: int, remarks: Sequen
     return render(_ROOM, "verdicts.md.jinja", **facts, rule=RULE, remarks=remarks)
 
 
-def changes_markdown(changes: Sequence[Row]) -> str:
+def changes_markdown(judged: Sequence[Row]) -> str:
     """Verdicts before and after, as Markdown."""
     return "# Verdicts before, after, and why\n\nBefore is commit 76bd9b2.\n\n" + (
-        tabulate(changes, "keys", tablefmt="github") + "\n\nWritten by `memformer-bench run paper`.\n"
+        tabulate(before_and_after(judged), "keys", tablefmt="github") + "\n\nWritten by `memformer-bench run paper`.\n"
     )
 
 
