@@ -32,7 +32,7 @@ from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.mixture import GaussianMixture
 from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
-from memformer.solvers.experts import Mixture, adapt, assemble, train_experts
+from memformer.solvers.experts import Mixture, adapt, assemble
 from memformer.training.recipe import Recipe
 from memformer.training.search import Search
 from memformer.training.train import train
@@ -153,11 +153,9 @@ def answers(shift: Shift, depth: int, seed: int, tasks: int = TASKS) -> Iterator
     """Per-task losses of every method on every law, in units of E[y^2]."""
     (d,) = {law.d for law in shift.laws.values()}
     config = MemformerConfig(d=d, depth=depth, memory="first_order")
-    trained = train_experts(config, [law.stream(seed, Purpose.TRAIN) for law in shift.laws.values()], seed)
-    alone = {
-        name: {part: _head(tensor, i, part, config) for part, tensor in trained.parameters.items() if part != "gates"}
-        for i, name in enumerate(shift.laws)
-    }
+    sources = [law.stream(seed, Purpose.TRAIN) for law in shift.laws.values()]
+    trained = train(config, sources, [depth], [seed] * len(sources)).parameters
+    alone = {name: {part: own[i : i + 1] for part, own in trained.items()} for i, name in enumerate(shift.laws)}
     joined = {part: torch.cat([alone[name][part] for name in shift.experts]) for part in alone[shift.one]}
     mixture, one = assemble(config, joined), assemble(config, alone[shift.one])
     if shift.as_many:
@@ -185,13 +183,6 @@ def answers(shift: Shift, depth: int, seed: int, tasks: int = TASKS) -> Iterator
         pcg = PreconditionedCG().fit(law.stream(seed, Purpose.TRAIN), [depth])
         for method, solver in (("cg", ConjugateGradient()), ("pcg", pcg)):
             yield name, method, losses(solver.solve(problem, depth).weights, problem)
-
-
-def _head(tensor: Tensor, i: int, name: str, config: MemformerConfig) -> Tensor:
-    """Expert i of a mixture, as a model of its own, `(1, ...)`."""
-    heads = 2 if name in ("Q", "P") else tensor.ndim - len(config.gamma_shape) - 1
-    own = tensor.narrow(heads, i, 1)
-    return own if name in ("Q", "P") else own.squeeze(heads)
 
 
 def table(shift: Shift, request: Request, tasks: int = TASKS) -> list[dict[str, Any]]:
