@@ -31,8 +31,8 @@ EXPERIMENTS = {
     "paper": "benchmarks.experiments.paper.command:PAPER",
     "memory": "benchmarks.experiments.memory.command:MEMORY",
     "learnability": "benchmarks.experiments.learnability.command:LEARNABILITY",
-    "real": "benchmarks.experiments.real.command:REAL",
-    "scaling": "benchmarks.experiments.scaling.command:SCALING",
+    "real": "benchmarks.experiments.real.report:REAL",
+    "scaling": "benchmarks.experiments.scaling.report:SCALING",
     "transfer": "benchmarks.experiments.transfer.command:TRANSFER",
 }
 """Every experiment: its id, and where it is."""
@@ -163,7 +163,7 @@ def suite_experiment(name: str, summary: str, report: Callable[[Run], Report]) -
             return Finished(finished.path, [*finished.failures, why], finished.alarms)
         return Finished(folder, finished.failures, finished.alarms)
 
-    return Experiment(name, summary, carry_out, SUITE_OPTIONS | {"quick"}, settings=lambda: "")
+    return Experiment(name, summary, carry_out, SUITE_OPTIONS | {"quick"})
 
 
 def choose(what: str, only: Sequence[str], known: Sequence[str]) -> list[str]:

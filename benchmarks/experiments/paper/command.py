@@ -13,8 +13,8 @@ from benchmarks.experiments.paper import experts_fresh, facts, heads
 from benchmarks.experiments.paper.curves import Point, read_points
 from benchmarks.experiments.paper.effort import operations_of, training_speed
 from benchmarks.experiments.paper.entries import PaperExperiment, experiments, published
-from benchmarks.experiments.paper.experts_fresh import SHIFTS, Shift, experts_evidence, experts_figure
-from benchmarks.experiments.paper.figures import experiment_figure
+from benchmarks.experiments.paper.experts_fresh import SHIFTS, Shift, experts_evidence
+from benchmarks.experiments.paper.figures import experiment_figure, experts_figure
 from benchmarks.experiments.paper.redo import redo
 from benchmarks.experiments.paper.report import agreement, changes_markdown, deviations, page, verdicts_markdown
 from benchmarks.experiments.paper.verdicts import Evidence, claims, gather, judge, law_of

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,6 @@ from benchmarks.errors import UserError
 from benchmarks.experiments.experiment import Request
 from benchmarks.experiments.paper.one_of import OneOf
 from benchmarks.experiments.paper.verdicts import Evidence, Part, compared
-from benchmarks.reports.style import CYCLE, EXACT, caption, figure
 from benchmarks.statistics import summarise
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.mixture import GaussianMixture
@@ -36,9 +35,6 @@ from memformer.solvers.experts import Mixture, adapt, assemble
 from memformer.training.recipe import Recipe
 from memformer.training.search import Search
 from memformer.training.train import train
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LAYERS, SEEDS = (1, 2, 3, 4), (0, 1, 2, 3, 4)
 TASKS, FOLDS, PER_TASK = 3000, 5, 500
@@ -211,30 +207,6 @@ def table(shift: Shift, request: Request, tasks: int = TASKS) -> list[dict[str, 
 
 def _answers(shift: Shift, tasks: int, work: tuple[int, int]) -> list[tuple[str, str, Losses]]:
     return list(answers(shift, *work, tasks))
-
-
-def experts_figure(shift: Shift, rows: list[dict[str, Any]]) -> Figure:
-    """Log loss by the law that is tested, a panel for each number of layers."""
-    layers = sorted({row["layers"] for row in rows})
-    drawn, panels = figure(2.6 * len(layers) + 2.2, 3.6, columns=len(layers), sharey=True)
-    for axes, depth in zip(panels, layers, strict=True):
-        for index, name in enumerate(dict.fromkeys(row["method"] for row in rows if row["log_mean"] > EXACT)):
-            own = [row for row in rows if (row["layers"], row["method"]) == (depth, name) and row["log_mean"] > EXACT]
-            x = [row["law"] for row in own]
-            colour, dash = CYCLE[index % len(CYCLE)], ":" if name == "trained there" else "-"
-            axes.plot(x, [row["log_mean"] for row in own], dash, color=colour, label=name, marker=".")
-            low, high = [row["log_low"] for row in own], [row["log_high"] for row in own]
-            axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-        axes.set_title(f"{depth} layer{'s' * (depth > 1)}")
-        axes.tick_params(axis="x", labelrotation=45 if len(max(shift.laws, key=len)) > 4 else 0, labelsize=8)
-    panels[0].set_ylabel("log (mean loss / E[y²])")
-    handles, labels = panels[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside right center", fontsize=7)
-    experts = ", ".join(shift.experts)
-    caption(
-        drawn, f"experts trained at {experts}; {FOLDS} folds of the context; 95 % intervals; exact answers left out"
-    )
-    return drawn
 
 
 def experts_evidence(shift: Shift, rows: list[dict[str, Any]]) -> list[Evidence]:

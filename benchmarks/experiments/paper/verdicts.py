@@ -168,16 +168,9 @@ def gather(claim: Claim, redone: Sequence[Point], setting: Setting, operations: 
             continue
         where = f"{k} against {steps} step{'s' * (steps > 1)}" if claim.equal_work else str(k)
         parts.append(compared(where, first.losses[k], second.losses[steps], levels_of_pair(first, second)))
-    return Evidence(
-        claim.text,
-        claim.topic,
-        claim.short,
-        claim.experiment,
-        parts,
-        published_difference(claim, redone) if claim.published else (),
-        ", ".join(part.where for part in parts),
-        speed,
-    )
+    published = published_difference(claim, redone) if claim.published else ()
+    layers = ", ".join(part.where for part in parts)
+    return Evidence(claim.text, claim.topic, claim.short, claim.experiment, parts, published, layers, speed)
 
 
 def compared(where: str, first: Sequence[Array], second: Sequence[Array], levels: Levels) -> Part:

@@ -17,11 +17,11 @@ from benchmarks.experiments.paper.experts_fresh import (
     answers,
     component_shift,
     experts_evidence,
-    experts_figure,
     read_table,
     rotation_shift,
     variance_shift,
 )
+from benchmarks.experiments.paper.figures import experts_figure
 from benchmarks.experiments.paper.verdicts import judge
 from benchmarks.tasks.law import Purpose
 
