@@ -48,10 +48,19 @@ class Batch:
     y_query: Tensor | None = None
     task_weights: Tensor | None = None
 
-    def map(self, change: Callable[[str, Tensor], Tensor]) -> Batch:
-        """The batch with each tensor that it holds changed, given its name."""
-        given = vars(self).items()
-        return Batch(**{name: None if tensor is None else change(name, tensor) for name, tensor in given})
+    def map(
+        self, change: Callable[[str, Tensor], Tensor], of_shared: Callable[[Tensor], Tensor] = lambda metric: metric
+    ) -> Batch:
+        """The batch with each tensor that it holds changed, given its name.
+
+        A metric that all tasks share has no dimension of tasks: `of_shared` changes it, or nothing does.
+        """
+        found = {}
+        for name, tensor in vars(self).items():
+            if tensor is not None:
+                shared = name == "metric" and self.w_star is not None and tensor.ndim == self.w_star.ndim
+                found[name] = of_shared(tensor) if shared else change(name, tensor)
+        return Batch(**found)
 
     def of(self, *names: str) -> list[Tensor]:
         """The tensors of these names, which a batch of its kind holds."""
@@ -60,7 +69,11 @@ class Batch:
     @staticmethod
     def stack(groups: Sequence[Batch]) -> Batch:
         """One batch of G groups from G without the dimension of groups, as `read` gives them."""
-        return groups[0].map(lambda name, _: torch.stack([getattr(group, name) for group in groups]).contiguous())
+
+        def stacked(name: str) -> Tensor:
+            return torch.stack([getattr(group, name) for group in groups]).contiguous()
+
+        return groups[0].map(lambda name, _: stacked(name), lambda _: stacked("metric"))
 
 
 def losses(
@@ -152,9 +165,11 @@ def draw(config: MemformerConfig, sources: Sequence[TaskSource], count: int, siz
             problem = source.sample(min(left, _DRAWN_AT_ONCE))
             drawn.append(read(config, problem, kind))
             left -= problem.B
-        groups.append(_joined(drawn))
+        groups.append(drawn[0].map(lambda name, _, parts=drawn: torch.cat([getattr(one, name) for one in parts], -1)))
     whole = Batch.stack(groups)
-    return [_cut(whole, start, size) for start in range(0, count, size)]
+    # Contiguous: a training step reads tasks from the first to the last.
+    parts = [slice(start, start + size) for start in range(0, count, size)]
+    return [whole.map(lambda _, tensor, part=part: tensor[..., part].contiguous()) for part in parts]
 
 
 def read(config: MemformerConfig, problem: Problem, kind: LossKind) -> Batch:
@@ -177,23 +192,3 @@ def read(config: MemformerConfig, problem: Problem, kind: LossKind) -> Batch:
     names, given = (("H", "b"), problem.moments) if config.reducible else (("X", "y"), (problem.X, problem.y))
     seen = {name: tensor.movedim(0, -1) for name, tensor in zip(names, given, strict=True)}
     return Batch(**seen, **judge, task_weights=problem.weights)
-
-
-def _joined(parts: Sequence[Batch]) -> Batch:
-    """Parts of one source, without the dimension of groups, joined."""
-
-    def join(name: str, first: Tensor) -> Tensor:
-        shared = name == "metric" and first.ndim == 2
-        return first if shared else torch.cat([getattr(part, name) for part in parts], -1)
-
-    return parts[0].map(join)
-
-
-def _cut(whole: Batch, start: int, size: int) -> Batch:
-    """Tasks `start, ..., start + size - 1`, contiguous: a training step reads them from the first to the last."""
-
-    def cut(name: str, tensor: Tensor) -> Tensor:
-        shared = name == "metric" and tensor.ndim == 3
-        return tensor if shared else tensor[..., start : start + size].contiguous()
-
-    return whole.map(cut)
