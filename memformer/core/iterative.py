@@ -67,9 +67,6 @@ class IterativeSolver(Solver):
             good = len(states) if none_finished else int(running.all(-1).cumprod(0).sum())
             weights += [passed.w for passed in states[:good]]
             state = states[good - 1] if good else state
-        if none_finished:
-            outcome = torch.zeros_like(limits.converged_at, dtype=torch.int8)
-            return Trace(torch.stack(weights), None, outcome, torch.full_like(outcome, num_steps, dtype=torch.int64))
         return self._finish(problem, state, limits, weights, num_steps, ahead)
 
     def _run_ahead(
