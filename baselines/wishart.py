@@ -193,4 +193,5 @@ class GaussianTasks:
 
     def _integral(self, left: Sequence[Fraction], right: Sequence[Fraction], power: int) -> Fraction:
         """`E tr H^power left(H) right(H)`."""
-        return sum((c * self.moment(i + power) for i, c in enumerate(np.convolve(left, right))), Fraction(0))
+        product = np.convolve(np.array(left, dtype=object), np.array(right, dtype=object))
+        return sum((c * self.moment(i + power) for i, c in enumerate(product)), Fraction(0))

@@ -209,31 +209,39 @@ class TaskSource(Protocol):
     @property
     def d(self) -> int:
         """Covariate dimension."""
+        ...
 
     @property
     def N(self) -> int:
         """Context length."""
+        ...
 
     @property
     def noise_var(self) -> float:
         """Variance of the label noise."""
+        ...
 
     @property
     def second_moment(self) -> Tensor:
         """`E[x x^T]` over all tasks of the law, `(d, d)`."""
+        ...
 
     @property
     def whitens_to_isotropic(self) -> bool:
         """Whether, with S the second moment, `x ~ N(0, S)` and `w_star ~ N(0, v S^-1)` for some v, independently."""
+        ...
 
     def sample(self, batch: int) -> Problem:
         """The next `batch` tasks, never drawn before."""
+        ...
 
     def prior(self, X: Tensor) -> Prior | None:
         """The prior of `w_star` given context covariates `X` `(B, N, d)`; None where the law cannot state it."""
+        ...
 
     def validation(self) -> TaskSource:
         """Other tasks of the same law, to choose by among what was fitted; the same ones at every call."""
+        ...
 
     def spread(self, width: float) -> TaskSource:
         """The same tasks from the first on, drawn so that rare ill-conditioned ones are not rare, with `weights`.
@@ -241,3 +249,4 @@ class TaskSource(Protocol):
         Largest eigenvalues are up to `width` times as large. Plain tasks where that is 1, or the law does not know the
         weights.
         """
+        ...

@@ -88,7 +88,9 @@ class _FirstOrderMethod(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_w: Any) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_w: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         return _gradient(*ctx.saved_tensors, ctx.window, *grad_w), None, None, None
 
 

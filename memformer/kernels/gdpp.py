@@ -119,7 +119,7 @@ def _with_labels(P: Tensor) -> Tensor:
     return pad(P, (0, 1, 0, 1)) + corner
 
 
-def _work_back(ctx: Any, *_: Any) -> Entry:
+def _work_back(ctx: Any, *_: Tensor | None) -> Entry:
     """By convention the gradient of a product takes two of its size; what is computed again is not counted."""
     forward = _work(*ctx.saved_tensors, *ctx.context)
     return Entry(2 * forward.products, 2 * (forward.flops or 0))
@@ -143,7 +143,9 @@ class _Kernel(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     @reports(_work_back)
-    def backward(ctx: Any, *grad_w: Any) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_w: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         from memformer.kernels.gdpp_numba import BACKWARD
 
         K, Q, P, features, labels = ctx.saved_tensors

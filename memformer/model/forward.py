@@ -112,7 +112,7 @@ def _run(
         reduced = form == "reduced"
         run = reduced_forward if reduced else associative_forward
         given = problem.moments if reduced else (problem.X, problem.y)
-        weights = _from_zero(run(config, parameters, *_tasks_last(dim, *given), live))
+        weights = _from_zero(run(config, parameters, *_tasks_last(dim, *given), live=live))
         return Output(weights, _predicted(x_query, weights))
     if config.attention != "linear":
         return Output(None, token_forward(config, parameters, X, y, x_query, live))
@@ -144,7 +144,7 @@ def reduced_weights(
     config: MemformerConfig, parameters: Mapping[str, Tensor], problem: Problem, live: Tensor | None = None
 ) -> Tensor:
     """`Output.weights` alone, in the reduced form: `(depth + 1, S, B, d)`; nothing is checked."""
-    return _from_zero(reduced_forward(config, parameters, *_tasks_last(0, *problem.moments), live))
+    return _from_zero(reduced_forward(config, parameters, *_tasks_last(0, *problem.moments), live=live))
 
 
 def first_layers(

@@ -13,15 +13,7 @@ from torch import Tensor
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, TrainingRecord, check_num_steps
 from memformer.kernels.gdpp import prepare
-from memformer.model.config import (
-    Attention,
-    GammaShape,
-    GammaSharing,
-    Gates,
-    MemformerConfig,
-    Memory,
-    Preconditioner,
-)
+from memformer.model.config import Attention, GammaShape, GammaSharing, Gates, MemformerConfig, Memory, Preconditioner
 from memformer.model.forward import check_fits, first_layers, forward, reduced_weights
 from memformer.training.recipe import Method, ProgressCallback, Recipe
 from memformer.training.search import SearchRecord

@@ -87,15 +87,15 @@ def losses(
     if config.attention != "linear":
         X, y, x_query, y_query = batch.of("X", "y", "x_query", "y_query")
         tokens = (tensor.movedim(-1, 1) for tensor in (X, y, x_query))
-        predictions = token_forward(config, parameters, *tokens, live)[-1].mT
+        predictions = token_forward(config, parameters, *tokens, live=live)[-1].mT
         squares = (_group(predictions, len(y_query)) - y_query[:, None]).square()
         if batch.task_weights is not None:
             squares = squares * batch.task_weights[:, None, None]
         return squares.mean(dim=(2, 3)).flatten()
     if batch.H is not None:
-        weights = reduced_forward(config, parameters, *batch.of("H", "b"), live)[-1]
+        weights = reduced_forward(config, parameters, *batch.of("H", "b"), live=live)[-1]
     else:
-        weights = associative_forward(config, parameters, *batch.of("X", "y"), live)[-1]
+        weights = associative_forward(config, parameters, *batch.of("X", "y"), live=live)[-1]
     if torch.compiler.is_compiling():
         return _loss_and_slope(weights, batch)[0]
     return _Loss.apply(weights, batch)  # pyright: ignore[reportReturnType]
