@@ -15,7 +15,7 @@ from tabulate import tabulate
 from benchmarks.experiments.experiment import read_toml
 from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import PaperExperiment
-from benchmarks.experiments.paper.verdicts import RULE
+from benchmarks.experiments.paper.verdicts import MARGIN
 from benchmarks.reports.style import EXACT
 from benchmarks.reports.template import render
 
@@ -91,7 +91,12 @@ def _word(verdict: str) -> str:
 def verdicts_markdown(verdicts: Sequence[Row], comparisons: int, remarks: Sequence[str]) -> str:
     """The verdicts as Markdown: the lines for people, the table, the rule."""
     facts = {"lines": lines(verdicts, comparisons), "table": tabulate(shown(verdicts), "keys", tablefmt="github")}
-    return render(_ROOM, "verdicts.md.jinja", **facts, rule=RULE, remarks=remarks)
+    return render(_ROOM, "verdicts.md.jinja", **facts, rule=rule(), remarks=remarks)
+
+
+def rule() -> str:
+    """How a verdict is found, in words; what is stressed stands between asterisks."""
+    return render(_ROOM, "rule.md.jinja", margin=f"{MARGIN:g}").rstrip()
 
 
 def changes_markdown(judged: Sequence[Row]) -> str:
@@ -135,7 +140,7 @@ def page(
         honest={name: _wide(rows) for name, rows in honest.items()},
         lines=[line.replace("**", "") for line in lines(verdicts, comparisons)],
         verdicts=shown(verdicts),
-        rule=RULE.replace("**", ""),
+        rule=rule().replace("**", ""),
     )
 
 

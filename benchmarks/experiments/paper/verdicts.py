@@ -22,16 +22,6 @@ MARGIN = 0.05
 EXCEEDS = 25.0
 """Log ratios beyond it are those to an answer that is exact, or far from any."""
 
-RULE = (
-    "As published, a claim is seen where the mean redone curve of the first lies below that of the second at every "
-    "layer judged. On fresh tasks each layer (or law) gives a log ratio of mean losses, paired by task, with a 95 % "
-    "interval over tasks, and over training seeds where either side is fitted at random. "
-    f"It is *alike* where the whole interval lies within {MARGIN:g} of 0; otherwise *lower* or *higher* where its test "
-    "rejects equality at 5 % after Holm's correction over all claims and layers of this page. **holds**: lower "
-    "everywhere. **refuted**: higher somewhere. **no difference**: alike everywhere. **holds in part**: lower "
-    "somewhere, alike elsewhere. **undecided**: anything else. What is no comparison of two losses names its own rule."
-)
-
 
 class Training(Strict):
     """Where a claim's training speed is found: a memory of the experiment `memory`, against none."""
