@@ -9,7 +9,7 @@ from torch import Tensor
 
 from baselines.accelerated import HeavyBall, Nesterov
 from baselines.krylov import ConjugateGradient
-from benchmarks.experiments.paper.curves import Point, Scored, scored
+from benchmarks.experiments.paper.curves import Point, scored
 from benchmarks.experiments.paper.entries import BaselineEntry, ExtractedEntry, PaperExperiment
 from benchmarks.experiments.paper.notebook_tasks import FIT_SEED, first_rows, fresh_tasks, rotation, tasks
 from memformer.core.problem import Problem, matvec
@@ -25,14 +25,13 @@ def baseline(experiment: PaperExperiment, entry: BaselineEntry) -> Iterator[Poin
     once = entry.tasks != "seeds"
     for seed in range(1 if once else experiment.seeds):
         drawn = tasks(FIT_SEED if entry.tasks == "fit" else seed, entry.count, experiment.N, experiment.scales)
-        kinds: list[tuple[Scored, Problem]] = [("published", drawn), ("fresh", fresh_tasks(experiment, seed))]
-        for kind, problem in kinds:
+        errors = []
+        for problem in (drawn, fresh_tasks(experiment, seed)):
             seen = first_rows(problem, rows).to(torch.float64)
             assert seen.y_query is not None
-            predictions = solver.solve(seen, max(experiment.layers)).predict(seen.x_query)
-            for k in experiment.layers:
-                loss = (predictions[k] - seen.y_query).square().mean()
-                yield Point(experiment.id, entry.curve, k, seed, kind, loss.log().item())
+            errors.append((solver.solve(seen, max(experiment.layers)).predict(seen.x_query) - seen.y_query).square())
+        for k in experiment.layers:
+            yield from scored(experiment.id, entry.curve, k, seed, *(squared[k] for squared in errors))
 
 
 def _solver(entry: BaselineEntry, rows: int) -> Solver:

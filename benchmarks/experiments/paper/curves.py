@@ -35,9 +35,8 @@ class Point:
 
 def scored(experiment: str, curve: str, layers: int, seed: int, published: Tensor, fresh: Tensor) -> Iterator[Point]:
     """The two points of a model, from its squared errors on the figure's tasks and on fresh ones."""
-    kinds: tuple[tuple[Scored, Tensor], ...] = (("published", published), ("fresh", fresh))
-    for kind, squared in kinds:
-        yield Point(experiment, curve, layers, seed, kind, squared.mean().log().item())
+    yield Point(experiment, curve, layers, seed, "published", published.mean().log().item())
+    yield Point(experiment, curve, layers, seed, "fresh", fresh.mean().log().item())
 
 
 def by_layers(
