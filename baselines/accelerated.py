@@ -1,7 +1,8 @@
-"""Accelerated first-order methods with coefficients known in advance: heavy ball, Nesterov, Chebyshev."""
+"""Accelerated first-order methods with coefficients known in advance, for the worst case or the average."""
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
@@ -161,13 +162,13 @@ def _fista_beta(k: int) -> float:
     return (fista_t(k) - 1) / fista_t(k + 1) if k > 0 else 0.0
 
 
-class ChebyshevState(NamedTuple):
-    """Iterate and gradient, the iterate before, and `omega` `(B, 1)`."""
+class RecurrenceState(NamedTuple):
+    """Iterate and gradient, the iterate before, and the recurrence's coefficient, `(B, 1)` or one for all tasks."""
 
     w: Tensor
     g: Tensor
     previous_w: Tensor
-    omega: Tensor
+    coefficient: Tensor | float
 
 
 @dataclass(frozen=True)
@@ -191,14 +192,49 @@ class Chebyshev(IterativeSolver):
     needs: ClassVar[Needs] = Needs.MU_L
     reach: ClassVar[Reach] = Reach.KRYLOV
 
-    def init(self, problem: Problem) -> ChebyshevState:
+    def init(self, problem: Problem) -> RecurrenceState:
         w, g = zero_start(problem)
-        return ChebyshevState(w, g, w, torch.full_like(w[:, :1], 2.0))
+        return RecurrenceState(w, g, w, torch.full_like(w[:, :1], 2.0))
 
-    def step(self, problem: Problem, state: ChebyshevState, k: int) -> tuple[ChebyshevState, None]:
+    def step(self, problem: Problem, state: RecurrenceState, k: int) -> tuple[RecurrenceState, None]:
         mu, L = (column(value) for value in problem.spectrum)
         rho = (L - mu) / (L + mu)
-        omega = state.omega if k == 0 else 1 / (1 - state.omega * rho**2 / 4)
+        omega = state.coefficient if k == 0 else 1 / (1 - state.coefficient * rho**2 / 4)
         momentum, eta = (0.0, 2 / (L + mu)) if k == 0 else (omega - 1, 2 * omega / (L + mu))
         w = state.w + momentum * (state.w - state.previous_w) - eta * state.g
-        return ChebyshevState(w, gradient(problem, w), state.w, omega), None
+        return RecurrenceState(w, gradient(problem, w), state.w, omega), None
+
+
+@dataclass(frozen=True)
+class MarchenkoPastur(IterativeSolver):
+    """Best average case over designs with independent entries of unit variance, as `d, N -> oo` at `r = d/N`.
+
+    `rho = (1+r)/sqrt r`; `w_1 = w_0 - g_0/(1+r)`, `delta_1 = -1/rho`; then `delta' = -1/(rho + delta)` and
+    `w_{k+1} = w_k + (1 + rho delta')(w_{k-1} - w_k) + delta' g_k/sqrt r`.
+
+    Needs: the law (the covariates' covariance must be the identity; only `d/N` is read).
+    Cost: one matrix-vector product a step.
+    Guarantee: the optimal polynomial as `d -> oo`. At d = 5, N = 20 the largest eigenvalues lie beyond the limiting
+        spectrum, and the mean loss rises after 3 steps.
+    Source: Pedregosa & Scieur 2020, arXiv 2002.04756, theorem 4.1.
+
+    Example:
+        >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))
+        >>> MarchenkoPastur().solve(problem, 1).weights[-1].tolist()
+        [[0.25, 0.25]]
+    """
+
+    needs: ClassVar[Needs] = Needs.LAW
+    reach: ClassVar[Reach] = Reach.FIXED
+
+    def init(self, problem: Problem) -> RecurrenceState:
+        w, g = zero_start(problem)
+        return RecurrenceState(w, g, w, 0.0)
+
+    def step(self, problem: Problem, state: RecurrenceState, k: int) -> tuple[RecurrenceState, None]:
+        ratio = problem.d / problem.N
+        rho = (1 + ratio) / math.sqrt(ratio)
+        # With delta_0 = 0 the recurrence itself yields the first step: delta_1 = -1/rho, no momentum.
+        delta = -1 / (rho + state.coefficient)
+        w = state.w + (1 + rho * delta) * (state.previous_w - state.w) + (delta / math.sqrt(ratio)) * state.g
+        return RecurrenceState(w, gradient(problem, w), state.w, delta), None

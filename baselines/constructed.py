@@ -12,6 +12,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from baselines.accelerated import HeavyBall
 from baselines.lfom_optimal import LfomOptimal
 from baselines.residual_roots import comrade, fitted_roots, leja_order
 from memformer.core.checks import require_choice
@@ -110,8 +111,7 @@ def _on_interval(method: str, intervals: Tensor, depth: int, d: int = 1, C: Tens
     mu, L = intervals.unbind(1)
     if method == "chebyshev":
         return chebyshev(mu, L, depth, d, C)
-    eta, beta = 4 / (L.sqrt() + mu.sqrt()) ** 2, ((L.sqrt() - mu.sqrt()) / (L.sqrt() + mu.sqrt())) ** 2
-    return heavy_ball(eta, beta, depth, d, 2 / (L + mu), C)
+    return heavy_ball(*HeavyBall().constants(mu, L), depth, d, 2 / (L + mu), C)
 
 
 def _best_interval(method: str, best: Mapping[str, Tensor], depth: int) -> tuple[float, float]:

@@ -35,7 +35,7 @@ def residual_roots(law: GaussianTasks, num_steps: int) -> tuple[complex, ...]:
         [0.8003, 1.9404]
     """
     polynomial = _residual(law, num_steps)
-    real = _count_real(polynomial)
+    real = polynomial.count_roots()
     found = sorted((complex(root) for root in polynomial.nroots(n=DIGITS, maxsteps=500)), key=lambda z: abs(z.imag))
     found = [complex(root.real) if i < real else root for i, root in enumerate(found)]
     return tuple(sorted(found, key=lambda z: (z.real, z.imag)))
@@ -48,7 +48,7 @@ def count_real_roots(law: GaussianTasks, num_steps: int) -> int:
         >>> count_real_roots(GaussianTasks(20, 5), 5), count_real_roots(GaussianTasks(10, 5, noise_var=1), 5)
         (5, 3)
     """
-    return _count_real(_residual(law, num_steps))
+    return int(_residual(law, num_steps).count_roots())
 
 
 def _residual(law: GaussianTasks, num_steps: int) -> Any:
@@ -61,10 +61,6 @@ def _residual(law: GaussianTasks, num_steps: int) -> Any:
         *(-sympy.Rational(c.numerator, c.denominator) for c in law.coefficients(num_steps)),
     ]
     return sympy.Poly(lowest_first[::-1], sympy.Symbol("t"), domain="QQ")
-
-
-def _count_real(polynomial: Any) -> int:
-    return int(polynomial.count_roots())
 
 
 def comrade(parameters: Mapping[str, Tensor], num_steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -39,12 +39,9 @@ class Task(NamedTuple):
         return 8 * float(np.finfo(self.b.dtype).eps)
 
 
-def _cg(task: Task, num_steps: int, record: Record) -> None:
-    scipy.sparse.linalg.cg(task.H, task.b, rtol=task.rtol, atol=0.0, maxiter=num_steps, callback=record)
-
-
-def _minres(task: Task, num_steps: int, record: Record) -> None:
-    scipy.sparse.linalg.minres(task.H, task.b, rtol=task.rtol, maxiter=num_steps, callback=record)
+def _shown(solve: Callable[..., Any], task: Task, num_steps: int, record: Record, **options: float) -> None:
+    """A solver of `H w = b` that shows its iterates."""
+    solve(task.H, task.b, rtol=task.rtol, maxiter=num_steps, callback=record, **options)
 
 
 def _gmres(task: Task, num_steps: int, record: Record) -> None:
@@ -52,13 +49,9 @@ def _gmres(task: Task, num_steps: int, record: Record) -> None:
     _record_last(w, num_steps, record)
 
 
-def _lsqr(task: Task, num_steps: int, record: Record) -> None:
-    w = scipy.sparse.linalg.lsqr(task.X, task.y, atol=0, btol=0, conlim=0, iter_lim=num_steps)[0]
-    _record_last(w, num_steps, record)
-
-
-def _lsmr(task: Task, num_steps: int, record: Record) -> None:
-    w = scipy.sparse.linalg.lsmr(task.X, task.y, atol=0, btol=0, conlim=0, maxiter=num_steps)[0]
+def _on_X(solve: Callable[..., Any], most: str, task: Task, num_steps: int, record: Record) -> None:
+    """A least-squares solver, whose argument `most` is the number of steps."""
+    w = solve(task.X, task.y, atol=0, btol=0, conlim=0, **{most: num_steps})[0]
     _record_last(w, num_steps, record)
 
 
@@ -113,11 +106,11 @@ class _Method(NamedTuple):
 
 
 _METHODS = {
-    "cg": _Method(_cg),
-    "minres": _Method(_minres),
+    "cg": _Method(partial(_shown, scipy.sparse.linalg.cg, atol=0.0)),
+    "minres": _Method(partial(_shown, scipy.sparse.linalg.minres)),
     "gmres": _Method(_gmres, anytime=False),
-    "lsqr": _Method(_lsqr, anytime=False),
-    "lsmr": _Method(_lsmr, anytime=False),
+    "lsqr": _Method(partial(_on_X, scipy.sparse.linalg.lsqr, "iter_lim"), anytime=False),
+    "lsmr": _Method(partial(_on_X, scipy.sparse.linalg.lsmr, "maxiter"), anytime=False),
     "lstsq": _Method(_lstsq, Reach.ANY, Needs.DIRECT),
     "solve": _Method(_solve, Reach.ANY, Needs.DIRECT),
     **{name: _Method(partial(_minimize, name)) for name in ("CG", "BFGS", "L-BFGS-B")},

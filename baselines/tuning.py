@@ -16,6 +16,7 @@ from baselines.gradient import GradientDescent
 from baselines.krylov import law_preconditioner
 from baselines.objective import mean_loss
 from memformer.core.checks import require_choice, require_int
+from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import SPREAD, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
 
@@ -95,37 +96,25 @@ class Tuned(Solver):
         eta, beta = (float(self.parameters[name][steps.index(num_steps)]) for name in ("eta", "beta"))
         if self.method == "gradient_descent":
             return GradientDescent(eta=eta).solve(problem, num_steps)
-        C = self.parameters.get("preconditioner")
-        if C is None:
-            method = (HeavyBall if self.method == "heavy_ball" else Nesterov)(eta=eta, beta=beta)
-        else:
-            kind = _PreconditionedHeavyBall if self.method == "heavy_ball" else _PreconditionedNesterov
-            method = kind(eta=eta, beta=beta, preconditioner=C.to(problem.y))
+        method = (HeavyBall if self.method == "heavy_ball" else Nesterov)(eta=eta, beta=beta)
+        if "preconditioner" in self.parameters:
+            method = _Preconditioned(method, self.parameters["preconditioner"].to(problem.y))
         return method.solve(problem, num_steps)
 
 
-class _Preconditioned:
+@dataclass(frozen=True)
+class _Preconditioned(IterativeSolver):
     """A method of fixed constants that is given `C g` for every gradient `g`; the tests of the loop see `g`."""
 
-    preconditioner: Tensor
+    method: HeavyBall | Nesterov
+    C: Tensor
 
     def init(self, problem: Problem) -> MomentumState:
-        state = super().init(problem)  # pyright: ignore[reportAttributeAccessIssue] -- of the method mixed with
-        return state._replace(previous_g=matvec(self.preconditioner, state.g))
+        state = self.method.init(problem)
+        return state._replace(previous_g=matvec(self.C, state.g))
 
     def step(self, problem: Problem, state: MomentumState, k: int) -> tuple[MomentumState, None]:
-        own = state._replace(g=matvec(self.preconditioner, state.g))
-        return super().step(problem, own, k)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _PreconditionedHeavyBall(_Preconditioned, HeavyBall):
-    preconditioner: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class _PreconditionedNesterov(_Preconditioned, Nesterov):
-    preconditioner: Tensor
+        return self.method.step(problem, state._replace(g=matvec(self.C, state.g)), k)
 
 
 def _search(method: str, problem: Problem, num_steps: int, C: Tensor | None = None) -> tuple[float, float]:

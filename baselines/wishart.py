@@ -15,6 +15,8 @@ from math import factorial
 from operator import mul
 from typing import NamedTuple
 
+import numpy as np
+
 from memformer.core.checks import require_int, require_number
 
 Number = int | float | Fraction
@@ -191,8 +193,5 @@ class GaussianTasks:
 
     def _integral(self, left: Sequence[Fraction], right: Sequence[Fraction], power: int) -> Fraction:
         """`E tr H^power left(H) right(H)`."""
-        product = [Fraction(0)] * (len(left) + len(right) - 1)
-        for i, a in enumerate(left):
-            for j, b in enumerate(right):
-                product[i + j] += a * b
+        product = np.convolve(np.array(left, dtype=object), np.array(right, dtype=object))
         return sum((c * self.moment(i + power) for i, c in enumerate(product)), Fraction(0))

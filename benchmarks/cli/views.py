@@ -148,7 +148,7 @@ def scaling(
     results: Results = RESULTS,
 ) -> None:
     """Growth with d, N, batch and steps: exponents beside the expected ones; where a learned method is the fastest."""
-    from benchmarks.experiments.scaling.command import report
+    from benchmarks.experiments.scaling.report import report
 
     made = report(_latest(run, results), steps)
     _say(made.write(output, png=True))
@@ -174,7 +174,7 @@ def real(
     results: Results = RESULTS,
 ) -> None:
     """A run on real data: a page of what it says (real.md), its table (real.csv) and its figure (real.svg)."""
-    from benchmarks.experiments.real.command import report
+    from benchmarks.experiments.real.report import report
 
     _say(report(_latest(run, results)).write(output))
 

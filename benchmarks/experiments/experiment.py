@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module, resources
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -31,8 +31,8 @@ EXPERIMENTS = {
     "paper": "benchmarks.experiments.paper.command:PAPER",
     "memory": "benchmarks.experiments.memory.command:MEMORY",
     "learnability": "benchmarks.experiments.learnability.command:LEARNABILITY",
-    "real": "benchmarks.experiments.real.command:REAL",
-    "scaling": "benchmarks.experiments.scaling.command:SCALING",
+    "real": "benchmarks.experiments.real.report:REAL",
+    "scaling": "benchmarks.experiments.scaling.report:SCALING",
     "transfer": "benchmarks.experiments.transfer.command:TRANSFER",
 }
 """Every experiment: its id, and where it is."""
@@ -163,7 +163,7 @@ def suite_experiment(name: str, summary: str, report: Callable[[Run], Report]) -
             return Finished(finished.path, [*finished.failures, why], finished.alarms)
         return Finished(folder, finished.failures, finished.alarms)
 
-    return Experiment(name, summary, carry_out, SUITE_OPTIONS | {"quick"}, settings=lambda: "")
+    return Experiment(name, summary, carry_out, SUITE_OPTIONS | {"quick"})
 
 
 def choose(what: str, only: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -196,8 +196,13 @@ def settings_text(room: str) -> str:
     return resources.files(room).joinpath("settings.toml").read_text(encoding="utf-8")
 
 
+def read_toml(room: str, name: str) -> dict[str, Any]:
+    """What a TOML file of an experiment's package says."""
+    return tomllib.loads(resources.files(room).joinpath(name).read_text(encoding="utf-8"))
+
+
 def read_settings(model: type[Settings], room: str, quick: bool) -> Settings:
     """The settings of an experiment: its `settings.toml`, with what its table `quick` says in place where `quick`."""
-    content = tomllib.loads(settings_text(room))
+    content = read_toml(room, "settings.toml")
     shorter = content.pop("quick")
     return model.model_validate({**content, **(shorter if quick else {})})

@@ -53,7 +53,9 @@ class IterativeSolver(Solver):
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)
         state = self.init(problem)
-        limits = _Limits.around(torch.linalg.vector_norm(state.g, dim=-1), self.rtol, problem.dtype)
+        rtol = 8 * torch.finfo(problem.dtype).eps if self.rtol is None else self.rtol
+        norm = torch.linalg.vector_norm(state.g, dim=-1)
+        limits = _Limits(rtol * norm, DIVERGENCE_FACTOR * norm)
         weights, ahead = [state.w], 0
         # While no task has finished there is nothing to freeze, and no need to look after each step.
         none_finished = bool(limits.running(state.g[None], [None]).all())
@@ -65,9 +67,6 @@ class IterativeSolver(Solver):
             good = len(states) if none_finished else int(running.all(-1).cumprod(0).sum())
             weights += [passed.w for passed in states[:good]]
             state = states[good - 1] if good else state
-        if none_finished:
-            outcome = torch.zeros_like(limits.converged_at, dtype=torch.int8)
-            return Trace(torch.stack(weights), None, outcome, torch.full_like(outcome, num_steps, dtype=torch.int64))
         return self._finish(problem, state, limits, weights, num_steps, ahead)
 
     def _run_ahead(
@@ -119,12 +118,6 @@ class _Limits(NamedTuple):
 
     converged_at: Tensor
     diverged_at: Tensor
-
-    @staticmethod
-    def around(norm: Tensor, rtol: float | None, dtype: torch.dtype) -> _Limits:
-        """The limits for tasks whose gradients start with norms `(B,)`."""
-        rtol = 8 * torch.finfo(dtype).eps if rtol is None else rtol
-        return _Limits(rtol * norm, DIVERGENCE_FACTOR * norm)
 
     def running(self, gradients: Tensor, undefined: list[Tensor | None]) -> Tensor:
         """Which tasks go on, `(K, B)`, from gradients `(K, B, d)` and K masks (nan compares as false)."""

@@ -42,10 +42,7 @@ class Needs(_Word):
 class Reach(_Word):
     """The class of methods a solver belongs to: the narrowest one whose best member is a floor for it."""
 
-    FIXED = (
-        "fixed coefficients",
-        "k-step linear first-order methods with the same scalar coefficients for every task",
-    )
+    FIXED = "fixed coefficients", "k-step linear first-order methods with the same scalar coefficients for every task"
     FIXED_PRECONDITIONED = "fixed coefficients, preconditioned", "the same, in coordinates that the law may choose"
     KRYLOV = "Krylov", "methods whose k-th iterate lies in span{b, H b, ..., H^(k-1) b}"
     KRYLOV_PRECONDITIONED = "Krylov, preconditioned", "the same, preconditioned with the law's second moment"

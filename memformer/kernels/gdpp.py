@@ -119,16 +119,6 @@ def _with_labels(P: Tensor) -> Tensor:
     return pad(P, (0, 1, 0, 1)) + corner
 
 
-def _layers(K: Tensor, Q: Tensor, P: Tensor, features: Tensor, labels: Tensor, N: int, window: int) -> Tensor:
-    """`w` after every layer, `(S, L, d, n)`."""
-    from memformer.kernels.gdpp_numba import FORWARD  # only where it is needed: numba takes a second to import
-
-    w = Q.new_empty(len(Q), Q.shape[1], Q.shape[-1], features.shape[-1])
-    given = [_array(tensor) for tensor in (K, Q, P, features, labels)]
-    _in_threads(FORWARD[given[0].dtype.name], len(Q), features.shape[-1], *given, N, window, w.numpy())
-    return w
-
-
 def _work_back(ctx: Any, *_: Tensor | None) -> Entry:
     """By convention the gradient of a product takes two of its size; what is computed again is not counted."""
     forward = _work(*ctx.saved_tensors, *ctx.context)
@@ -140,10 +130,15 @@ class _Kernel(torch.autograd.Function):
     def forward(
         ctx: Any, K: Tensor, Q: Tensor, P: Tensor, features: Tensor, labels: Tensor, N: int, window: int
     ) -> tuple[Tensor, ...]:
+        from memformer.kernels.gdpp_numba import FORWARD  # only where it is needed: numba takes a second to import
+
         ctx.save_for_backward(K, Q, P, features, labels)
         ctx.context = N, window
         ctx.set_materialize_grads(False)
-        return _layers(K, Q, P, features, labels, N, window).unbind(1)
+        w = Q.new_empty(len(Q), Q.shape[1], Q.shape[-1], features.shape[-1])
+        given = [_array(tensor) for tensor in (K, Q, P, features, labels)]
+        _in_threads(FORWARD[given[0].dtype.name], len(Q), features.shape[-1], *given, N, window, w.numpy())
+        return w.unbind(1)
 
     @staticmethod
     @once_differentiable

@@ -63,14 +63,7 @@ def forward(
     """
     form = _checked_form(config, problem, form)
     live = live_layers(config, depths, config.check(parameters), problem.X)
-    if form == "reduced":
-        weights = reduced_weights(config, parameters, problem, live)
-    elif form == "associative":
-        X, y = problem.X.movedim(0, -1).contiguous()[None], problem.y.mT.contiguous()[None]
-        weights = _from_zero(associative_forward(config, parameters, X, y, live)).mT
-    else:
-        return _by_definition(config, parameters, problem, 0, live)
-    return Output(weights, _predicted(problem.x_query, weights))
+    return _run(config, parameters, problem, form, 0, live)
 
 
 def forward_paired(config: MemformerConfig, parameters: Mapping[str, Tensor], problem: Problem) -> Output:
@@ -91,16 +84,8 @@ def forward_paired(config: MemformerConfig, parameters: Mapping[str, Tensor], pr
     models = config.check(parameters)
     if models != problem.B:
         raise ValueError(f"there are {models} models for {problem.B} tasks; each task needs its own")
-    if form == "definition":
-        weights, predictions = _by_definition(config, parameters, problem, 1)
-        return Output(None if weights is None else weights[:, :, 0], predictions[:, :, 0])
-    if form == "reduced":
-        H, b = problem.moments
-        w = reduced_forward(config, parameters, H[..., None], b[..., None])
-    else:
-        w = associative_forward(config, parameters, problem.X[..., None], problem.y[..., None])
-    weights = _from_zero(w)[..., 0]
-    return Output(weights, _predicted(problem.x_query, weights))
+    weights, predictions = _run(config, parameters, problem, form, 1)
+    return Output(None if weights is None else weights[:, :, 0], predictions[:, :, 0])
 
 
 def _checked_form(config: MemformerConfig, problem: Problem, form: Form | None) -> Form:
@@ -113,11 +98,22 @@ def _checked_form(config: MemformerConfig, problem: Problem, form: Form | None) 
     return form or best
 
 
-def _by_definition(
-    config: MemformerConfig, parameters: Mapping[str, Tensor], problem: Problem, dim: int, live: Tensor | None = None
+def _run(
+    config: MemformerConfig,
+    parameters: Mapping[str, Tensor],
+    problem: Problem,
+    form: Form,
+    dim: int,
+    live: Tensor | None = None,
 ) -> Output:
     """All tasks are one group of models' (dim 0), or each task is a group of its own (dim 1)."""
     X, y, x_query = (tensor.unsqueeze(dim) for tensor in (problem.X, problem.y, problem.x_query))
+    if form != "definition":
+        reduced = form == "reduced"
+        run = reduced_forward if reduced else associative_forward
+        given = problem.moments if reduced else (problem.X, problem.y)
+        weights = _from_zero(run(config, parameters, *_tasks_last(dim, *given), live=live))
+        return Output(weights, _predicted(x_query, weights))
     if config.attention != "linear":
         return Output(None, token_forward(config, parameters, X, y, x_query, live))
     # Predictions are linear in the query, so those at the unit vectors are the weights.
@@ -131,20 +127,24 @@ def _predicted(x_query: Tensor, weights: Tensor) -> Tensor:
     return matvec(x_query, weights)
 
 
+def _tasks_last(dim: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Tensors `(B, ...)` as `(1, ..., B)` (dim 0) or `(B, ..., 1)` (dim 1).
+
+    With tasks last in memory too, every later operation runs over contiguous numbers.
+    """
+    return tuple(tensor[..., None] if dim else tensor.movedim(0, -1).contiguous()[None] for tensor in tensors)
+
+
 def _from_zero(iterates: Sequence[Tensor]) -> Tensor:
-    """All iterates, with `w_0 = 0` in front."""
-    return torch.stack([torch.zeros_like(iterates[0]), *iterates])
+    """Iterates `(S, d, n)` as `(depth + 1, S, n, d)`, with `w_0 = 0` in front."""
+    return torch.stack([torch.zeros_like(iterates[0]), *iterates]).mT
 
 
 def reduced_weights(
     config: MemformerConfig, parameters: Mapping[str, Tensor], problem: Problem, live: Tensor | None = None
 ) -> Tensor:
     """`Output.weights` alone, in the reduced form: `(depth + 1, S, B, d)`; nothing is checked."""
-    H, b = problem.moments
-    # With tasks last in memory too, every later operation runs over contiguous numbers.
-    return _from_zero(
-        reduced_forward(config, parameters, H.movedim(0, -1).contiguous()[None], b.mT.contiguous()[None], live)
-    ).mT
+    return _from_zero(reduced_forward(config, parameters, *_tasks_last(0, *problem.moments), live=live))
 
 
 def first_layers(

@@ -14,7 +14,7 @@ from memformer.core.problem import Problem, TaskSource
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import Output, check_fits, forward, forward_paired
 from memformer.training.lbfgs import BatchedLbfgs
-from memformer.training.objective import Batch, losses, read
+from memformer.training.objective import losses, read
 from memformer.training.recipe import ProgressCallback, Recipe
 from memformer.training.train import train
 
@@ -139,9 +139,13 @@ def adapt(
         raise ValueError("the mixture has weights for each task already; adapt the one it came from")
     tasks = problem if folds is None else context_folds(problem, folds)
     check_fits(mixture.config, tasks.N, tasks.d)
-    batch = _in_groups(mixture.config, tasks, problem.B if per_task else 1)
-    free = ["gates"] + [name for name in ("alpha", "gamma") if name in mixture.parameters and what != "gates"]
     models = problem.B if per_task else 1
+    # Consecutive tasks belong to a group.
+    batch = read(mixture.config, tasks, "auto").map(
+        lambda _, tensor: tensor.unflatten(-1, (models, -1)).movedim(-2, 0).contiguous(),
+        lambda metric: metric.expand(models, -1, -1),
+    )
+    free = ["gates"] + [name for name in ("alpha", "gamma") if name in mixture.parameters and what != "gates"]
     parameters = {name: tensor.expand(models, *tensor.shape[1:]) for name, tensor in mixture.parameters.items()}
     sizes = [parameters[name][0].numel() for name in free]
 
@@ -194,17 +198,6 @@ def context_folds(problem: Problem, folds: int) -> Problem:
     return Problem(
         X[:, outside].flatten(0, 1), y[:, outside].flatten(0, 1), X[:, inside].flatten(0, 1), y[:, inside].flatten(0, 1)
     )
-
-
-def _in_groups(config: MemformerConfig, tasks: Problem, groups: int) -> Batch:
-    """Tasks as one batch; consecutive ones belong to a group."""
-
-    def grouped(name: str, tensor: Tensor) -> Tensor:
-        if name == "metric" and tensor.ndim == 2:
-            return tensor.expand(groups, -1, -1)
-        return tensor.unflatten(-1, (groups, -1)).movedim(-2, 0).contiguous()
-
-    return read(config, tasks, "auto").map(grouped)
 
 
 def _require_expert(config: MemformerConfig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import torch
@@ -13,15 +13,7 @@ from torch import Tensor
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, TrainingRecord, check_num_steps
 from memformer.kernels.gdpp import prepare
-from memformer.model.config import (
-    Attention,
-    GammaShape,
-    GammaSharing,
-    Gates,
-    MemformerConfig,
-    Memory,
-    Preconditioner,
-)
+from memformer.model.config import Attention, GammaShape, GammaSharing, Gates, MemformerConfig, Memory, Preconditioner
 from memformer.model.forward import check_fits, first_layers, forward, reduced_weights
 from memformer.training.recipe import Method, ProgressCallback, Recipe
 from memformer.training.search import SearchRecord
@@ -96,21 +88,8 @@ class Memformer(Solver):
 
     def config(self, d: int, N: int, depth: int) -> MemformerConfig:
         """What models of this solver are made of, for contexts of N points in d dimensions."""
-        return MemformerConfig(
-            d=d,
-            depth=depth,
-            memory=self.memory,
-            preconditioner=self.preconditioner,
-            covariate_update=self.covariate_update,
-            gamma=self.gamma,
-            gamma_sharing=self.gamma_sharing,
-            gamma_per_head=self.gamma_per_head,
-            window=self.window,
-            heads=self.heads,
-            gates=self.gates,
-            attention=self.attention,
-            num_tokens=N if self.gamma == "token" else None,
-        )
+        parts = {one.name: getattr(self, one.name) for one in fields(MemformerConfig) if hasattr(self, one.name)}
+        return MemformerConfig(d=d, depth=depth, num_tokens=N if self.gamma == "token" else None, **parts)
 
     @property
     def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances

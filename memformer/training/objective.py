@@ -48,15 +48,32 @@ class Batch:
     y_query: Tensor | None = None
     task_weights: Tensor | None = None
 
-    def map(self, change: Callable[[str, Tensor], Tensor]) -> Batch:
-        """The batch with each tensor that it holds changed, given its name."""
-        given = vars(self).items()
-        return Batch(**{name: None if tensor is None else change(name, tensor) for name, tensor in given})
+    def map(
+        self, change: Callable[[str, Tensor], Tensor], of_shared: Callable[[Tensor], Tensor] = lambda metric: metric
+    ) -> Batch:
+        """The batch with each tensor that it holds changed, given its name.
+
+        A metric that all tasks share has no dimension of tasks: `of_shared` changes it, or nothing does.
+        """
+        found = {}
+        for name, tensor in vars(self).items():
+            if tensor is not None:
+                shared = name == "metric" and self.w_star is not None and tensor.ndim == self.w_star.ndim
+                found[name] = of_shared(tensor) if shared else change(name, tensor)
+        return Batch(**found)
+
+    def of(self, *names: str) -> list[Tensor]:
+        """The tensors of these names, which a batch of its kind holds."""
+        return [getattr(self, name) for name in names]
 
     @staticmethod
     def stack(groups: Sequence[Batch]) -> Batch:
         """One batch of G groups from G without the dimension of groups, as `read` gives them."""
-        return groups[0].map(lambda name, _: torch.stack([getattr(group, name) for group in groups]).contiguous())
+
+        def stacked(name: str) -> Tensor:
+            return torch.stack([getattr(group, name) for group in groups]).contiguous()
+
+        return groups[0].map(lambda name, _: stacked(name), lambda _: stacked("metric"))
 
 
 def losses(
@@ -68,15 +85,17 @@ def losses(
     the variance of label noise. The query loss is the mean of `(prediction - y_query)^2`.
     """
     if config.attention != "linear":
-        predictions = _predictions(config, parameters, batch, live)
-        assert batch.y_query is not None
-        squares = (_group(predictions, len(batch.y_query)) - batch.y_query[:, None]).square()
-        return (
-            (squares if batch.task_weights is None else squares * batch.task_weights[:, None, None])
-            .mean(dim=(2, 3))
-            .flatten()
-        )
-    weights = _weights(config, parameters, batch, live)
+        X, y, x_query, y_query = batch.of("X", "y", "x_query", "y_query")
+        tokens = (tensor.movedim(-1, 1) for tensor in (X, y, x_query))
+        predictions = token_forward(config, parameters, *tokens, live=live)[-1].mT
+        squares = (_group(predictions, len(y_query)) - y_query[:, None]).square()
+        if batch.task_weights is not None:
+            squares = squares * batch.task_weights[:, None, None]
+        return squares.mean(dim=(2, 3)).flatten()
+    if batch.H is not None:
+        weights = reduced_forward(config, parameters, *batch.of("H", "b"), live=live)[-1]
+    else:
+        weights = associative_forward(config, parameters, *batch.of("X", "y"), live=live)[-1]
     if torch.compiler.is_compiling():
         return _loss_and_slope(weights, batch)[0]
     return _Loss.apply(weights, batch)  # pyright: ignore[reportReturnType]
@@ -85,20 +104,18 @@ def losses(
 @reports(lambda weights, batch: Entry((1 if batch.x_query is None else 2) * weights[:, 0].numel()))
 def _loss_and_slope(weights: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Loss `(S,)` of weights `(S, d, n)`, and its gradient `(S, d, n)` in them."""
-    groups = len(batch.y_query if batch.w_star is None else batch.w_star)  # pyright: ignore[reportArgumentType]
-    w, n = _group(weights, groups), weights.shape[-1]
+    n = weights.shape[-1]
     if batch.w_star is None:
-        assert batch.x_query is not None
-        assert batch.y_query is not None
-        x = batch.x_query[:, None]
-        error = (x * w[:, :, None]).sum(3) - batch.y_query[:, None]
+        x_query, y_query = batch.of("x_query", "y_query")
+        x, w = x_query[:, None], _group(weights, len(y_query))
+        error = (x * w[:, :, None]).sum(3) - y_query[:, None]
         weighted = error if batch.task_weights is None else error * batch.task_weights[:, None, None]
         loss, slope = (error * weighted).mean(dim=(2, 3)), (x * weighted[:, :, :, None]).sum(2)
         n *= error.shape[2]
     else:
-        assert batch.metric is not None
-        error, metric = w - batch.w_star[:, None], batch.metric[:, None]
-        slope = metric @ error if batch.metric.ndim == 3 else (metric * error[:, :, None]).sum(3)
+        w_star, metric = batch.of("w_star", "metric")
+        error = _group(weights, len(w_star)) - w_star[:, None]
+        slope = metric[:, None] @ error if metric.ndim == 3 else (metric[:, None] * error[:, :, None]).sum(3)
         if batch.task_weights is not None:
             slope *= batch.task_weights[:, None, None]
         loss = (error * slope).sum(2).mean(-1)
@@ -119,26 +136,6 @@ class _Loss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (slope,) = ctx.saved_tensors
         return grad[:, None, None] * slope, None
-
-
-def _weights(config: MemformerConfig, parameters: Mapping[str, Tensor], batch: Batch, live: Tensor | None) -> Tensor:
-    """`(S, d, n)` of a model with linear attention."""
-    if batch.H is not None and batch.b is not None:
-        return reduced_forward(config, parameters, batch.H, batch.b, live)[-1]
-    assert batch.X is not None
-    assert batch.y is not None
-    return associative_forward(config, parameters, batch.X, batch.y, live)[-1]
-
-
-def _predictions(
-    config: MemformerConfig, parameters: Mapping[str, Tensor], batch: Batch, live: Tensor | None
-) -> Tensor:
-    """`(S, q, n)` of any model."""
-    assert batch.X is not None
-    assert batch.y is not None
-    assert batch.x_query is not None
-    X, y, x_query = (tensor.movedim(-1, 1) for tensor in (batch.X, batch.y, batch.x_query))
-    return token_forward(config, parameters, X, y, x_query, live)[-1].mT
 
 
 def _group(tensor: Tensor, groups: int) -> Tensor:
@@ -168,9 +165,11 @@ def draw(config: MemformerConfig, sources: Sequence[TaskSource], count: int, siz
             problem = source.sample(min(left, _DRAWN_AT_ONCE))
             drawn.append(read(config, problem, kind))
             left -= problem.B
-        groups.append(_joined(drawn))
+        groups.append(drawn[0].map(lambda name, _, parts=drawn: torch.cat([getattr(one, name) for one in parts], -1)))
     whole = Batch.stack(groups)
-    return [_cut(whole, start, size) for start in range(0, count, size)]
+    # Contiguous: a training step reads tasks from the first to the last.
+    parts = [slice(start, start + size) for start in range(0, count, size)]
+    return [whole.map(lambda _, tensor, part=part: tensor[..., part].contiguous()) for part in parts]
 
 
 def read(config: MemformerConfig, problem: Problem, kind: LossKind) -> Batch:
@@ -179,45 +178,17 @@ def read(config: MemformerConfig, problem: Problem, kind: LossKind) -> Batch:
     Raises:
         ValueError: if the loss asked for cannot be computed from these tasks.
     """
-    expected = kind != "query" and config.attention == "linear"
-    expected = expected and problem.w_star is not None and problem.second_moment is not None
-    if kind == "expected" and not expected:
+    w_star, metric = problem.w_star, problem.second_moment
+    if kind != "query" and config.attention == "linear" and w_star is not None and metric is not None:
+        judge = {"w_star": w_star.mT, "metric": metric if metric.ndim == 2 else metric.movedim(0, -1)}
+    elif kind == "expected":
         raise ValueError(
             "the expected loss needs linear attention and tasks with w_star and second_moment; use loss='query'"
         )
-    if not expected and problem.y_query is None:
+    elif problem.y_query is None:
         raise ValueError("the query loss needs tasks with y_query")
-    H, b = problem.moments if config.reducible else (None, None)
-    reduced = config.reducible
-    metric = problem.second_moment
-    return Batch(
-        H=H.movedim(0, -1) if H is not None else None,
-        b=b.mT if b is not None else None,
-        X=None if reduced else problem.X.movedim(0, -1),
-        y=None if reduced else problem.y.mT,
-        w_star=problem.w_star.mT if expected and problem.w_star is not None else None,
-        metric=(metric.movedim(0, -1) if metric.ndim == 3 else metric) if expected and metric is not None else None,
-        x_query=None if expected else problem.x_query.movedim(0, -1),
-        y_query=problem.y_query.mT if not expected and problem.y_query is not None else None,
-        task_weights=problem.weights,
-    )
-
-
-def _joined(parts: Sequence[Batch]) -> Batch:
-    """Parts of one source, without the dimension of groups, joined."""
-
-    def join(name: str, first: Tensor) -> Tensor:
-        shared = name == "metric" and first.ndim == 2
-        return first if shared else torch.cat([getattr(part, name) for part in parts], -1)
-
-    return parts[0].map(join)
-
-
-def _cut(whole: Batch, start: int, size: int) -> Batch:
-    """Tasks `start, ..., start + size - 1`, contiguous: a training step reads them from the first to the last."""
-
-    def cut(name: str, tensor: Tensor) -> Tensor:
-        shared = name == "metric" and tensor.ndim == 3
-        return tensor if shared else tensor[..., start : start + size].contiguous()
-
-    return whole.map(cut)
+    else:
+        judge = {"x_query": problem.x_query.movedim(0, -1), "y_query": problem.y_query.mT}
+    names, given = (("H", "b"), problem.moments) if config.reducible else (("X", "y"), (problem.X, problem.y))
+    seen = {name: tensor.movedim(0, -1) for name, tensor in zip(names, given, strict=True)}
+    return Batch(**seen, **judge, task_weights=problem.weights)

@@ -97,8 +97,7 @@ def initial_theta(
     """
     config, parts = coordinates.config, []
     for name, shape in coordinates.shapes.items():
-        random = [torch.randn(*shape, generator=generator, dtype=torch.float64) for generator in generators]
-        deviation = noise * torch.stack(random).to(step_sizes)
+        deviation = noise * _normal(shape, generators, step_sizes)
         value = _start(config, name, deviation) + deviation
         if name == "Q":
             value = value * step_sizes.view(*step_sizes.shape, *[1] * (len(shape) - 1)) / config.heads
@@ -123,12 +122,17 @@ def random_theta(
     """
     config, parts = coordinates.config, []
     for name, shape in coordinates.shapes.items():
-        drawn = [torch.randn(*shape, generator=generator, dtype=torch.float64) for generator in generators]
-        normal = torch.stack(drawn).to(like)
+        normal = _normal(shape, generators, like)
         matrix = name in ("Q", "P") and len(shape) == 4
         value = (memory_scale if name not in ("Q", "P") else scale / config.d**0.5 if matrix else scale) * normal
         parts.append((value if name == "Q" else value + _start(config, name, normal)).flatten(1))
     return torch.cat(parts, 1)
+
+
+def _normal(shape: Sequence[int], generators: Sequence[torch.Generator], like: Tensor) -> Tensor:
+    """Independent standard normals of each model, `(S, ...)`, of the dtype and on the device of `like`."""
+    drawn = [torch.randn(*shape, generator=generator, dtype=torch.float64) for generator in generators]
+    return torch.stack(drawn).to(like)
 
 
 def _start(config: MemformerConfig, name: str, like: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from baselines.accelerated import Chebyshev, HeavyBall, Nesterov, fista_t
-from baselines.averaging import MarchenkoPastur
+from baselines.accelerated import Chebyshev, HeavyBall, MarchenkoPastur, Nesterov, fista_t
 from baselines.gradient import BarzilaiBorwein, GradientDescent, SteepestDescent
 from baselines.krylov import CGLS, ConjugateGradient, PreconditionedCG
 from baselines.newton import NewtonSchulz

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from baselines.accelerated import HeavyBall, Nesterov
 from baselines.krylov import ConjugateGradient
-from benchmarks.experiments.paper.curves import Point, Scored
+from benchmarks.experiments.paper.curves import Point, scored
 from benchmarks.experiments.paper.entries import BaselineEntry, ExtractedEntry, PaperExperiment
-from benchmarks.experiments.paper.notebook_tasks import FIT_SEED, FRESH_SEED, FRESH_TASKS, first_rows, rotation, tasks
+from benchmarks.experiments.paper.notebook_tasks import FIT_SEED, first_rows, fresh_tasks, rotation, tasks
 from memformer.core.problem import Problem, matvec
 from memformer.core.solver import Solver
 
@@ -25,15 +25,13 @@ def baseline(experiment: PaperExperiment, entry: BaselineEntry) -> Iterator[Poin
     once = entry.tasks != "seeds"
     for seed in range(1 if once else experiment.seeds):
         drawn = tasks(FIT_SEED if entry.tasks == "fit" else seed, entry.count, experiment.N, experiment.scales)
-        fresh = tasks(FRESH_SEED + seed, FRESH_TASKS, experiment.N, experiment.scales)
-        kinds: list[tuple[Scored, Problem]] = [("published", drawn), ("fresh", fresh)]
-        for scored, problem in kinds:
+        errors = []
+        for problem in (drawn, fresh_tasks(experiment, seed)):
             seen = first_rows(problem, rows).to(torch.float64)
             assert seen.y_query is not None
-            predictions = solver.solve(seen, max(experiment.layers)).predict(seen.x_query)
-            for k in experiment.layers:
-                loss = (predictions[k] - seen.y_query).square().mean()
-                yield Point(experiment.id, entry.curve, k, seed, scored, loss.log().item())
+            errors.append((solver.solve(seen, max(experiment.layers)).predict(seen.x_query) - seen.y_query).square())
+        for k in experiment.layers:
+            yield from scored(experiment.id, entry.curve, k, seed, *(squared[k] for squared in errors))
 
 
 def _solver(entry: BaselineEntry, rows: int) -> Solver:
@@ -49,7 +47,7 @@ def extracted(experiment: PaperExperiment, entry: ExtractedEntry) -> Iterator[Po
     """`w_{k+1} = w_k - sum_{i<=k} G_i * g_i`, each G_i used by all later steps, fitted to the tasks it is scored on."""
     U, rows = rotation(1, len(experiment.scales)), experiment.N - 1
     fitted = first_rows(tasks(FIT_SEED, entry.batch, experiment.N, experiment.scales, U), rows)
-    fresh = first_rows(tasks(FRESH_SEED, FRESH_TASKS, experiment.N, experiment.scales, U), rows).to(torch.float64)
+    fresh = first_rows(fresh_tasks(experiment, 0, U), rows).to(torch.float64)
     for steps in experiment.layers:
         G = torch.zeros(steps, len(experiment.scales), requires_grad=True)
         optimiser = torch.optim.Adam([G], lr=_RATE)
@@ -57,12 +55,8 @@ def extracted(experiment: PaperExperiment, entry: ExtractedEntry) -> Iterator[Po
             optimiser.zero_grad()
             _squared_errors(fitted, G).sum().backward()
             optimiser.step()
-        found = G.detach().double()
-        kinds: list[tuple[Scored, Problem]] = [("published", fitted.to(torch.float64)), ("fresh", fresh)]
-        for scored, problem in kinds:
-            yield Point(
-                experiment.id, entry.curve, steps, 0, scored, _squared_errors(problem, found).mean().log().item()
-            )
+        on_both = (_squared_errors(problem, G.detach().double()) for problem in (fitted.to(torch.float64), fresh))
+        yield from scored(experiment.id, entry.curve, steps, 0, *on_both)
 
 
 def _squared_errors(problem: Problem, G: Tensor) -> Tensor:

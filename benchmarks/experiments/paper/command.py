@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from benchmarks.experiments.experiment import SUITE_OPTIONS, Experiment, Request, choose, need_figures
-from benchmarks.experiments.paper import facts, heads
-from benchmarks.experiments.paper.classical import baseline, extracted
+from benchmarks.experiments.paper import experts_fresh, facts, heads
 from benchmarks.experiments.paper.curves import Point, read_points
 from benchmarks.experiments.paper.effort import operations_of, training_speed
-from benchmarks.experiments.paper.entries import BaselineEntry, ExtractedEntry, PaperExperiment, experiments, published
-from benchmarks.experiments.paper.experts_fresh import (
-    SHIFTS,
-    Shift,
-    experts_evidence,
-    experts_figure,
-    read_table,
-    table,
-)
-from benchmarks.experiments.paper.experts_published import mix
-from benchmarks.experiments.paper.figures import experiment_figure
-from benchmarks.experiments.paper.replicate import replicate
+from benchmarks.experiments.paper.entries import PaperExperiment, experiments, published
+from benchmarks.experiments.paper.experts_fresh import SHIFTS, Shift, experts_evidence
+from benchmarks.experiments.paper.figures import experiment_figure, experts_figure
+from benchmarks.experiments.paper.redo import redo
 from benchmarks.experiments.paper.report import agreement, changes_markdown, deviations, page, verdicts_markdown
-from benchmarks.experiments.paper.summary import before_and_after
 from benchmarks.experiments.paper.verdicts import Evidence, claims, gather, judge, law_of
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import Finished
@@ -59,66 +48,6 @@ def selected(only: Sequence[str]) -> list[PaperExperiment]:
     """
     names = choose("the experiment paper", only, ids())
     return [experiment for experiment in experiments() if experiment.id in names]
-
-
-Work = tuple[PaperExperiment, BaselineEntry | ExtractedEntry | int]
-"""A curve without a Transformer, or all models of one depth."""
-
-
-def redo(chosen: Sequence[PaperExperiment], request: Request) -> list[Point]:
-    """All points of the published protocol."""
-    needed = with_lenders(chosen)
-    work: list[Work] = [(e, entry) for e in needed for entry in [*e.extracted, *e.baselines]]
-    work += [(e, depth) for e in needed if e.models or e.mixtures for depth in e.layers]
-    work.sort(key=_cost, reverse=True)
-    names = [f"{e.id} {what if isinstance(what, int) else what.curve}" for e, what in work]
-    found = request.map("published protocol", _points, work, names)
-    return in_order(chosen, [point for points in found for point in points])
-
-
-def with_lenders(chosen: Sequence[PaperExperiment]) -> list[PaperExperiment]:
-    """The experiments, and of others the models whose curves they borrow."""
-    by_id = {e.id: e for e in experiments()}
-    wanted: dict[str, set[str]] = {}
-    for owner, curve in (source for e in chosen for source in e.borrowed.values()):
-        wanted.setdefault(owner, set()).add(curve)
-    needed = list(chosen)
-    for lender in (by_id[owner] for owner in wanted if owner not in {e.id for e in chosen}):
-        lent = [model for model in lender.models if model.curve in wanted[lender.id]]
-        needed.append(lender.model_copy(update={"models": lent, "baselines": [], "extracted": []}))
-    return needed
-
-
-def in_order(chosen: Sequence[PaperExperiment], points: Sequence[Point]) -> list[Point]:
-    """Points by experiment, curve, layers and seed; borrowed curves are copies under their own name."""
-    found: list[Point] = []
-    for experiment in chosen:
-        own = [p for p in points if p.experiment == experiment.id]
-        for curve, source in experiment.borrowed.items():
-            lent = [p for p in points if [p.experiment, p.curve] == source]
-            own += [replace(p, experiment=experiment.id, curve=curve) for p in lent]
-        curves = list(published()[experiment.published])
-        found += sorted(own, key=lambda p: (curves.index(p.curve), p.layers, p.seed, p.scored == "fresh"))
-    return found
-
-
-def _cost(work: Work) -> float:
-    """Roughly, so that the longest work begins first."""
-    experiment, what = work
-    if not isinstance(what, int):
-        return 1.0 if isinstance(what, BaselineEntry) else 30.0
-    steps = sum((m.pretraining.steps if m.pretraining else 0) + m.tuning.steps for m in experiment.models)
-    steps += sum(len(m.experts) * m.tuning.steps for m in experiment.mixtures)
-    return steps * what * experiment.seeds * len(experiment.scales) * experiment.N / 1e5
-
-
-def _points(work: Work) -> list[Point]:
-    experiment, what = work
-    if isinstance(what, ExtractedEntry):
-        return list(extracted(experiment, what))
-    if isinstance(what, BaselineEntry):
-        return list(baseline(experiment, what))
-    return [*replicate(experiment, what), *mix(experiment, what)]
 
 
 def narrowed(suite: Suite, chosen: Sequence[PaperExperiment]) -> Suite:
@@ -155,17 +84,15 @@ def redo_and_judge(request: Request, output: Path, redone: Path | None) -> Finis
     finished = request.run_suite(suite, request.processes) if suite.tasks else None  # few cells, minutes of training
     if points is None:
         points = redo(chosen, request)
-    found = None if redone is None else redone.parent / "experts.csv"
-    if found is not None and found.is_file():
-        mixtures: list[Any] = read_table(found)
+    beside = {} if redone is None else {path.name: path for path in redone.parent.glob("*.csv")}
+    if "experts.csv" in beside:
+        mixtures = experts_fresh.read_table(beside["experts.csv"])
     else:
-        mixtures = [row for shift in shifts(chosen) for row in table(shift, request)]
-    kept = None if redone is None else redone.parent / "heads.csv"
-    several: list[Any] = []
-    if kept is not None and kept.is_file():
-        several = pd.read_csv(kept).to_dict("records")
-    elif HEADS_IN & {e.id for e in chosen}:
-        several = heads.table(request)
+        mixtures = [row for shift in shifts(chosen) for row in experts_fresh.table(shift, request)]
+    if "heads.csv" in beside:
+        several: list[Any] = pd.read_csv(beside["heads.csv"]).to_dict("records")
+    else:
+        several = heads.table(request) if HEADS_IN & {e.id for e in chosen} else []
     run = None if finished is None else read_run(finished.path)
     report(chosen, points, run, mixtures, several, request.results).write(output, png=True)
     return Finished(output, *([], []) if finished is None else (finished.failures, finished.alarms))
@@ -227,7 +154,7 @@ def report(
         {f"figures/{name.replace(' ', '-')}": drawn for name, drawn in figures.items()},
         {
             "VERDICTS.md": verdicts_markdown(judged, comparisons, remarks),
-            "before_and_after.md": changes_markdown(before_and_after(judged)),
+            "before_and_after.md": changes_markdown(judged),
             "report.html": page(list(chosen), figures, agreements, honest, judged, comparisons),
         },
         "%.5f",

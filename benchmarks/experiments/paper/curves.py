@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from torch import Tensor
 
 from benchmarks.errors import UserError
 
@@ -30,6 +31,12 @@ class Point:
     seed: int
     scored: Scored
     log_loss: float
+
+
+def scored(experiment: str, curve: str, layers: int, seed: int, published: Tensor, fresh: Tensor) -> Iterator[Point]:
+    """The two points of a model, from its squared errors on the figure's tasks and on fresh ones."""
+    yield Point(experiment, curve, layers, seed, "published", published.mean().log().item())
+    yield Point(experiment, curve, layers, seed, "fresh", fresh.mean().log().item())
 
 
 def by_layers(

@@ -61,18 +61,17 @@ def training_speed(wanted: Training, layers: list[int], gaps: Path) -> str:
     start = next((name for name in starts if name.startswith("random")), starts[0])
     budgets = {name: int(name.removeprefix("gap_")) for name in table.columns if name.startswith("gap_")}
     table = table[(table["start"] == start) & (table["preconditioner"] == wanted.preconditioner)]
-    ratios, never = [], False
-    for depth in layers:
-        steps = {}
-        for memory in ("no memory", wanted.memory):
-            rows = table[(table["memory"] == memory) & (table["depth"] == depth)].to_dict("records")
-            found = [steps_needed({step: row[name] for name, step in budgets.items()}, MARGIN) for row in rows]
-            steps[memory] = float(pd.Series(found, dtype=float).median())
-        without, with_memory = steps["no memory"], steps[wanted.memory]
-        if not with_memory < without:
-            return ""
-        never |= without == float("inf")
-        ratios.append(without / with_memory)
+
+    def needed(memory: str, depth: int) -> float:
+        rows = table[(table["memory"] == memory) & (table["depth"] == depth)].to_dict("records")
+        found = [steps_needed({step: row[name] for name, step in budgets.items()}, MARGIN) for row in rows]
+        return float(pd.Series(found, dtype=float).median())
+
+    pairs = [(needed("no memory", depth), needed(wanted.memory, depth)) for depth in layers]
+    if not all(with_memory < without for without, with_memory in pairs):
+        return ""
+    ratios = [without / with_memory for without, with_memory in pairs]
+    never = any(without == float("inf") for without, _ in pairs)
     if min(ratios) == float("inf"):
         return "and it alone trains to within the margin of the floor"
     ends = [f"{min(ratios):.2g}"] if never else [f"{min(ratios):.2g}", f"{max(ratios):.2g}"]

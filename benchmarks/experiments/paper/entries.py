@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from importlib import resources
 from typing import Any, Literal
 
+from benchmarks.experiments.experiment import read_toml
 from benchmarks.suites.entries import Strict
 
 
@@ -169,8 +169,8 @@ class PaperExperiment(Strict):
 
 def experiments() -> list[PaperExperiment]:
     """All of them, in order."""
-    text = resources.files("benchmarks.experiments.paper").joinpath("experiments.toml").read_text()
-    return [PaperExperiment.model_validate(entry) for entry in tomllib.loads(text)["experiment"]]
+    content = read_toml("benchmarks.experiments.paper", "experiments.toml")
+    return [PaperExperiment.model_validate(entry) for entry in content["experiment"]]
 
 
 def published() -> dict[str, dict[str, dict[str, Any]]]:

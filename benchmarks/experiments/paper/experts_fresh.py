@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,19 +26,15 @@ from benchmarks.errors import UserError
 from benchmarks.experiments.experiment import Request
 from benchmarks.experiments.paper.one_of import OneOf
 from benchmarks.experiments.paper.verdicts import Evidence, Part, compared
-from benchmarks.reports.style import CYCLE, EXACT, caption, figure
 from benchmarks.statistics import summarise
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.mixture import GaussianMixture
 from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
-from memformer.solvers.experts import Mixture, adapt, assemble, train_experts
+from memformer.solvers.experts import Mixture, adapt, assemble
 from memformer.training.recipe import Recipe
 from memformer.training.search import Search
 from memformer.training.train import train
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LAYERS, SEEDS = (1, 2, 3, 4), (0, 1, 2, 3, 4)
 TASKS, FOLDS, PER_TASK = 3000, 5, 500
@@ -153,11 +149,9 @@ def answers(shift: Shift, depth: int, seed: int, tasks: int = TASKS) -> Iterator
     """Per-task losses of every method on every law, in units of E[y^2]."""
     (d,) = {law.d for law in shift.laws.values()}
     config = MemformerConfig(d=d, depth=depth, memory="first_order")
-    trained = train_experts(config, [law.stream(seed, Purpose.TRAIN) for law in shift.laws.values()], seed)
-    alone = {
-        name: {part: _head(tensor, i, part, config) for part, tensor in trained.parameters.items() if part != "gates"}
-        for i, name in enumerate(shift.laws)
-    }
+    sources = [law.stream(seed, Purpose.TRAIN) for law in shift.laws.values()]
+    trained = train(config, sources, [depth], [seed] * len(sources)).parameters
+    alone = {name: {part: own[i : i + 1] for part, own in trained.items()} for i, name in enumerate(shift.laws)}
     joined = {part: torch.cat([alone[name][part] for name in shift.experts]) for part in alone[shift.one]}
     mixture, one = assemble(config, joined), assemble(config, alone[shift.one])
     if shift.as_many:
@@ -187,13 +181,6 @@ def answers(shift: Shift, depth: int, seed: int, tasks: int = TASKS) -> Iterator
             yield name, method, losses(solver.solve(problem, depth).weights, problem)
 
 
-def _head(tensor: Tensor, i: int, name: str, config: MemformerConfig) -> Tensor:
-    """Expert i of a mixture, as a model of its own, `(1, ...)`."""
-    heads = 2 if name in ("Q", "P") else tensor.ndim - len(config.gamma_shape) - 1
-    own = tensor.narrow(heads, i, 1)
-    return own if name in ("Q", "P") else own.squeeze(heads)
-
-
 def table(shift: Shift, request: Request, tasks: int = TASKS) -> list[dict[str, Any]]:
     """One row a number of layers, law and method: log loss in units of E[y^2], and its ratio to
     that of the one model, or of what it is judged against.
@@ -212,12 +199,9 @@ def table(shift: Shift, request: Request, tasks: int = TASKS) -> list[dict[str, 
             against = GATED.get(method, shift.reference)
             other = [alone[: len(own)] for alone, own in zip(found[law, against], losses, strict=True)]
             part = compared("", losses, other, "seeds_and_tasks")
-            rows.append(
-                {"experiment": shift.id, "layers": depth, "law": law, "method": method, "log_mean": summary.log_mean}
-                | {"log_low": summary.log_low, "log_high": summary.log_high, "against": against}
-                | {"ratio": part.ratio, "ratio_low": part.low, "ratio_high": part.high}
-                | {"p_value": part.p_value, "tail_limited": part.tail}
-            )
+            row = {"experiment": shift.id, "layers": depth, "law": law, "method": method, "log_mean": summary.log_mean}
+            row |= {"log_low": summary.log_low, "log_high": summary.log_high, "against": against}
+            rows.append(row | part.row)
     return rows
 
 
@@ -225,43 +209,12 @@ def _answers(shift: Shift, tasks: int, work: tuple[int, int]) -> list[tuple[str,
     return list(answers(shift, *work, tasks))
 
 
-def experts_figure(shift: Shift, rows: list[dict[str, Any]]) -> Figure:
-    """Log loss by the law that is tested, a panel for each number of layers."""
-    layers = sorted({row["layers"] for row in rows})
-    drawn, panels = figure(2.6 * len(layers) + 2.2, 3.6, columns=len(layers), sharey=True)
-    for axes, depth in zip(panels, layers, strict=True):
-        for index, name in enumerate(dict.fromkeys(row["method"] for row in rows if row["log_mean"] > EXACT)):
-            own = [row for row in rows if (row["layers"], row["method"]) == (depth, name) and row["log_mean"] > EXACT]
-            x = [row["law"] for row in own]
-            colour, dash = CYCLE[index % len(CYCLE)], ":" if name == "trained there" else "-"
-            axes.plot(x, [row["log_mean"] for row in own], dash, color=colour, label=name, marker=".")
-            low, high = [row["log_low"] for row in own], [row["log_high"] for row in own]
-            axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-        axes.set_title(f"{depth} layer{'s' * (depth > 1)}")
-        axes.tick_params(axis="x", labelrotation=45 if len(max(shift.laws, key=len)) > 4 else 0, labelsize=8)
-    panels[0].set_ylabel("log (mean loss / E[y²])")
-    handles, labels = panels[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside right center", fontsize=7)
-    experts = ", ".join(shift.experts)
-    caption(
-        drawn, f"experts trained at {experts}; {FOLDS} folds of the context; 95 % intervals; exact answers left out"
-    )
-    return drawn
-
-
 def experts_evidence(shift: Shift, rows: list[dict[str, Any]]) -> list[Evidence]:
     """What the table knows: each method against the one model, adapted alike, on the laws that are judged."""
     gathered = []
     for method, text in CLAIMS.items():
         own = [row for row in rows if row["method"] == method and row["law"] in shift.judged]
-        parts = [
-            Part(
-                f"{row['law']}, {row['layers']}",
-                *(row[name] for name in ("ratio", "ratio_low", "ratio_high", "p_value")),
-                tail=bool(row["tail_limited"]),
-            )
-            for row in own
-        ]
+        parts = [Part.of_row(f"{row['law']}, {row['layers']}", row) for row in own]
         worst, best = max(parts, key=lambda part: part.high), min(parts, key=lambda part: part.low)
         shown = f"from {best.ratio:+.3f} [{best.low:+.3f}, {best.high:+.3f}] to "
         shown += f"{worst.ratio:+.3f} [{worst.low:+.3f}, {worst.high:+.3f}], against {own[0]['against']}"

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.experiments.paper.curves import Point
+from benchmarks.experiments.paper.curves import Point, scored
 from benchmarks.experiments.paper.entries import Component, MixtureEntry, PaperExperiment
 from benchmarks.experiments.paper.notebook_adamw import Parameters, descend, stack
-from benchmarks.experiments.paper.notebook_tasks import FRESH_SEED, FRESH_TASKS, TEST_SEED, TEST_TASKS, rotation, tasks
-from benchmarks.experiments.paper.replicate import errors, log_mean, start
+from benchmarks.experiments.paper.notebook_tasks import TEST_SEED, TEST_TASKS, fresh_tasks, rotation, tasks
+from benchmarks.experiments.paper.replicate import errors, start
 from memformer.model.config import MemformerConfig
 from memformer.solvers.experts import assemble
 
@@ -42,14 +42,13 @@ def mix(experiment: PaperExperiment, depth: int) -> Iterator[Point]:
         parameters["gates"] = torch.zeros_like(parameters["gates"])
         # The published batch is one draw; here each seed has its own, so that seeds tell how much hangs on it.
         N, scales = experiment.N, experiment.scales
-        scored = [tasks(TEST_SEED + 1000 * s, TEST_TASKS, N, scales, turns[s], entry.tested) for s in seeds]
-        batch = stack(whole, scored)
+        tested = [tasks(TEST_SEED + 1000 * s, TEST_TASKS, N, scales, turns[s], entry.tested) for s in seeds]
+        batch = stack(whole, tested)
         parameters = descend(whole, parameters, entry.tuning, lambda _, batch=batch: batch, entry.free)
         for seed in seeds:
-            fresh = tasks(FRESH_SEED + seed, FRESH_TASKS, N, scales, turns[seed], entry.tested)
-            shown, unseen = (log_mean(errors(whole, parameters, seed, one)) for one in (scored[seed], fresh))
-            yield Point(experiment.id, entry.curve, depth, seed, "published", shown)
-            yield Point(experiment.id, entry.curve, depth, seed, "fresh", unseen)
+            fresh = fresh_tasks(experiment, seed, turns[seed], entry.tested)
+            on_both = (errors(whole, parameters, seed, one) for one in (tested[seed], fresh))
+            yield from scored(experiment.id, entry.curve, depth, seed, *on_both)
 
 
 def _expert(

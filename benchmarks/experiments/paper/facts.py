@@ -12,7 +12,7 @@ import torch
 from baselines.krylov import ConjugateGradient
 from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS
-from benchmarks.experiments.paper.verdicts import Evidence, Operations, compared
+from benchmarks.experiments.paper.verdicts import Evidence, Operations, compared, said
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.law import Purpose
 from memformer.core.solver import Solver
@@ -39,14 +39,8 @@ def theorem_of_conjugate_memory(tasks: int = 500, depth: int = 4) -> Evidence:
     found = forward_paired(model.config, model.parameters, problem).weights
     assert found is not None
     assert expected is not None
-    return Evidence(
-        "Conjugate memory with each task's own parameters is conjugate gradient (Theorem 3.1)",
-        "Theory",
-        "conjugate memory with a task's own parameters is cg",
-        "i-iso",
-        layers=", ".join(str(k) for k in range(1, depth + 1)),
-        **_identity((found - expected).norm() / expected.norm()),
-    )
+    layers = ", ".join(str(k) for k in range(1, depth + 1))
+    return Evidence(**said("conjugate_memory"), layers=layers, **_identity((found - expected).norm() / expected.norm()))
 
 
 def theorem_of_heads(heads: int = 5, depth: int = 4, tasks: int = 500) -> Evidence:
@@ -61,16 +55,8 @@ def theorem_of_heads(heads: int = 5, depth: int = 4, tasks: int = 500) -> Eviden
     alone = MemformerConfig(d=problem.d, depth=depth, memory="first_order")
     found, expected = (forward(c, p, problem).predictions for c, p in ((several, parameters), (alone, one)))
     row = _identity((found - expected).norm() / expected.norm())
-    proved = row["stated"] == "holds"
-    return Evidence(
-        "... and have a lower loss than one head",
-        "Heads",
-        "five heads beat one (P = 0, shared memory weights)",
-        "l-b9",
-        layers=str(depth),
-        stated="refuted: a theorem, such heads only add up" if proved else "undecided",
-        fresh=row["fresh"],
-    )
+    stated = "refuted: a theorem, such heads only add up" if row["stated"] == "holds" else "undecided"
+    return Evidence(**said("heads_add_up"), layers=str(depth), stated=stated, fresh=row["fresh"])
 
 
 def _identity(difference: torch.Tensor) -> dict[str, Any]:
@@ -84,8 +70,8 @@ def _identity(difference: torch.Tensor) -> dict[str, Any]:
 def overhead(operations: Operations, layers: Sequence[int] = (1, 2, 3, 4)) -> list[Evidence]:
     """What memory adds to the floating-point operations of a solve."""
     pairs = {
-        "": ("memformer_first_order (tasks=50000)", "linear_transformer (tasks=50000)"),
-        " of GD++": ("memformer_gdpp", "linear_transformer (covariate_update=True)"),
+        "overhead": ("memformer_first_order (tasks=50000)", "linear_transformer (tasks=50000)"),
+        "overhead_gdpp": ("memformer_gdpp", "linear_transformer (covariate_update=True)"),
     }
     found = []
     for what, (memory, none) in pairs.items():
@@ -93,10 +79,7 @@ def overhead(operations: Operations, layers: Sequence[int] = (1, 2, 3, 4)) -> li
         shown = ", ".join(f"{100 * (ratio - 1):+.0f} %" for ratio in ratios)
         found.append(
             Evidence(
-                f"First-order memory adds little to the operations of a solve{what}",
-                "Cost and scale",
-                f"memory adds little to a solve{what}",
-                "c" if what else "d",
+                **said(what),
                 layers=", ".join(map(str, layers)),
                 stated="holds" if max(ratios) <= LITTLE else "refuted",
                 fresh=f"{shown} operations; the rule: at most {100 * (LITTLE - 1):.0f} % more everywhere",
@@ -114,10 +97,7 @@ def elsewhere(results: Path) -> list[Evidence]:
         slow, sure = int((own["low"] > -0.5).sum()), int((own["high"] < -0.5).sum())
         found.append(
             Evidence(
-                "Excess risk falls at least as fast as one over the square root of the training tasks (Theorem 5.1)",
-                "Theory",
-                "excess risk falls as fast as learning theory says",
-                "learnability",
+                **said("learnability"),
                 layers=", ".join(str(k) for k in sorted(set(own["depth"]))),
                 stated="refuted" if slow else "holds" if sure == len(own) else "holds in part",
                 fresh=f"of {len(own)} slopes {sure} lie surely below -1/2 and {slow} above; the rule: all below",
@@ -130,10 +110,7 @@ def elsewhere(results: Path) -> list[Evidence]:
         wins, count = int(by_setting.sum()), len(by_setting)
         found.append(
             Evidence(
-                "On the stopwatch a learned method is faster than every other that is as good",
-                "Cost and scale",
-                "on the stopwatch learned methods win",
-                "scaling",
+                **said("stopwatch"),
                 stated="holds" if wins == count else "refuted" if not wins else "holds in part",
                 fresh=f"on {wins} of {count} combinations of law, d, N and batch; the rule: on all, or none",
             )
@@ -159,11 +136,5 @@ def shifted(trained: Sequence[Solver], seeds: Sequence[int], tasks: int = 2000) 
                     assert weights is not None
                     losses.append(excess_loss(problem, weights[-1]).numpy())
             parts.append(compared(f"{k} (variance {variance:g})", own, other, "seeds_and_tasks"))
-    return Evidence(
-        "GD++ with memory, trained at variance 1, beats conjugate gradient at other variances",
-        "Cost and scale",
-        f"GD++ beats cg at variances {', '.join(f'{variance:g}' for variance in SHIFTED)}",
-        "c",
-        parts,
-        layers="2, 3, 4",
-    )
+    variances = ", ".join(f"{variance:g}" for variance in SHIFTED)
+    return Evidence(**said("shifted", variances=variances), parts=parts, layers="2, 3, 4")

@@ -1,4 +1,7 @@
-"""One figure an experiment: published points and their redoing on the left, fresh tasks and floors on the right."""
+"""One figure an experiment: published points and their redoing on the left, fresh tasks and floors on the right.
+
+And one for each mixture of experts on fresh tasks.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import PaperExperiment
+from benchmarks.experiments.paper.experts_fresh import FOLDS, Shift
 from benchmarks.reports.style import CYCLE, EXACT, caption, figure
 
 if TYPE_CHECKING:
@@ -64,13 +68,15 @@ def _fresh(axes: Axes, honest: Sequence[dict[str, Any]]) -> None:
     labels = list(dict.fromkeys(row["label"] for row in honest))
     for index, label in enumerate(labels):
         rows = [row for row in honest if row["label"] == label]
-        steps, floor = [row["steps"] for row in rows], rows[0]["is_floor"]
-        colour = "black" if floor else CYCLE[index % len(CYCLE)]
-        axes.plot(
-            steps, [row["log_mean"] for row in rows], "--" if floor else "-", color=colour, label=label, marker="."
-        )
-        low, high = [row["log_low"] for row in rows], [row["log_high"] for row in rows]
-        axes.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
+        colour, dash = ("black", "--") if rows[0]["is_floor"] else (CYCLE[index % len(CYCLE)], "-")
+        _curve(axes, [row["steps"] for row in rows], rows, 0.2, color=colour, ls=dash, label=label)
+
+
+def _curve(axes: Axes, x: Sequence[Any], rows: Sequence[dict[str, Any]], alpha: float, **line: Any) -> None:
+    """Log means of rows, and their intervals as a band."""
+    axes.plot(x, [row["log_mean"] for row in rows], marker=".", **line)
+    low, high = [row["log_low"] for row in rows], [row["log_high"] for row in rows]
+    axes.fill_between(x, low, high, color=line["color"], alpha=alpha, lw=0)
 
 
 def _band(axes: Axes, losses: dict[int, list[float]], colour: str) -> None:
@@ -79,3 +85,24 @@ def _band(axes: Axes, losses: dict[int, list[float]], colour: str) -> None:
     axes.plot(list(losses), mean, "-", color=colour, lw=1.2)
     low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
     axes.fill_between(list(losses), low, high, color=colour, alpha=0.15, lw=0)
+
+
+def experts_figure(shift: Shift, rows: list[dict[str, Any]]) -> Figure:
+    """Log loss by the law that is tested, a panel for each number of layers."""
+    layers = sorted({row["layers"] for row in rows})
+    drawn, panels = figure(2.6 * len(layers) + 2.2, 3.6, columns=len(layers), sharey=True)
+    for axes, depth in zip(panels, layers, strict=True):
+        for index, name in enumerate(dict.fromkeys(row["method"] for row in rows if row["log_mean"] > EXACT)):
+            own = [row for row in rows if (row["layers"], row["method"]) == (depth, name) and row["log_mean"] > EXACT]
+            dash = ":" if name == "trained there" else "-"
+            _curve(axes, [row["law"] for row in own], own, 0.15, color=CYCLE[index % len(CYCLE)], ls=dash, label=name)
+        axes.set_title(f"{depth} layer{'s' * (depth > 1)}")
+        axes.tick_params(axis="x", labelrotation=45 if len(max(shift.laws, key=len)) > 4 else 0, labelsize=8)
+    panels[0].set_ylabel("log (mean loss / E[y²])")
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside right center", fontsize=7)
+    experts = ", ".join(shift.experts)
+    caption(
+        drawn, f"experts trained at {experts}; {FOLDS} folds of the context; 95 % intervals; exact answers left out"
+    )
+    return drawn

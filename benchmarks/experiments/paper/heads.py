@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from baselines.objective import excess_loss
 from benchmarks.experiments.experiment import Request
-from benchmarks.experiments.paper.verdicts import MARGIN, Evidence, Part, compared
+from benchmarks.experiments.paper.verdicts import MARGIN, Evidence, Part, compared, said
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.law import Purpose
 from memformer.model.config import MemformerConfig
@@ -74,12 +74,9 @@ def table(request: Request, steps: Mapping[tuple[str, int], int] = STEPS, tasks:
         several, one = found[kind, depth, HEADS], found[kind, depth, 1]
         part = compared("", several.losses, one.losses, "seeds_and_tasks")
         needed = steps_needed(several.curves, one.curves)
-        rows.append(
-            {"kind": kind, "layers": depth, "heads": HEADS}
-            | {"log_one": _log_mean(one), "log_several": _log_mean(several)}
-            | {"ratio": part.ratio, "ratio_low": part.low, "ratio_high": part.high, "p_value": part.p_value}
-            | {"tail_limited": part.tail, "steps_several": needed[0], "steps_one": needed[1]}
-        )
+        losses = {"log_one": _log_mean(one), "log_several": _log_mean(several)}
+        steps_to_both = {"steps_several": needed[0], "steps_one": needed[1]}
+        rows.append({"kind": kind, "layers": depth, "heads": HEADS, **losses, **part.row, **steps_to_both})
     return rows
 
 
@@ -111,25 +108,11 @@ def heads_evidence(rows: list[dict[str, Any]]) -> list[Evidence]:
     gathered = []
     for kind in dict.fromkeys(row["kind"] for row in rows):
         own = [row for row in rows if row["kind"] == kind]
-        parts = [
-            Part(
-                str(row["layers"]),
-                *(row[name] for name in ("ratio", "ratio_low", "ratio_high", "p_value")),
-                tail=bool(row["tail_limited"]),
-            )
-            for row in own
-        ]
-        gathered.append(
-            Evidence(
-                f"{HEADS} heads with memory weights of their own have a lower loss than one ({kind}, full Q)",
-                "Heads",
-                f"{HEADS} with memory weights of their own beat one ({kind})",
-                "l-b9",
-                parts,
-                layers=", ".join(str(row["layers"]) for row in own),
-                speed=_speed([row["steps_one"] / row["steps_several"] for row in own]),
-            )
-        )
+        parts = [Part.of_row(str(row["layers"]), row) for row in own]
+        layers = ", ".join(part.where for part in parts)
+        speed = _speed([row["steps_one"] / row["steps_several"] for row in own])
+        what = said("heads", heads=HEADS, kind=kind)
+        gathered.append(Evidence(**what, parts=parts, layers=layers, speed=speed))
     return gathered
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.experiments.paper.entries import Component
+from benchmarks.experiments.paper.entries import Component, PaperExperiment
 from memformer.core.problem import Problem, matvec
 
 # The batch a model is fitted on and the test batch are the same for every training seed, but for its rotation; tasks
@@ -57,6 +57,13 @@ def tasks(
     turn = torch.eye(d) if U is None else U
     X, x_query, w = g * D @ turn.mT, query * D @ turn.mT, omega / D @ turn.mT
     return Problem(X, matvec(X, w), x_query, matvec(x_query, w), w)
+
+
+def fresh_tasks(
+    experiment: PaperExperiment, seed: int, U: Tensor | None = None, components: Sequence[Component] = ()
+) -> Problem:
+    """Tasks of an experiment that nobody saw, others for each training seed."""
+    return tasks(FRESH_SEED + seed, FRESH_TASKS, experiment.N, experiment.scales, U, components)
 
 
 def first_rows(problem: Problem, rows: int) -> Problem:

@@ -8,18 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.experiments.paper.curves import Point
+from benchmarks.experiments.paper.curves import Point, scored
 from benchmarks.experiments.paper.entries import ModelEntry, PaperExperiment
 from benchmarks.experiments.paper.notebook_adamw import Parameters, descend, stack
-from benchmarks.experiments.paper.notebook_tasks import (
-    FIT_SEED,
-    FRESH_SEED,
-    FRESH_TASKS,
-    TEST_SEED,
-    TEST_TASKS,
-    rotation,
-    tasks,
-)
+from benchmarks.experiments.paper.notebook_tasks import FIT_SEED, TEST_SEED, TEST_TASKS, fresh_tasks, rotation, tasks
 from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import forward
@@ -59,10 +51,9 @@ def _curve(
         else:
             test = tasks(TEST_SEED, TEST_TASKS, experiment.N, experiment.scales, U)
             shown = errors(config, models, 0, test)
-        fresh = tasks(FRESH_SEED + seed, FRESH_TASKS, experiment.N, experiment.scales, U)
-        unseen = torch.cat([errors(config, models, s, part) for s, part in enumerate(_split(fresh, entry.split))])
-        yield Point(experiment.id, entry.curve, depth, seed, "published", log_mean(shown))
-        yield Point(experiment.id, entry.curve, depth, seed, "fresh", log_mean(unseen))
+        fresh = _split(fresh_tasks(experiment, seed, U), entry.split)
+        unseen = torch.cat([errors(config, models, s, part) for s, part in enumerate(fresh)])
+        yield from scored(experiment.id, entry.curve, depth, seed, shown, unseen)
 
 
 _BEFORE = {"pretraining", "deviation", "start", "scalar_q", "batch", "split"}
@@ -127,8 +118,3 @@ def errors(config: MemformerConfig, parameters: Parameters, model: int, problem:
     double = problem.to(torch.float64)
     assert double.y_query is not None
     return (forward(config, own, double).predictions[-1, 0] - double.y_query).square().flatten()
-
-
-def log_mean(squared: Tensor) -> float:
-    """Log of the mean squared error."""
-    return squared.mean().log().item()

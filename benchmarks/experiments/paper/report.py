@@ -1,24 +1,27 @@
-"""The report: one page that needs nothing else, and the verdicts as Markdown."""
+"""The report: one page that needs nothing else, and the verdicts as Markdown, now and before."""
 
 from __future__ import annotations
 
 import base64
 import io
+import re
+from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
+from benchmarks.experiments.experiment import read_toml
 from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import PaperExperiment
-from benchmarks.experiments.paper.summary import lines
-from benchmarks.experiments.paper.verdicts import RULE
+from benchmarks.experiments.paper.verdicts import MARGIN
 from benchmarks.reports.style import EXACT
 from benchmarks.reports.template import render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
 _ROOM = "benchmarks.experiments.paper"
 
 Row = dict[str, Any]
@@ -69,17 +72,54 @@ def shown(verdicts: Sequence[Row]) -> list[Row]:
     return [{_NAMES.get(k, k): v for k, v in row.items() if k not in ("topic", "short")} for row in verdicts]
 
 
+def lines(judged: Sequence[Row], comparisons: int) -> list[str]:
+    """One line that counts verdicts, and one for each topic, in the order of the table."""
+    counted = Counter(_word(row["verdict"]) for row in judged)
+    counts = ", ".join(f"{number} {word}" for word, number in counted.most_common())
+    first = f"**{len(judged)} claims**, {comparisons} comparisons on fresh tasks: {counts}."
+    topics: dict[str, list[str]] = {}
+    for row in judged:
+        topics.setdefault(row["topic"], []).append(row["short"])
+    return [first, *(f"**{topic}.** {'; '.join(told)}." for topic, told in topics.items())]
+
+
+def _word(verdict: str) -> str:
+    """The verdict without what stands beside it."""
+    return re.split(r" \(|,|:", verdict)[0]
+
+
 def verdicts_markdown(verdicts: Sequence[Row], comparisons: int, remarks: Sequence[str]) -> str:
     """The verdicts as Markdown: the lines for people, the table, the rule."""
     facts = {"lines": lines(verdicts, comparisons), "table": tabulate(shown(verdicts), "keys", tablefmt="github")}
-    return render(_ROOM, "verdicts.md.jinja", **facts, rule=RULE, remarks=remarks)
+    return render(_ROOM, "verdicts.md.jinja", **facts, rule=rule(), remarks=remarks)
 
 
-def changes_markdown(changes: Sequence[Row]) -> str:
+def rule() -> str:
+    """How a verdict is found, in words; what is stressed stands between asterisks."""
+    return render(_ROOM, "rule.md.jinja", margin=f"{MARGIN:g}").rstrip()
+
+
+def changes_markdown(judged: Sequence[Row]) -> str:
     """Verdicts before and after, as Markdown."""
     return "# Verdicts before, after, and why\n\nBefore is commit 76bd9b2.\n\n" + (
-        tabulate(changes, "keys", tablefmt="github") + "\n\nWritten by `memformer-bench run paper`.\n"
+        tabulate(before_and_after(judged), "keys", tablefmt="github") + "\n\nWritten by `memformer-bench run paper`.\n"
     )
+
+
+def before_and_after(judged: Sequence[Row]) -> list[Row]:
+    """One row a claim: what commit 76bd9b2 said, what is said now, and why."""
+    before, rows = changes_before(), []
+    for row in judged:
+        old = before.get((row["claim"], row["experiment"]), {"verdict": "", "why": "was not judged"})
+        why = old.get("why", "same comparison, with Holm's correction and a margin")
+        rows.append({key: row[key] for key in ("claim", "experiment")} | {"before": old["verdict"]})
+        rows[-1] |= {"after": row["verdict"], "why": why}
+    return rows
+
+
+def changes_before() -> dict[tuple[str, str], Row]:
+    """By claim and experiment: its `verdict` at commit 76bd9b2, and `why` it is judged otherwise, if it is."""
+    return {(entry["claim"], entry["experiment"]): entry for entry in read_toml(_ROOM, "before.toml")["before"]}
 
 
 def page(
@@ -100,7 +140,7 @@ def page(
         honest={name: _wide(rows) for name, rows in honest.items()},
         lines=[line.replace("**", "") for line in lines(verdicts, comparisons)],
         verdicts=shown(verdicts),
-        rule=RULE.replace("**", ""),
+        rule=rule().replace("**", ""),
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from statistics import fmean
+from typing import Any, Self
 
+from benchmarks.experiments.experiment import read_toml
 from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import PaperExperiment
 from benchmarks.reports.comparison import Setting, SolverLosses, levels_of_pair
@@ -21,16 +21,6 @@ MARGIN = 0.05
 
 EXCEEDS = 25.0
 """Log ratios beyond it are those to an answer that is exact, or far from any."""
-
-RULE = (
-    "As published, a claim is seen where the mean redone curve of the first lies below that of the second at every "
-    "layer judged. On fresh tasks each layer (or law) gives a log ratio of mean losses, paired by task, with a 95 % "
-    "interval over tasks, and over training seeds where either side is fitted at random. "
-    f"It is *alike* where the whole interval lies within {MARGIN:g} of 0; otherwise *lower* or *higher* where its test "
-    "rejects equality at 5 % after Holm's correction over all claims and layers of this page. **holds**: lower "
-    "everywhere. **refuted**: higher somewhere. **no difference**: alike everywhere. **holds in part**: lower "
-    "somewhere, alike elsewhere. **undecided**: anything else. What is no comparison of two losses names its own rule."
-)
 
 
 class Training(Strict):
@@ -85,6 +75,18 @@ class Part:
     p_value: float
     tail: bool = False
 
+    @classmethod
+    def of_row(cls, where: str, row: Mapping[str, Any]) -> Self:
+        """The part that `row` was made of."""
+        numbers = (row[name] for name in ("ratio", "ratio_low", "ratio_high", "p_value"))
+        return cls(where, *numbers, tail=bool(row["tail_limited"]))
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its numbers as columns of a table."""
+        ends = {"ratio": self.ratio, "ratio_low": self.low, "ratio_high": self.high}
+        return {**ends, "p_value": self.p_value, "tail_limited": self.tail}
+
     def found(self, corrected: float) -> str:
         """`alike`, `lower`, `higher` or `open`, given the corrected p-value.
 
@@ -125,8 +127,13 @@ class Evidence:
 
 def claims() -> list[Claim]:
     """All of them, in order."""
-    text = resources.files("benchmarks.experiments.paper").joinpath("claims.toml").read_text("utf-8")
-    return [Claim.model_validate(entry) for entry in tomllib.loads(text)["claim"]]
+    return [Claim.model_validate(entry) for entry in read_toml("benchmarks.experiments.paper", "claims.toml")["claim"]]
+
+
+def said(name: str, **filled_in: object) -> dict[str, Any]:
+    """`claim`, `topic`, `short` and `experiment` of evidence that is no comparison of two curves."""
+    texts: dict[str, str] = read_toml("benchmarks.experiments.paper", "claims.toml")["other"][name]
+    return {key: text.format(**filled_in) for key, text in texts.items()}
 
 
 Operations = Callable[[str, int], float]
@@ -151,16 +158,9 @@ def gather(claim: Claim, redone: Sequence[Point], setting: Setting, operations: 
             continue
         where = f"{k} against {steps} step{'s' * (steps > 1)}" if claim.equal_work else str(k)
         parts.append(compared(where, first.losses[k], second.losses[steps], levels_of_pair(first, second)))
-    return Evidence(
-        claim.text,
-        claim.topic,
-        claim.short,
-        claim.experiment,
-        parts,
-        published_difference(claim, redone) if claim.published else (),
-        ", ".join(part.where for part in parts),
-        speed,
-    )
+    published = published_difference(claim, redone) if claim.published else ()
+    layers = ", ".join(part.where for part in parts)
+    return Evidence(claim.text, claim.topic, claim.short, claim.experiment, parts, published, layers, speed)
 
 
 def compared(where: str, first: Sequence[Array], second: Sequence[Array], levels: Levels) -> Part:

@@ -8,10 +8,8 @@ ratio of mean losses; the one over episodes is shown beside it to say how much t
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
 from itertools import groupby
 
 import numpy as np
@@ -19,12 +17,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
+from benchmarks.experiments.experiment import read_toml
 from benchmarks.runs.read import Run
 from benchmarks.statistics import compare, mean_interval_of_few
 
 LAW, METRIC = "real", "test_loss"
 
-SHOWN = tomllib.loads(resources.files("benchmarks.experiments.real").joinpath("shown.toml").read_text("utf-8"))
+SHOWN = read_toml("benchmarks.experiments.real", "shown.toml")
 """The questions, the solver that everyone is compared with, and the curves of the figure."""
 
 REFERENCE: str = SHOWN["reference"]

@@ -1,12 +1,15 @@
-"""The page and the figure of a run on real data."""
+"""`memformer-bench run real`: the suite of rows of real tables, and the page and the figure of what it says."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.experiments.experiment import suite_experiment
+from benchmarks.experiments.real import findings
 from benchmarks.experiments.real.findings import LAW, REFERENCE, SHOWN, Reading, answers, ratio, sentences
 from benchmarks.reports.style import CYCLE, caption, figure
 from benchmarks.reports.template import render, table
+from benchmarks.reports.write import Report
 from benchmarks.runs.read import Run
 
 if TYPE_CHECKING:
@@ -14,6 +17,16 @@ if TYPE_CHECKING:
 
 TOP = 0.8
 """The figure ends here, well above the loss of predicting the mean label; a triangle marks what is beyond."""
+
+
+def report(run: Run) -> Report:
+    """Page, table and figure of a run on real data.
+
+    Raises:
+        UserError: if there is nothing to be read off it.
+    """
+    found = findings.readings(run)
+    return Report({"real": findings.table(found)}, {"real": real_figure(found)}, {"real.md": page(run, found)}, "%.6g")
 
 
 def page(run: Run, found: dict[str, list[Reading]]) -> str:
@@ -97,3 +110,6 @@ def real_figure(found: dict[str, list[Reading]]) -> Figure:
         drawn, "below 0: better than ridge tuned by leave-one-out; bars: 95 % over parts; a triangle: beyond the top"
     )
     return drawn
+
+
+REAL = suite_experiment("real", "solvers on rows of real tables, against ridge and each other", report)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
-from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
+from benchmarks.experiments.experiment import read_toml
 from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import NAMED
@@ -35,7 +34,7 @@ class Sweep(NamedTuple):
     quantities: tuple[str, ...]
 
 
-GROWS = tomllib.loads(resources.files("benchmarks.experiments.scaling").joinpath("growth.toml").read_text("utf-8"))
+GROWS = read_toml("benchmarks.experiments.scaling", "growth.toml")
 """Sweeps, panels, names of quantities, and solvers whose cost grows otherwise."""
 
 SWEEPS = [

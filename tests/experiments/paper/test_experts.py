@@ -14,32 +14,16 @@ from benchmarks.experiments.paper.experts_fresh import (
     CLAIMS,
     GATED,
     SHIFTS,
-    _head,
     answers,
     component_shift,
     experts_evidence,
-    experts_figure,
     read_table,
     rotation_shift,
     variance_shift,
 )
+from benchmarks.experiments.paper.figures import experts_figure
 from benchmarks.experiments.paper.verdicts import judge
 from benchmarks.tasks.law import Purpose
-from memformer.model.config import MemformerConfig
-from memformer.model.forward import forward
-from memformer.solvers.experts import assemble
-from tests.memformer.helpers import assert_close, random_parameters, random_problem
-
-
-@pytest.mark.parametrize("memory", ["first_order", "conjugate"])
-def test_a_head_taken_out_of_a_mixture_is_that_expert(memory):
-    config = MemformerConfig(d=3, depth=2, memory=memory)
-    experts, problem = random_parameters(config, 3), random_problem(d=3)
-    joined = {name: tensor for name, tensor in assemble(config, experts).parameters.items() if name != "gates"}
-    for i in range(3):
-        alone = {name: _head(tensor, i, name, config) for name, tensor in joined.items()}
-        own = {name: tensor[i : i + 1] for name, tensor in experts.items()}
-        assert_close(forward(config, alone, problem).weights, forward(config, own, problem).weights)
 
 
 def test_variances_share_one_rotation():

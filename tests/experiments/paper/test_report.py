@@ -13,13 +13,14 @@ from baselines.krylov import PreconditionedCG
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.errors import UserError
 from benchmarks.experiments.paper import facts
-from benchmarks.experiments.paper.command import in_order, narrowed, report, selected, with_lenders
+from benchmarks.experiments.paper.command import narrowed, report, selected
 from benchmarks.experiments.paper.curves import Point, read_points
 from benchmarks.experiments.paper.effort import training_speed
 from benchmarks.experiments.paper.entries import experiments
 from benchmarks.experiments.paper.experts_fresh import CLAIMS, SHIFTS, experts_evidence, rotation_shift
 from benchmarks.experiments.paper.heads import heads_evidence
-from benchmarks.experiments.paper.summary import before_and_after, changes_before, lines
+from benchmarks.experiments.paper.redo import in_order, with_lenders
+from benchmarks.experiments.paper.report import before_and_after, changes_before, lines
 from benchmarks.experiments.paper.verdicts import (
     Claim,
     Evidence,

@@ -1,4 +1,4 @@
-"""Figures of growth: a panel for each quantity, a curve for each solver."""
+"""`memformer-bench run scaling`: the suite of growing tasks, exponents, figures, and the stopwatch in a sentence."""
 
 from __future__ import annotations
 
@@ -6,12 +6,36 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from benchmarks.experiments.scaling.growth import GROWS, LEAST_POINTS, SWEEPS
+from benchmarks.experiments.experiment import suite_experiment
+from benchmarks.experiments.scaling.growth import GROWS, LEAST_POINTS, SWEEPS, growth, points, sentence, stopwatch
 from benchmarks.reports.style import CYCLE, DASHES, caption, figure
+from benchmarks.reports.write import Report
+from benchmarks.runs.read import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+def report(run: Run, steps: int = 8) -> Report:
+    """Exponents, races, a figure for each variable that grows, and who wins on the stopwatch.
+
+    Args:
+        run: that was timed.
+        steps: at which iterative methods are drawn.
+
+    Raises:
+        UserError: if nothing was timed, or nothing grows.
+    """
+    table = points(run)
+    raced = stopwatch(table)
+    drawn = {f"scaling_{variable}": scaling_figure(table, variable, steps) for variable in GROWS["sweep"]}
+    return Report(
+        {"scaling_growth": growth(table), "scaling_stopwatch": raced},
+        {name: one for name, one in drawn.items() if one is not None},
+        {"scaling.md": f"# Scaling\n\n{sentence(raced)}\n"},
+        "%.6g",
+    )
 
 
 def scaling_figure(table: pd.DataFrame, variable: str, steps: int) -> Figure | None:
@@ -66,3 +90,6 @@ def _dress(axes: Axes, variable: str, quantity: str, places: list[float]) -> Non
         axes.set_yscale("log")
     axes.set_xlabel(variable)
     axes.set_ylabel(GROWS["names"][quantity])
+
+
+SCALING = suite_experiment("scaling", "time, work, memory and loss against d, N, batch and steps", report)
