@@ -17,7 +17,6 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,7 +173,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     found: list[dict] = []
-    for setting, kind in product((SETTINGS[d] for d in options.d), options.classes):
+    chosen = [(SETTINGS[d], kind) for d in options.d for kind in options.classes]
+    for setting, kind in chosen:
         depths, seeds = options.depths or setting.depths[kind], options.seeds or setting.seeds
         for case in cases(kind):
             if case.memory not in options.memories:

@@ -36,9 +36,7 @@ def test_main_writes_a_row_for_each_search(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training_search, "cases", lambda kind: [case])
     words = "--classes", "P = 0", "--memories", "conjugate", "--depths", "1", "--seeds", "0", "1", "--starts", "2"
     more = "--d", "5", "--tasks", "4000"
-    monkeypatch.setattr(
-        sys, "argv", ["training_search", *words, "--d", "5", "--tasks", "4000", "--output", str(tmp_path)]
-    )
+    monkeypatch.setattr(sys, "argv", ["training_search", *words, *more, "--output", str(tmp_path)])
     training_search.main()
     table = pd.read_csv(tmp_path / "training_search.csv")
     assert table["seed"].tolist() == [0, 1]
