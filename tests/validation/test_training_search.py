@@ -47,3 +47,26 @@ def test_main_writes_a_row_for_each_search(tmp_path, monkeypatch, capsys):
     assert table["above the floor"].tolist() == pytest.approx([0.0, 0.0], abs=0.01)
     assert "| conjugate, scalar Q, P = 0 |" in (tmp_path / "training_search.md").read_text()
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_claim_that_moves_when_the_search_is_doubled_is_named():
+    """With 9 starts memory looks better under every seed; with 18 the model without memory has caught up."""
+    noise = (0.0, 0.01, -0.01)
+    rows = [
+        {
+            "d": 5,
+            "layers": 4,
+            "starts": starts,
+            "seed": seed,
+            "class": name,
+            "log mean, fresh": mean + noise[seed] * sign,
+        }
+        for starts, gap in ((9, 1.0), (18, 0.0))
+        for seed in range(3)
+        for name, mean, sign in (("none, GD++", -11.0, 1), ("first_order, GD++", -11.0 - gap, -1))
+    ]
+    claims = training_search.gains(pd.DataFrame(rows))
+    assert claims["verdict"].tolist() == ["lower", "undecided"]
+    assert claims["mean"].tolist() == pytest.approx([-1.0, 0.0])
+    assert training_search.moved(claims) == ["first_order, GD++ at 4 layers: lower -> undecided"]
+    assert training_search.moved(claims[claims["starts"] == 9]) == []
