@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import NamedTuple
 
@@ -11,8 +10,6 @@ from baselines.lfom_optimal import LfomOptimal, draw_moments, exact_parameters
 from baselines.residual_roots import best_real_roots, count_real_roots, fitted_roots
 from benchmarks.experiments.memory.settings import MemorySettings, Tasks
 from benchmarks.tasks.law import Law, Purpose
-from benchmarks.tasks.stream import StandIn
-from memformer.core.problem import Problem
 
 
 class Floor(NamedTuple):
@@ -41,19 +38,6 @@ class Floor(NamedTuple):
         return self.without - self.log_floor
 
 
-class Counted(StandIn):
-    """Weighted tasks as plain ones: with labels and true weights times the root of the weight a task counts as much."""
-
-    def sample(self, batch: int) -> Problem:
-        """The next tasks."""
-        problem = self._stream.sample(batch)
-        if problem.weights is None:
-            return problem
-        assert problem.w_star is not None
-        root = problem.weights.sqrt()[:, None]
-        return dataclasses.replace(problem, y=root * problem.y, w_star=root * problem.w_star, weights=None)
-
-
 def floors(settings: MemorySettings, tasks: Tasks) -> list[Floor]:
     """Of one law, for 1, 2, ... steps."""
     law, most = tasks.made(), settings.theory_depths
@@ -79,8 +63,7 @@ def floors(settings: MemorySettings, tasks: Tasks) -> list[Floor]:
 def _estimated(settings: MemorySettings, law: Law, seed: int) -> tuple[list[float], dict]:
     """Losses of the best methods of 0, 1, ... steps on half of the tasks, and their parameters."""
     count = settings.theory_tasks // 2
-    source = Counted(law.stream(seed, Purpose.TRUTH).spread(settings.spread))
-    moments, loss = draw_moments(source, count)
+    moments, loss = draw_moments(law.stream(seed, Purpose.TRUTH), count, settings.spread)
     parameters = LfomOptimal().fitted(moments, loss, settings.theory_depths).parameters
     assert parameters is not None
     gained = parameters["coefficients"].square().cumsum(0).tolist()
