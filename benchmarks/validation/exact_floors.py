@@ -17,20 +17,16 @@ import pandas as pd
 import torch
 from typer import run
 
-from baselines.lfom_optimal import LfomOptimal, draw_moments, exact_parameters
-from baselines.residual_roots import best_real_roots, count_real_roots, fitted_roots
+from baselines.lfom_optimal import exact_parameters
+from baselines.residual_roots import best_real_roots, count_real_roots
 from baselines.wishart import GaussianTasks
 from benchmarks.reports.template import render
 from benchmarks.reports.write import Report
-from benchmarks.tasks.gaussian import Anisotropic
-from benchmarks.tasks.law import Purpose
 
 SIZES = ((20, 5), (40, 10), (12, 6), (10, 5), (5, 5), (3, 5))
 NOISE = (0, 0.25, 1, 4)
 DEPTHS = range(1, 11)
 GAIN_DEPTHS = range(1, 9)
-SAMPLED_DEPTHS = range(1, 7)
-SAMPLED_TASKS = 400_000
 STARTS = 10
 """Searches of the best real roots; each starts near the absolute values of the complex ones."""
 
@@ -57,28 +53,13 @@ def gains(counts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def anisotropic() -> pd.DataFrame:
-    """How many roots are real for the anisotropic law with a scalar Q, from sampled tasks."""
-    rows = []
-    for noise_std in (0.0, 1.0):
-        law = Anisotropic(noise_std=noise_std)
-        moments = draw_moments(law.stream(0, Purpose.TRUTH), SAMPLED_TASKS)
-        found = LfomOptimal().fitted(*moments, max(SAMPLED_DEPTHS)).parameters
-        assert found is not None
-        counts = [sum(root.imag == 0 for root in fitted_roots(found, k)) for k in SAMPLED_DEPTHS]
-        rows.append([law.N, law.d, law.noise_var, *counts])
-    return pd.DataFrame(rows, columns=["N", "d", "noise_var", *map(str, SAMPLED_DEPTHS)])
-
-
 def main(output: Path = Path("results/studies")) -> None:
     """Compute and write `exact_floors.md`."""
     torch.set_num_threads(1)
     counts = by_law(count_real_roots)
-    found = [by_law(GaussianTasks.log_floor), counts, gains(counts), anisotropic()]
+    found = [by_law(GaussianTasks.log_floor), counts, gains(counts)]
     tables = [table.astype(object).to_markdown(index=False, floatfmt=".4f") for table in found]
-    text = render(
-        "benchmarks.validation", "exact_floors.md.jinja", tables=tables, starts=STARTS, sampled=f"{SAMPLED_TASKS:,}"
-    )
+    text = render("benchmarks.validation", "exact_floors.md.jinja", tables=tables, starts=STARTS)
     Report(texts={"exact_floors.md": text}).write(output)
     print(text)
 

@@ -148,9 +148,9 @@ def memory_settings(quick: bool = False) -> MemorySettings:
 
 def batches(settings: MemorySettings) -> Iterator[Batch]:
     """All batches, in the order of the settings."""
-    tasks, starts, variants = (
-        {one.name: one for one in some} for some in (settings.tasks, settings.starts, settings.variants)
-    )
+    tasks = {one.name: one for one in settings.tasks}
+    starts = {one.name: one for one in settings.starts}
+    variants = {one.name: one for one in settings.variants}
     for run in settings.runs:
         last = min(run.steps, settings.most_steps)
         budgets = [last] if run.noisy else [budget for budget in settings.budgets if budget <= last]
