@@ -24,7 +24,8 @@ from benchmarks.reports.template import render
 from benchmarks.reports.write import Report
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.validation.plots import plot_history, plot_polynomial, plot_preconditioners
-from benchmarks.validation.training_search import FRESH_SEED, WIDTH, scored
+from benchmarks.validation.training_search import FRESH_SEED, scored
+from memformer.core.problem import SPREAD
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import first_layers
 from memformer.model.inspect import polynomial_table, polynomials, preconditioner_table, step_sizes
@@ -68,7 +69,7 @@ def loss_table(law: Law, solver: Memformer, tasks: int = JUDGED) -> pd.DataFrame
         best, fresh = LfomOptimal(preconditioned=True).fit(stream, [k]), law.stream(FRESH_SEED, Purpose.SCORE)
         own = first_layers(*solver.model(fresh.sample(1), k), k)
         learned = polynomials(step_sizes(*own, assumed))[0, -1].tolist()
-        model, floor = (losses.mean() for losses in scored([solver, best], fresh.spread(WIDTH), k, tasks))
+        model, floor = (losses.mean() for losses in scored([solver, best], fresh.spread(SPREAD), k, tasks))
         logs = exact.log_floor(k), math.log(exact.risk(learned)), (model / floor).log().item()
         rows.append(dict(zip(("layers", "floor", "polynomial", "model above the floor"), (k, *logs), strict=True)))
     return pd.DataFrame(rows)
