@@ -115,9 +115,7 @@ def fitted_roots(parameters: Mapping[str, Tensor], num_steps: int) -> list[compl
     return [complex(root) for root in np.linalg.eigvals(product)]
 
 
-def best_real_roots(
-    parameters: Mapping[str, Tensor], num_steps: int, starts: int = 10, seed: int = 0
-) -> tuple[float, NDArray[np.float64]]:
+def best_real_roots(parameters: Mapping[str, Tensor], num_steps: int, starts: int = 10, seed: int = 0) -> float:
     """The best gradient descent with `num_steps` free step sizes that so many searches find: no method with memory.
 
     With q the method's polynomial and q* the best one, the loss is the floor plus the squared distance of q and q* in
@@ -130,7 +128,7 @@ def best_real_roots(
         seed: of where they start.
 
     Returns:
-        What the loss lies above the floor (for exact moments in units of the covariates' variance), and the step sizes.
+        What its loss lies above the floor; for exact moments in units of the covariates' variance.
     """
     product, one = comrade(parameters, num_steps)
     best = parameters["coefficients"][:num_steps].double().numpy()
@@ -145,8 +143,7 @@ def best_real_roots(
     begin = [(1 / roots).real]
     begin += [np.exp(generator.normal(0, 0.2, num_steps)) / np.abs(roots) for _ in range(starts - 1)]
     found = [least_squares(distance, start, xtol=1e-15, ftol=1e-15, gtol=1e-15) for start in begin]
-    least = min(found, key=lambda result: result.cost)
-    return 2 * float(least.cost), least.x
+    return 2 * min(float(result.cost) for result in found)
 
 
 def leja_order(roots: Sequence[complex]) -> list[complex]:

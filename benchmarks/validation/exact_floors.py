@@ -45,7 +45,7 @@ def gains(counts: pd.DataFrame) -> pd.DataFrame:
         law = GaussianTasks(int(N), int(d), noise_var=noise)
         for k, count in zip(DEPTHS, real, strict=True):
             if count < k <= max(GAIN_DEPTHS):
-                excess = float(law.scale) * best_real_roots(exact_parameters(law, k), k, STARTS)[0]
+                excess = float(law.scale) * best_real_roots(exact_parameters(law, k), k, STARTS)
                 without = math.log(float(law.floor(k)) + excess)
                 gain = {"without memory": without, "memory gains": without - law.log_floor(k)}
                 step = {"one more step gains": law.log_floor(k) - law.log_floor(k + 1)}

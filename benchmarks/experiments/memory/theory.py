@@ -46,7 +46,7 @@ def floors(settings: MemorySettings, tasks: Tasks) -> list[Floor]:
     if exact is not None:
         for k in range(1, most + 1):
             real, floor = count_real_roots(exact, k), exact.floor(k)
-            excess = float(exact.scale) * best_real_roots(exact_parameters(exact, k), k)[0] if real < k else 0.0
+            excess = float(exact.scale) * best_real_roots(exact_parameters(exact, k), k) if real < k else 0.0
             log_floor = math.log(floor)
             found.append(Floor(tasks.name, k, True, log_floor, 0.0, real, log_floor + math.log1p(excess / floor)))
         return found
@@ -54,7 +54,7 @@ def floors(settings: MemorySettings, tasks: Tasks) -> list[Floor]:
     for k in range(1, most + 1):
         (floor, parameters), (other, _) = ((losses[k], own) for losses, own in halves)
         real = sum(root.imag == 0 for root in fitted_roots(parameters, k))
-        excess = best_real_roots(parameters, k)[0] if real < k else 0.0
+        excess = best_real_roots(parameters, k) if real < k else 0.0
         error = abs(math.log(other / floor))
         found.append(Floor(tasks.name, k, False, math.log(floor), error, real, math.log(floor + excess)))
     return found
