@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import least_squares
 from torch import Tensor
 
 from baselines.wishart import GaussianTasks
@@ -112,6 +113,37 @@ def fitted_roots(parameters: Mapping[str, Tensor], num_steps: int) -> list[compl
     product, one = comrade(parameters, k)
     product[:, -1] += (one - product @ a[:k]) / a[k - 1]
     return [complex(root) for root in np.linalg.eigvals(product)]
+
+
+def best_real_roots(parameters: Mapping[str, Tensor], num_steps: int, starts: int = 10, seed: int = 0) -> float:
+    """The best gradient descent with `num_steps` free step sizes that so many searches find: no method with memory.
+
+    With q the method's polynomial and q* the best one, the loss is the floor plus the squared distance of q and q* in
+    the basis in which `LfomOptimal` runs. So the step sizes are the solution of a nonlinear least-squares problem.
+
+    Args:
+        parameters: of a fitted `LfomOptimal`.
+        num_steps: steps, 1 or more.
+        starts: searches; each starts near the absolute values of the best method's roots.
+        seed: of where they start.
+
+    Returns:
+        What its loss lies above the floor; for exact moments in units of the covariates' variance.
+    """
+    product, one = comrade(parameters, num_steps)
+    best = parameters["coefficients"][:num_steps].double().numpy()
+
+    def distance(eta: NDArray[np.float64]) -> NDArray[np.float64]:
+        q = np.zeros(num_steps)
+        for step in eta:
+            q = q + step * (one - product @ q)
+        return q - best
+
+    roots, generator = np.array(fitted_roots(parameters, num_steps)), np.random.default_rng(seed)
+    begin = [(1 / roots).real]
+    begin += [np.exp(generator.normal(0, 0.2, num_steps)) / np.abs(roots) for _ in range(starts - 1)]
+    found = [least_squares(distance, start, xtol=1e-15, ftol=1e-15, gtol=1e-15) for start in begin]
+    return 2 * min(float(result.cost) for result in found)
 
 
 def leja_order(roots: Sequence[complex]) -> list[complex]:

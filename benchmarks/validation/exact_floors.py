@@ -13,51 +13,22 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
-from scipy.optimize import least_squares
 from typer import run
 
-from baselines.lfom_optimal import LfomOptimal, draw_moments, exact_parameters
-from baselines.residual_roots import comrade, count_real_roots, fitted_roots
+from baselines.lfom_optimal import exact_parameters
+from baselines.residual_roots import best_real_roots, count_real_roots
 from baselines.wishart import GaussianTasks
 from benchmarks.reports.template import render
 from benchmarks.reports.write import Report
-from benchmarks.tasks.gaussian import Anisotropic
-from benchmarks.tasks.law import Purpose
 
 SIZES = ((20, 5), (40, 10), (12, 6), (10, 5), (5, 5), (3, 5))
 NOISE = (0, 0.25, 1, 4)
 DEPTHS = range(1, 11)
 GAIN_DEPTHS = range(1, 9)
-SAMPLED_DEPTHS = range(1, 7)
-SAMPLED_TASKS = 400_000
 STARTS = 10
 """Searches of the best real roots; each starts near the absolute values of the complex ones."""
-
-
-def best_without_memory(law: GaussianTasks, num_steps: int, seed: int = 0) -> float:
-    """Least expected loss found of gradient descent with `num_steps` free step sizes, over all tasks of a law.
-
-    With q the method's polynomial and q* the best one, the loss is the floor plus the squared distance of q and q* in
-    the basis in which `LfomOptimal` runs. So the step sizes are the solution of a nonlinear least-squares problem.
-    """
-    parameters = exact_parameters(law, num_steps)
-    product, one = comrade(parameters, num_steps)
-    best = parameters["coefficients"].numpy()
-
-    def distance(eta: np.ndarray) -> np.ndarray:
-        q = np.zeros(num_steps)
-        for step in eta:
-            q = q + step * (one - product @ q)
-        return math.sqrt(law.scale) * (q - best)
-
-    roots, generator = np.array(fitted_roots(parameters, num_steps)), np.random.default_rng(seed)
-    starts = [(1 / roots).real]
-    starts += [np.exp(generator.normal(0, 0.2, num_steps)) / np.abs(roots) for _ in range(STARTS - 1)]
-    found = [least_squares(distance, start, xtol=1e-15, ftol=1e-15, gtol=1e-15) for start in starts]
-    return float(law.floor(num_steps)) + 2 * min(result.cost for result in found)
 
 
 def by_law(value: Callable[[GaussianTasks, int], float]) -> pd.DataFrame:
@@ -74,35 +45,21 @@ def gains(counts: pd.DataFrame) -> pd.DataFrame:
         law = GaussianTasks(int(N), int(d), noise_var=noise)
         for k, count in zip(DEPTHS, real, strict=True):
             if count < k <= max(GAIN_DEPTHS):
-                without = math.log(best_without_memory(law, k))
+                excess = float(law.scale) * best_real_roots(exact_parameters(law, k), k, STARTS)
+                without = math.log(float(law.floor(k)) + excess)
                 gain = {"without memory": without, "memory gains": without - law.log_floor(k)}
                 step = {"one more step gains": law.log_floor(k) - law.log_floor(k + 1)}
                 rows.append({"N": N, "d": d, "noise_var": noise, "k": k, "floor": law.log_floor(k), **gain, **step})
     return pd.DataFrame(rows)
 
 
-def anisotropic() -> pd.DataFrame:
-    """How many roots are real for the anisotropic law with a scalar Q, from sampled tasks."""
-    rows = []
-    for noise_std in (0.0, 1.0):
-        law = Anisotropic(noise_std=noise_std)
-        moments = draw_moments(law.stream(0, Purpose.TRUTH), SAMPLED_TASKS)
-        found = LfomOptimal().fitted(*moments, max(SAMPLED_DEPTHS)).parameters
-        assert found is not None
-        counts = [sum(root.imag == 0 for root in fitted_roots(found, k)) for k in SAMPLED_DEPTHS]
-        rows.append([law.N, law.d, law.noise_var, *counts])
-    return pd.DataFrame(rows, columns=["N", "d", "noise_var", *map(str, SAMPLED_DEPTHS)])
-
-
 def main(output: Path = Path("results/studies")) -> None:
     """Compute and write `exact_floors.md`."""
     torch.set_num_threads(1)
     counts = by_law(count_real_roots)
-    found = [by_law(GaussianTasks.log_floor), counts, gains(counts), anisotropic()]
+    found = [by_law(GaussianTasks.log_floor), counts, gains(counts)]
     tables = [table.astype(object).to_markdown(index=False, floatfmt=".4f") for table in found]
-    text = render(
-        "benchmarks.validation", "exact_floors.md.jinja", tables=tables, starts=STARTS, sampled=f"{SAMPLED_TASKS:,}"
-    )
+    text = render("benchmarks.validation", "exact_floors.md.jinja", tables=tables, starts=STARTS)
     Report(texts={"exact_floors.md": text}).write(output)
     print(text)
 

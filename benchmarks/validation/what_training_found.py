@@ -16,19 +16,26 @@ import torch
 from torch import Tensor
 from typer import run
 
+from baselines.exact_law import gaussian_tasks
+from baselines.lfom_optimal import LfomOptimal
 from baselines.wishart import GaussianTasks
 from benchmarks import api
 from benchmarks.reports.template import render
 from benchmarks.reports.write import Report
-from benchmarks.tasks.law import Purpose
+from benchmarks.tasks.law import Law, Purpose
 from benchmarks.validation.plots import plot_history, plot_polynomial, plot_preconditioners
+from benchmarks.validation.training_search import FRESH_SEED, scored
+from memformer.core.problem import SPREAD
 from memformer.model.config import MemformerConfig
-from memformer.model.inspect import polynomial_table, preconditioner_table, step_sizes
+from memformer.model.forward import first_layers
+from memformer.model.inspect import polynomial_table, polynomials, preconditioner_table, step_sizes
+from memformer.solvers.memformer import Memformer
 from memformer.training.recipe import Recipe
 from memformer.training.train import train
 
 TASKS = 50_000
 WHITE_TASKS = 200_000
+JUDGED = 200_000
 
 
 def step_table(table: Tensor) -> pd.DataFrame:
@@ -37,6 +44,35 @@ def step_table(table: Tensor) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[f"gradient {j + 1}" for j in range(len(rows))]).rename(
         lambda i: f"layer {i + 1}"
     )
+
+
+def loss_table(law: Law, solver: Memformer, tasks: int = JUDGED) -> pd.DataFrame:
+    """Exact log loss of the polynomial nearest to the model of each depth, and how far the model is above the floor.
+
+    A model with full Q is no polynomial. Its log ratio to the floor is that on the same fresh tasks, spread over rare
+    ones.
+
+    Args:
+        law: which whitening makes isotropic.
+        solver: with full Q and P = 0, fitted.
+        tasks: fresh ones.
+
+    Returns:
+        A row a depth: `layers`, `floor`, `polynomial`, `model above the floor`.
+    """
+    stream, assumed = law.stream(0, Purpose.TRUTH), law.second_moment.double()
+    exact, parameters = gaussian_tasks(stream, preconditioned=True), solver.parameters
+    assert exact is not None
+    assert parameters is not None
+    rows = []
+    for k in sorted(parameters["depths"].tolist()):
+        best, fresh = LfomOptimal(preconditioned=True).fit(stream, [k]), law.stream(FRESH_SEED, Purpose.SCORE)
+        own = first_layers(*solver.model(fresh.sample(1), k), k)
+        learned = polynomials(step_sizes(*own, assumed))[0, -1].tolist()
+        model, floor = (losses.mean() for losses in scored([solver, best], fresh.spread(SPREAD), k, tasks))
+        logs = exact.log_floor(k), math.log(exact.risk(learned)), (model / floor).log().item()
+        rows.append(dict(zip(("layers", "floor", "polynomial", "model above the floor"), (k, *logs), strict=True)))
+    return pd.DataFrame(rows)
 
 
 def main(depth: int = 3, seed: int = 0, output: Path = Path("results/studies")) -> None:
@@ -51,12 +87,13 @@ def main(depth: int = 3, seed: int = 0, output: Path = Path("results/studies")) 
 
     optimal = torch.tensor([float(c) for c in exact.coefficients(depth)], dtype=torch.float64)
     second_moment = law.second_moment.double()
-    polynomial = polynomial_table(config, deepest, optimal, second_moment)
+    known = {"depths": torch.tensor(depths), "made_for": torch.tensor([law.d, law.N])}
     tables = {
+        "Log losses": loss_table(law, Memformer(memory="first_order", parameters=known | trained.parameters)),
         "Preconditioners against -N/(N+1+d) times the inverse second moment": preconditioner_table(
             config, deepest, second_moment, law.N
         ),
-        "Polynomial against the optimal one": polynomial,
+        "Polynomial against the optimal one": polynomial_table(config, deepest, optimal, second_moment),
         "Step sizes, in whitened coordinates": step_table(step_sizes(config, deepest, second_moment)[0]),
     }
     text = render(
@@ -66,11 +103,9 @@ def main(depth: int = 3, seed: int = 0, output: Path = Path("results/studies")) 
         depth=depth,
         tasks=TASKS,
         seed=seed,
-        losses=", ".join(f"{loss.log().item():.3f}" for loss in trained.loss),
+        judged=JUDGED,
         # Whole numbers stay whole and gaps stay empty.
         tables={title: table.astype(object).where(table.notna(), "") for title, table in tables.items()},
-        risk=math.log(exact.risk(polynomial["learned"].tolist())),
-        floor=exact.log_floor(depth),
     )
     Report(texts={"what_training_found.md": text}).write(output)
     print(text)

@@ -5,11 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
+from benchmarks.catalogue.registry import LAWS
 from benchmarks.experiments.experiment import Experiment, Request, need_figures, settings_text
 from benchmarks.experiments.learnability.conclusions import conclusions, overtakings, summaries
 from benchmarks.experiments.learnability.figures import excess_figure, loss_figure
 from benchmarks.experiments.learnability.rates import fit_rates
-from benchmarks.experiments.learnability.scoring import Risk, baseline_losses, closed_floors, reference, risks
+from benchmarks.experiments.learnability.scoring import (
+    Risk,
+    baseline_losses,
+    closed_floors,
+    exact_tasks,
+    reference,
+    risks,
+)
 from benchmarks.experiments.learnability.settings import ROOM, Learnability, fits, learnability
 from benchmarks.harness.run import Finished
 from benchmarks.reports.write import Report
@@ -54,9 +62,9 @@ def measured(settings: Learnability, request: Request) -> Found:
 
 def _floors(settings: Learnability, request: Request) -> dict[tuple[str, int], float]:
     """The floor of each class at each depth."""
-    closed = closed_floors(settings)
+    closed, law = closed_floors(settings), LAWS.create(settings.law)
     floors = {
-        (kind.name, depth): closed[kind.floor][depth]
+        (kind.name, depth): float(exact_tasks(law).floor(depth)) if kind.exact else closed[kind.floor][depth]
         for kind in settings.classes
         if kind.floor != "trained"
         for depth in settings.depths

@@ -149,6 +149,6 @@ class Unlabelled(StandIn):
         return Problem(problem.X, problem.y, problem.x_query, problem.y_query)
 
 
-def minimise_exactly(law: Law, most: int, tasks: int, seed: int) -> LfomOptimal:
+def minimise_exactly(law: Law, most: int, tasks: int, seed: int, preconditioned: bool = False) -> LfomOptimal:
     """The scalar coefficients that minimise the empirical risk of one training set, for up to `most` steps."""
-    return LfomOptimal(num_tasks=tasks).fit(Unlabelled(law.stream(seed, Purpose.TRAIN)), [most])
+    return LfomOptimal(preconditioned, tasks).fit(Unlabelled(law.stream(seed, Purpose.TRAIN)), [most])

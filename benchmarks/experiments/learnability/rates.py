@@ -43,7 +43,8 @@ def fit_rates(risks: Sequence[Risk], settings: Learnability) -> list[Rate]:
             own = [risk for risk in risks if (risk.kind, risk.depth) == (kind, depth)]
             count = own[0].parameters
             least = max(settings.least_tasks, settings.times_parameters * count)
-            used = [r for r in own if least <= r.tasks <= settings.scored / 2 and 0 < r.excess < math.inf]
+            told = [r for r in own if r.exact or r.tasks <= settings.scored / 2]
+            used = [r for r in told if least <= r.tasks and 0 < r.excess < math.inf]
             sizes = sorted({risk.tasks for risk in used})
             if len(sizes) < 3:
                 found.append(Rate(kind, depth, floor, count, math.nan, math.nan, math.nan, 0, 0, "too few m"))

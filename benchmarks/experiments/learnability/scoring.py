@@ -11,13 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from baselines.exact_law import gaussian_tasks
+from baselines.exact_risk import exact_risk
+from baselines.lfom_optimal import LfomOptimal, draw_moments
 from baselines.objective import excess_loss
+from baselines.wishart import GaussianTasks
 from benchmarks.catalogue.registry import LAWS, SOLVERS
 from benchmarks.experiments.learnability.erm import CHUNK, Fitted, minimise, minimise_exactly
 from benchmarks.experiments.learnability.settings import Class, Fit, Learnability
-from benchmarks.harness.scores.floors import optimal_method
 from benchmarks.tasks.law import Law, Purpose
-from memformer.core.problem import Problem
+from memformer.core.problem import SPREAD, Problem
 from memformer.core.solver import Solver
 from memformer.model.config import MemformerConfig
 from memformer.training.objective import Batch, draw, losses
@@ -36,8 +39,9 @@ class Risk:
         kind, depth, tasks, seed: class, layers, size and stream of the training set.
         parameters: numbers that were fitted.
         fit: mean squared error on the training tasks' own queries; nan for the closed form, which never forms it.
-        loss: mean expected loss on the fresh tasks.
+        loss: mean expected loss on the fresh tasks, or over all tasks of the law.
         floor: that of the class's floor.
+        exact: whether loss and floor are over all tasks, from exact moments.
     """
 
     kind: str
@@ -48,6 +52,7 @@ class Risk:
     fit: float
     loss: float
     floor: float
+    exact: bool = False
 
     @property
     def excess(self) -> float:
@@ -56,14 +61,16 @@ class Risk:
 
     def row(self) -> dict[str, Any]:
         """For the table; how many parameters a class has is in that of rates."""
-        own = {name: value for name, value in vars(self).items() if name not in ("parameters", "loss", "floor")}
+        own = {
+            name: value for name, value in vars(self).items() if name not in ("parameters", "loss", "floor", "exact")
+        }
         return {**own, "loss": self.loss, "excess": self.excess}
 
 
 @lru_cache(maxsize=2)
 def fresh(law: Law, scored: int) -> list[Problem]:
     """The tasks that everything is scored on, `AT_ONCE` at a time."""
-    stream = law.stream(0, Purpose.SCORE)
+    stream = law.stream(0, Purpose.SCORE).spread(SPREAD)
     return [stream.sample(min(AT_ONCE, scored - start)) for start in range(0, scored, AT_ONCE)]
 
 
@@ -73,7 +80,7 @@ def _fresh_batches(law: Law, scored: int, reducible: bool) -> list[Batch]:
     config = MemformerConfig(d=law.d, depth=1)
     if not reducible:
         config = MemformerConfig(d=law.d, depth=1, memory="first_order", gamma="token", num_tokens=law.N)
-    return draw(config, [law.stream(0, Purpose.SCORE)], scored, CHUNK, "expected")
+    return draw(config, [law.stream(0, Purpose.SCORE).spread(SPREAD)], scored, CHUNK, "expected")
 
 
 def solver_losses(solver: Solver, law: Law, steps: int, scored: int) -> Tensor:
@@ -82,7 +89,7 @@ def solver_losses(solver: Solver, law: Law, steps: int, scored: int) -> Tensor:
     for problem in fresh(law, scored):
         weights = solver.solve(problem.blinded(), steps).weights
         assert weights is not None
-        total += excess_loss(problem, weights).sum(-1)
+        total += problem.weighted(excess_loss(problem, weights)).sum(-1)
     return total / scored
 
 
@@ -111,11 +118,24 @@ def baseline_losses(settings: Learnability) -> dict[str, list[float]]:
 def closed_floors(settings: Learnability) -> dict[str, list[float]]:
     """Losses of the closed forms after 0, ..., most steps."""
     law, most = LAWS.create(settings.law), max(settings.depths)
-    found = {}
-    for name in ("scalar", "preconditioned"):
-        best = optimal_method(law, most, name == "preconditioned", num_tasks=settings.floor_tasks)
-        found[name] = solver_losses(best, law, most, settings.scored).tolist()
-    return found
+    tasks = law.stream(0, Purpose.TRUTH)
+    best = {
+        "scalar": LfomOptimal().fitted(*draw_moments(tasks, settings.floor_tasks), most),
+        "preconditioned": LfomOptimal(preconditioned=True).fit(tasks, [most]),
+    }
+    return {name: solver_losses(solver, law, most, settings.scored).tolist() for name, solver in best.items()}
+
+
+def exact_tasks(law: Law) -> GaussianTasks:
+    """A law in whitened coordinates, in which its moments are known.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    exact = gaussian_tasks(law.stream(0, Purpose.TRUTH), preconditioned=True)
+    if exact is None:
+        raise ValueError(f"the moments of the law {law.metadata.name!r} are not known exactly in any coordinates")
+    return exact
 
 
 def reference(settings: Learnability, work: tuple[Class, int]) -> float:
@@ -143,11 +163,17 @@ def risks(settings: Learnability, floors: Mapping[tuple[str, int], float], fit: 
         scores = model_losses(fitted, law, settings.scored)
         rows += [(depth, *row) for row in zip(fit.seeds, fitted.risk.tolist(), scores, strict=True)]
     for seed in fit.seeds if fit.kind.kind == "closed_form" else ():
-        method = minimise_exactly(law, max(fit.depths), fit.tasks, seed)
-        scores = solver_losses(method, law, max(fit.depths), settings.scored)
-        rows += [(depth, seed, math.nan, scores[depth].item()) for depth in fit.depths]
-    name = fit.kind.name
+        method = minimise_exactly(law, max(fit.depths), fit.tasks, seed, fit.kind.exact)
+        if fit.kind.exact:
+            scores = [float(exact_risk(method, exact_tasks(law), k, law.second_moment)) for k in fit.depths]
+        else:
+            scores = solver_losses(method, law, max(fit.depths), settings.scored)[fit.depths].tolist()
+        rows += [(depth, seed, math.nan, loss) for depth, loss in zip(fit.depths, scores, strict=True)]
+    name, exact = fit.kind.name, fit.kind.exact
     return [
-        Risk(name, depth, fit.tasks, seed, fit.kind.parameters(law.d, law.N, depth), own, loss, floors[name, depth])
+        Risk(
+            *(name, depth, fit.tasks, seed, fit.kind.parameters(law.d, law.N, depth)),
+            *(own, loss, floors[name, depth], exact),
+        )
         for depth, seed, own, loss in rows
     ]

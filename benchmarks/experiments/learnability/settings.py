@@ -31,6 +31,11 @@ class Class(Strict):
     floor: Literal["scalar", "preconditioned", "trained"]
     config: dict[str, Any] = {}
 
+    @property
+    def exact(self) -> bool:
+        """Whether a fit is a polynomial of whitened covariates, whose loss over all tasks is known exactly."""
+        return self.kind == "closed_form" and self.floor == "preconditioned"
+
     def made_of(self, d: int, N: int, depth: int) -> MemformerConfig:
         """The Memformer this is; scalar coefficients are those of first-order memory with scalar Q."""
         chosen = self.config

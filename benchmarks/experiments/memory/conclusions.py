@@ -1,14 +1,15 @@
-"""What the experiment `memory` says: computed from its table by stated rules, never typed."""
+"""What the experiment `memory` says: computed from its tables by stated rules, never typed."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from statistics import median
 
 from benchmarks.experiments.memory.settings import ROOM, MemorySettings
+from benchmarks.experiments.memory.theory import Floor, floors
 from benchmarks.experiments.memory.training import Curve
 from benchmarks.reports.template import render, table
 
@@ -18,14 +19,14 @@ class Summary:
     """One memory at one depth from one start, over seeds.
 
     Attributes:
-        start, preconditioner, memory, depth: which.
+        start, tasks, memory, depth: which.
         steps, steps_low, steps_high: median, least and most steps to come within the tolerance; infinite for never.
-        gap, gap_low, gap_high: median, least and largest gap after the last step.
-        last: the last step.
+        gap, gap_low, gap_high: median, least and largest gap after the last budget.
+        last: the last budget.
     """
 
     start: str
-    preconditioner: str
+    tasks: str
     memory: str
     depth: int
     steps: float
@@ -48,17 +49,16 @@ def steps_needed(gaps: dict[int, float], within: float) -> float:
 
 
 def summaries(curves: Iterable[Curve], within: float) -> list[Summary]:
-    """One for each start, preconditioner, memory and depth, in the order of the curves."""
+    """One for each start, law, memory and depth, in the order of the curves."""
     groups: dict[tuple[str, str, str, int], list[Curve]] = {}
     for curve in curves:
-        groups.setdefault((curve.start, curve.preconditioner, curve.memory, curve.depth), []).append(curve)
+        groups.setdefault((curve.start, curve.tasks, curve.memory, curve.depth), []).append(curve)
     found = []
     for key, group in groups.items():
         steps = [steps_needed(curve.gaps, within) for curve in group]
-        last = max(group[0].gaps)
-        gaps = [curve.gaps[last] for curve in group]
+        gaps = [curve.last for curve in group]
         spread = (median(steps), min(steps), max(steps), median(gaps), min(gaps), max(gaps))
-        found.append(Summary(*key, *spread, last))
+        found.append(Summary(*key, *spread, max(group[0].gaps)))
     return found
 
 
@@ -71,26 +71,87 @@ def least_memory(found: Sequence[Summary], ladder: Sequence[str], within: float)
     return least
 
 
-def conclusions(settings: MemorySettings, found: Sequence[Summary]) -> str:
+def conclusions(settings: MemorySettings, theory: Sequence[Floor], curves: Sequence[Curve]) -> str:
     """Markdown: the answers, and the tables they were computed from."""
-    ladder, kinds = settings.ladder(), settings.preconditioners
-    reach = {kind: [s for s in found if s.preconditioner == kind] for kind in kinds}
+    found, ladder = summaries((curve for curve in curves if not curve.noisy), settings.within), settings.ladder()
+    names = list(dict.fromkeys(s.tasks for s in found))
+    reach = {name: [s for s in found if s.tasks == name] for name in names}
     by_start = {
-        f"Start: {start.name}; {kind} Q.": [s for s in reach[kind] if s.start == start.name]
-        for start, kind in product(settings.starts, kinds)
+        f"{name}; start: {start.name}.": [s for s in reach[name] if s.start == start.name]
+        for name, start in product(names, settings.starts)
     }
-    plain = {title: [s for s in own if s.memory == ladder[0]] for title, own in by_start.items()}
     return render(
         ROOM,
         "conclusions.md.jinja",
         settings=settings,
+        theory=[theory_sentence(theory), _theory_table(theory, _floor_cell), _theory_table(theory, _gain_cell)],
+        noisy=noisy_passages(settings, [curve for curve in curves if curve.noisy]),
         reach=[
-            (kind, reach_sentence(least_memory(own, ladder, settings.within), ladder), _reach_table(own))
-            for kind, own in reach.items()
+            (name, reach_sentence(least_memory(own, ladder, settings.within), ladder), _reach_table(own))
+            for name, own in reach.items()
         ],
         speed=[(title, speed_sentence(own, ladder), _steps_table(own)) for title, own in by_start.items() if own],
-        depth=[(title, depth_sentence(own)) for title, own in plain.items() if own],
+        errors=error_sentence(curves),
     )
+
+
+def theory_sentence(theory: Sequence[Floor]) -> str:
+    """Of each law, from which depth on the best method needs memory, and what it gains."""
+    words = []
+    for name, group in groupby(theory, key=lambda floor: floor.tasks):
+        own = list(group)
+        needing = [floor for floor in own if floor.real < floor.depth]
+        if needing:
+            most = max(needing, key=lambda floor: floor.gain)
+            where = ", ".join(str(floor.depth) for floor in needing)
+            words.append(f"{name}: complex roots at {where}, where memory gains up to {most.gain:.4f} ({most.depth})")
+        else:
+            words.append(f"{name}: all roots are real up to {own[-1].depth}, so no memory is needed")
+    return "".join(f"* {word}.\n" for word in words)
+
+
+def noisy_passages(settings: MemorySettings, curves: Sequence[Curve]) -> list[str]:
+    """Of each law with noise that is trained on: what memory gained, and a table of exact losses."""
+    found = []
+    for tasks in settings.tasks:
+        own = [curve for curve in curves if curve.tasks == tasks.name]
+        if not own:
+            continue
+        theory = {floor.depth: floor for floor in floors(settings, tasks)}
+        found += [noisy_sentence(own, theory), _noisy_table(own, theory)]
+    return found
+
+
+def noisy_sentence(curves: Sequence[Curve], theory: dict[int, Floor]) -> str:
+    """Which trained models with memory are better than any without can be, and how near the gain is to theory's."""
+    words = []
+    for depth in sorted({curve.depth for curve in curves}):
+        floor = theory[depth]
+        own = {
+            memory: [curve.last for curve in curves if (curve.memory, curve.depth) == (memory, depth)]
+            for memory in dict.fromkeys(curve.memory for curve in curves)
+        }
+        plain = median(own.pop("no memory"))
+        best = min(own, key=lambda memory: median(own[memory]), default="")
+        if not best:
+            continue
+        beyond = sum(gap < floor.gain for gap in own[best])
+        gain = plain - median(own[best])
+        words.append(
+            f"at {_layers([depth])} memory ({best}) gains {gain:.4f} of the {floor.gain:.4f} that theory says, and "
+            f"{beyond} of {len(own[best])} models with it are better than any model without can be"
+        )
+    return "; ".join(words).capitalize() + "."
+
+
+def error_sentence(curves: Sequence[Curve]) -> str:
+    """How well gaps within the tolerance are known that are not exact."""
+    errors: dict[int, float] = {}
+    for curve in curves:
+        if curve.error > 0 and curve.last < 1:
+            errors[curve.depth] = max(errors.get(curve.depth, 0.0), curve.error)
+    listed = ", ".join(f"{error:.4f} at {_layers([depth])}" for depth, error in sorted(errors.items()))
+    return f"Largest standard errors of last gaps below 1: {listed}." if listed else "No gap has an error."
 
 
 def reach_sentence(least: dict[int, str | None], ladder: Sequence[str]) -> str:
@@ -121,22 +182,9 @@ def speed_sentence(own: Sequence[Summary], ladder: Sequence[str]) -> str:
             outcome = "nothing gets there" if plain == math.inf else f"only without memory ({plain:g} steps)"
         elif plain == math.inf:
             outcome = f"only with memory ({best:g} steps, {fastest})"
-        elif max(plain, best) == 0:
-            outcome = "the start is there already"
         else:
             outcome = f"{plain:g} steps without and {best:g} with memory ({fastest})"
         words.append(f"at {_layers([depth])} {outcome}")
-    return "; ".join(words).capitalize() + "."
-
-
-def depth_sentence(plain: Sequence[Summary]) -> str:
-    """Steps by depth without memory, and the gap where the tolerance is not met."""
-    words = []
-    for s in sorted(plain, key=lambda s: s.depth):
-        if s.steps == math.inf:
-            words.append(f"{_layers([s.depth])}: not within {s.last} steps, gap {s.gap:+.2f}")
-        else:
-            words.append(f"{_layers([s.depth])}: {s.steps:g} steps")
     return "; ".join(words).capitalize() + "."
 
 
@@ -151,9 +199,37 @@ def _named(rung: str) -> str:
     return rung if rung.startswith(("no ", "all ")) else f"memory {rung!r}"
 
 
+def _theory_table(theory: Sequence[Floor], cell: Callable[[Floor], str]) -> str:
+    """Laws by depths."""
+    rows = [[name, *map(cell, own)] for name, own in groupby(theory, key=lambda floor: floor.tasks)]
+    return table(rows, ["law", *(f"L = {depth}" for depth in sorted({floor.depth for floor in theory}))])
+
+
+def _floor_cell(floor: Floor) -> str:
+    return f"{floor.log_floor:.4f}" if floor.exact else f"{floor.log_floor:.3f} ±{floor.error:.3f}"
+
+
+def _gain_cell(floor: Floor) -> str:
+    return "real" if floor.real == floor.depth else f"{floor.real} real, {floor.gain:.4f}"
+
+
+def _noisy_table(curves: Sequence[Curve], theory: dict[int, Floor]) -> str:
+    """Exact log losses of trained models, by depth, beside those of theory."""
+    depths = sorted({curve.depth for curve in curves})
+    rows = [["theory: floor", *(f"{theory[k].log_floor:.4f}" for k in depths)]]
+    rows += [["theory: best without memory", *(f"{theory[k].without:.4f}" for k in depths)]]
+    for memory in dict.fromkeys(curve.memory for curve in curves):
+        row = [f"trained: {memory}"]
+        for k in depths:
+            own = [theory[k].log_floor + c.last for c in curves if (c.memory, c.depth) == (memory, k)]
+            row.append(f"{median(own):.4f} ({min(own):.4f} – {max(own):.4f})")
+        rows.append(row)
+    return table(rows, ["log loss", *(f"L = {depth}" for depth in depths)])
+
+
 def _reach_table(own: Sequence[Summary]) -> str:
-    """Memories by depths: the least gap after the last step over starts."""
-    return _by_depth("gap after the last step", own, lambda some: f"{min(s.gap for s in some):+.3f}")
+    """Memories by depths: the least gap after the last budget over starts."""
+    return _by_depth("gap after the last step", own, lambda some: f"{min(s.gap for s in some):+.4f}")
 
 
 def _steps_table(own: Sequence[Summary]) -> str:

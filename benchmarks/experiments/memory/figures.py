@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -19,34 +20,30 @@ if TYPE_CHECKING:
 _LOWEST = 1e-3
 """Gaps below this are drawn there: the axis is logarithmic."""
 
-_AT_THE_START = 5.0
-"""Where no step at all is drawn."""
-
 
 def gap_figure(settings: MemorySettings, curves: Sequence[Curve]) -> Figure:
-    """Gap by training step from the first start: a row a kind of Q, a column a depth, a line a rung of the ladder."""
+    """Gap by budget from the first start: a row a law, a column a depth, a line a rung of the ladder."""
     start, ladder = settings.starts[0].name, settings.ladder()
     shown = [c for c in curves if c.start == start and c.memory in ladder and c.depth in settings.drawn]
-    depths = sorted({curve.depth for curve in shown})
-    panels = [(kind, depth) for kind in settings.preconditioners for depth in depths]
-    rows = len(settings.preconditioners)
-    drawn, axes = figure(2.2 + 1.8 * len(depths), 2.2 * rows + 0.6, len(depths), rows, sharex=True, sharey=True)
-    for ax, (kind, depth) in zip(axes, panels, strict=True):
+    depths, laws = sorted({curve.depth for curve in shown}), list(dict.fromkeys(curve.tasks for curve in shown))
+    drawn, axes = figure(
+        2.2 + 1.8 * len(depths), 2.2 * len(laws) + 0.6, len(depths), len(laws), sharex=True, sharey=True
+    )
+    for ax, (law, depth) in zip(axes, product(laws, depths), strict=True):
         for index, memory in enumerate(ladder):
-            own = [c.gaps for c in shown if (c.preconditioner, c.memory, c.depth) == (kind, memory, depth)]
+            own = [c.gaps for c in shown if (c.tasks, c.memory, c.depth) == (law, memory, depth)]
             if not own:
                 continue
-            steps = [step for step in own[0] if step > 0]
-            values = [[min(max(gaps[step], _LOWEST), 1e3) for gaps in own] for step in steps]
-            ax.plot(steps, [median(v) for v in values], color=CYCLE[index], lw=1.2, label=memory)
+            values = [[min(max(gaps[step], _LOWEST), 1e3) for gaps in own] for step in own[0]]
+            ax.plot(list(own[0]), [median(v) for v in values], color=CYCLE[index], lw=1.2, label=memory)
             low, high = [min(v) for v in values], [max(v) for v in values]
-            ax.fill_between(steps, low, high, color=CYCLE[index], alpha=0.15, lw=0)
+            ax.fill_between(list(own[0]), low, high, color=CYCLE[index], alpha=0.15, lw=0)
         ax.axhline(settings.within, color="#444444", ls="--", lw=0.8)
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_ylim(_LOWEST, 20)
         ax.minorticks_off()
-        ax.set_title(f"L = {depth}, {kind} Q", fontsize=8)
+        ax.set_title(f"L = {depth}, {law}", fontsize=7)
     _frame(drawn, axes, len(depths), "gap to the floor", "training steps")
     drawn.suptitle(f"Start {start!r}: how soon each memory comes to its floor", fontsize=10, x=0.01, ha="left")
     caption(drawn, f"medians and ranges over seeds; dashed: {settings.within}; gaps below {_LOWEST:g} are drawn there")
@@ -54,28 +51,25 @@ def gap_figure(settings: MemorySettings, curves: Sequence[Curve]) -> Figure:
 
 
 def steps_figure(settings: MemorySettings, found: Sequence[Summary]) -> Figure:
-    """Median steps to come within the tolerance by depth: a row a kind of Q, a column a start."""
-    panels = [(kind, start.name) for kind in settings.preconditioners for start in settings.starts]
-    rows, columns = len(settings.preconditioners), len(settings.starts)
-    drawn, axes = figure(10.4, 2.6 * rows, columns, rows, sharex=True, sharey=True)
-    names = settings.ladder()
-    top = 3 * settings.most_steps
-    for ax, (kind, start) in zip(axes, panels, strict=True):
+    """Median steps to come within the tolerance by depth: a row a law, a column a start."""
+    laws, starts = list(dict.fromkeys(s.tasks for s in found)), [start.name for start in settings.starts]
+    drawn, axes = figure(8.4, 2.6 * len(laws), len(starts), len(laws), sharex=True, sharey=True)
+    names, top = settings.ladder(), 3 * settings.most_steps
+    for ax, (law, start) in zip(axes, product(laws, starts), strict=True):
         for index, memory in enumerate(names):
-            own = [s for s in found if (s.start, s.preconditioner, s.memory) == (start, kind, memory)]
+            own = [s for s in found if (s.start, s.tasks, s.memory) == (start, law, memory)]
             own.sort(key=lambda s: s.depth)
-            steps = [top if s.steps == math.inf else max(s.steps, _AT_THE_START) for s in own]
+            steps = [top if s.steps == math.inf else s.steps for s in own]
             # A little to the side, so that equal numbers can be told apart.
             depths = [s.depth + 0.08 * (index - (len(names) - 1) / 2) for s in own]
             ax.plot(depths, steps, marker="o", ms=4, lw=1, color=CYCLE[index], label=memory)
         ax.set_yscale("log")
         ax.minorticks_off()
         ax.axhline(top, color="#bbbbbb", lw=0.6)
-        ax.set_title(f"start: {start}; {kind} Q", fontsize=8.5)
+        ax.set_title(f"start: {start}; {law}", fontsize=8.5)
         ax.set_xticks(sorted({s.depth for s in found}))
-    _frame(drawn, axes, columns, "steps needed", "layers")
-    within = f"steps to a gap of {settings.within}, medians over seeds"
-    caption(drawn, f"{within}; top line: never; drawn at {_AT_THE_START:g}: there from the start")
+    _frame(drawn, axes, len(starts), "steps needed", "layers")
+    caption(drawn, f"steps to a gap of {settings.within}, medians over seeds; top line: never")
     return drawn
 
 

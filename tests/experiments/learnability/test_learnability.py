@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 import torch
 
+from baselines.lfom_optimal import LfomOptimal
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.experiments.learnability.command import measured, report
 from benchmarks.experiments.learnability.conclusions import (
@@ -21,8 +23,15 @@ from benchmarks.experiments.learnability.conclusions import (
 )
 from benchmarks.experiments.learnability.erm import minimise, minimise_exactly
 from benchmarks.experiments.learnability.rates import Rate, fit_rates, verdict
-from benchmarks.experiments.learnability.scoring import Risk, model_losses, solver_losses
-from benchmarks.experiments.learnability.settings import Class, Learnability, fits, learnability
+from benchmarks.experiments.learnability.scoring import (
+    Risk,
+    closed_floors,
+    exact_tasks,
+    model_losses,
+    risks,
+    solver_losses,
+)
+from benchmarks.experiments.learnability.settings import Class, Fit, Learnability, fits, learnability
 from benchmarks.tasks.law import Purpose
 from memformer.model.forward import forward
 from tests.experiments.requests import asked
@@ -63,7 +72,7 @@ def risk(tasks: int, seed: int, excess: float, kind: str = "full Q") -> Risk:
 
 
 def test_the_rate_of_a_power_law_is_its_exponent():
-    settings = learnability().model_copy(update={"depths": [2], "classes": [learnability().classes[2]]})
+    settings = learnability().model_copy(update={"depths": [2], "classes": [learnability().classes[3]]})
     rows = [risk(m, s, 30 * m**-0.75 * math.exp(0.1 * (-1) ** s)) for m in (10, 1000, 3000, 10000) for s in range(4)]
     rows += [risk(3000, 9, -0.01)]  # below the floor: no logarithm, not in the fit
     rows += [risk(100_000, s, 1.0) for s in range(3)]  # more than the fresh tasks can tell apart
@@ -71,6 +80,10 @@ def test_the_rate_of_a_power_law_is_its_exponent():
     assert rate.slope == pytest.approx(-0.75, abs=1e-12)
     assert rate.low < -0.75 < rate.high
     assert (rate.least, rate.most, rate.verdict) == (1000, 10000, "between")
+    exact = [dataclasses.replace(row, exact=True) for row in rows if row.excess != 1.0]
+    exact += [dataclasses.replace(risk(100_000, s, 30 * 1e5**-0.75), exact=True) for s in range(3)]
+    (longer,) = fit_rates(exact, settings)
+    assert longer.most == 100_000
     (none,) = fit_rates([row for row in rows if row.tasks != 10000], settings)
     assert math.isnan(none.slope)
     assert none.verdict == "too few m"
@@ -107,6 +120,27 @@ def test_summaries_leave_out_what_has_no_logarithm():
     assert found.loss == pytest.approx((2 * math.log(1.1) + math.log(0.9)) / 3)
 
 
+def test_whitened_coefficients_have_an_exact_excess():
+    """It is above 0 for every training set, and what many fresh tasks say."""
+    kind = next(c for c in learnability().classes if c.exact)
+    floors = {(kind.name, depth): float(exact_tasks(LAW).floor(depth)) for depth in (1, 3)}
+    found = risks(small(), floors, Fit(kind, [1, 3], 1000, [0, 1]))
+    assert [(one.depth, one.seed) for one in found] == [(1, 0), (3, 0), (1, 1), (3, 1)]
+    assert all(one.exact and 0 < one.excess < 0.1 * one.floor for one in found)
+    method = minimise_exactly(LAW, 3, 1000, 0, preconditioned=True)
+    best = LfomOptimal(preconditioned=True).fit(LAW.stream(0, Purpose.TRUTH), [3])
+    sampled, floor = (solver_losses(one, LAW, 3, 20_000)[3].item() for one in (method, best))
+    assert found[1].loss == pytest.approx(sampled, rel=0.05)
+    assert found[1].loss / found[1].floor == pytest.approx(sampled / floor, abs=0.015)
+
+
+def test_the_floor_of_scalar_coefficients_is_below_every_fit():
+    settings = learnability().model_copy(update={"floor_tasks": 100_000, "scored": 20_000})
+    floor = closed_floors(settings)["scalar"]
+    fitted = solver_losses(minimise_exactly(LAW, 4, 3000, 0), LAW, 4, 20_000).tolist()
+    assert all(low < loss for low, loss in zip(floor[1:], fitted[1:], strict=True))
+
+
 @pytest.mark.parametrize("depth", [1, 2])
 def test_the_search_finds_the_minimiser_that_the_closed_form_gives(depth):
     fitted = minimise(SCALAR, LAW, depth, 200, [3, 4], 150)
@@ -134,7 +168,14 @@ def test_the_diagonal_class_is_diagonal_and_its_axes_stay_fixed():
 def test_parameters_are_those_that_are_read():
     counts = {kind.name: kind.parameters(5, 20, 2) for kind in learnability().classes}
     # Q: 2 x 25; gamma of pairs: 3; of tokens: 2 x 21 x 6; diagonal: 3 x 5; P: 2 x 25.
-    assert counts == {"LFOM scalar": 2, "LFOM diagonal": 15, "full Q": 53, "token Γ": 302, "GD++": 103}
+    assert counts == {
+        "LFOM scalar": 2,
+        "LFOM whitened": 2,
+        "LFOM diagonal": 15,
+        "full Q": 53,
+        "token Γ": 302,
+        "GD++": 103,
+    }
 
 
 def test_training_sets_are_independent_and_never_scored():
