@@ -21,7 +21,7 @@ from benchmarks.experiments.learnability.conclusions import (
     rate_sentence,
     summaries,
 )
-from benchmarks.experiments.learnability.erm import minimise, minimise_exactly
+from benchmarks.experiments.learnability.erm import Unlabelled, minimise, minimise_exactly
 from benchmarks.experiments.learnability.rates import Rate, fit_rates, verdict
 from benchmarks.experiments.learnability.scoring import (
     Risk,
@@ -197,3 +197,14 @@ def test_everything_at_a_small_size_is_written_and_the_same_twice(tmp_path):
     assert scalar
     assert all(r.loss == pytest.approx(r.floor, rel=0.3) for r in scalar)
     assert "GD++" in (tmp_path / "LEARNABILITY.md").read_text()
+
+
+def test_a_training_set_tells_its_contexts_and_query_labels_and_nothing_that_only_the_law_knows():
+    source = Unlabelled(LAWS.create("isotropic").stream(0, Purpose.TRAIN))
+    problem = source.sample(3)
+    assert problem.y_query is not None
+    assert problem.w_star is problem.second_moment is problem.weights is None
+    assert source.prior(problem.X) is None
+    assert LAWS.create("isotropic").stream(0, Purpose.TRAIN).prior(problem.X) is not None
+    assert source.spread(2.1) is source
+    assert not source.whitens_to_isotropic
