@@ -92,9 +92,9 @@ class Case:
 
 def cases(kind: str) -> list[Case]:
     """All classes with P free, or with P = 0."""
-    memories: tuple[Memory, ...] = ("none", "conjugate", "first_order")
     if kind == "gdpp":
-        return [Case(memory, covariate_update=True) for memory in memories]
+        return [Case("none", covariate_update=True), Case("first_order", covariate_update=True)]
+    memories: tuple[Memory, ...] = ("none", "conjugate", "first_order")
     return [Case(memory, Q) for Q in ("full", "scalar") for memory in memories]
 
 
