@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from benchmarks.runs.git import git
+from benchmarks.runs.source import OWN
 
 if TYPE_CHECKING:
     import torch
@@ -95,14 +96,18 @@ def _read(sensor: Callable[[], Any]) -> Any:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of this source and whether it has uncommitted changes; None for both outside a checkout."""
+    """Commit of this source and whether it has uncommitted changes; None for both outside a checkout of it.
+
+    Installed packages may lie inside the repository of somebody else's project.
+    """
     root = Path(__file__).resolve().parents[2]
     try:
-        commit = git(root, "rev-parse", "HEAD").decode().strip()
-        dirty = bool(git(root, "status", "--porcelain", "--", "memformer", "baselines", "benchmarks"))
+        git(root, "ls-files", "--error-unmatch", "--", *OWN)
+        inner, commit = git(root, "rev-parse", "--show-prefix", "HEAD").decode().split("\n")[:2]
+        dirty = bool(git(root, "status", "--porcelain", "--", *OWN))
     except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
-    return {"commit": commit, "dirty": dirty}
+        inner, commit, dirty = "", None, None
+    return {"commit": None, "dirty": None} if inner else {"commit": commit, "dirty": dirty}
 
 
 @cache
