@@ -10,6 +10,9 @@ from benchmarks.tasks.importance import Sampling
 
 Count = Annotated[int, Field(ge=1)]
 
+MOST_SECONDS = 1e9
+"""Thirty years, and within what the timers of every system can hold."""
+
 Protocol = Literal["held_out", "transductive", "context_adapted"]
 """What a test loss means: `held_out`, fitted on training tasks, scored on fresh ones; `transductive`, fitted on the
 very batch that is scored, its query labels included (only to reproduce figures that did so); `context_adapted`,
@@ -17,9 +20,9 @@ fitted on training tasks and adapted to the scored ones from their context alone
 
 
 class Strict(BaseModel):
-    """Knows its keys and their types, and takes no others."""
+    """Knows its keys and their types, and takes no others; every number is finite."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Scores(Strict):
@@ -32,7 +35,7 @@ class Scores(Strict):
     """
 
     tasks: Count = 4000
-    time_limit: float = Field(default=120.0, gt=0)
+    time_limit: float = Field(default=120.0, gt=0, le=MOST_SECONDS)
     memory_limit: float | None = Field(default=None, gt=0)
 
 
@@ -48,7 +51,7 @@ class Timings(Strict):
 
     batch: Count = 200
     repeats: Count = 11
-    budget: float = Field(default=0.25, gt=0)
+    budget: float = Field(default=0.25, gt=0, le=MOST_SECONDS)
 
 
 class TaskEntry(Strict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -25,7 +26,7 @@ class Suite(Strict):
 
     Attributes:
         suite_schema: `SUITE_SCHEMA` of the file (`schema` in TOML).
-        name: id, the file's stem.
+        name: id, the file's stem, with hyphens in place of what a run's name cannot hold.
         description: one line for people.
         steps: numbers of steps after which every solver is scored and timed.
         seeds: each draws fresh scored tasks, fresh training tasks and fresh initial parameters.
@@ -99,12 +100,12 @@ def load_suite(name_or_path: str) -> Suite:
         known = ", ".join(built_in)
         raise UserError(f"no suite {name_or_path!r}: it is neither a TOML file nor one of {known}")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise UserError(f"{path.name} is not valid TOML: {error}") from None
     except OSError as error:
         raise UserError(f"{path.name} cannot be read: {error.strerror}") from None
-    content.setdefault("name", path.stem)
+    content.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip(".-_") or "suite")  # can name a run
     try:
         return Suite.model_validate(content)
     except ValidationError as error:

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.errors import UserError
 from benchmarks.harness.resolve import build_cells
+from benchmarks.runs.write import check_name
 from benchmarks.suites.suite import built_in_suites, load_suite
 
 
@@ -55,6 +56,13 @@ def test_the_hash_follows_the_content_not_the_layout(small_suite: Path) -> None:
         ('"cg"', '{ name = "cg", params = { eta = 1 } }', r"unknown parameter 'eta' of the solver 'cg'; it has"),
         ("seeds = [0, 1]", 'device = "gpu"', r"unknown device 'gpu'; it must be cpu"),
         ("seeds = [0, 1]", "seeds = [0", r"is not valid TOML"),
+        ("seeds = [0, 1]", "seeds = [9223372036854775808]", r"seeds\[0\]: .*less than 9223372036854775808"),
+        ("tasks = 60", "tasks = 60\ntime_limit = inf", r"scores\.time_limit: .*finite"),
+        ("tasks = 60", "tasks = 60\ntime_limit = 1e300", r"scores\.time_limit: .*less than or equal to 1000000000"),
+        ("tasks = 60", "tasks = 60\nmemory_limit = inf", r"scores\.memory_limit: .*finite"),
+        ("batch = 5", "batch = 5\nbudget = nan", r"timings\.budget: .*finite"),
+        ("N = 8", "N = 8\nnoise_std = inf", r"tasks\[0\]\.noise_std: .*finite"),
+        ('"cg"', '{ name = "heavy_ball", params = { beta = inf } }', r"solvers\[0\]\.params\S*: .*finite"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_one_sentence(small_suite: Path, old: str, new: str, sentence: str) -> None:
@@ -72,3 +80,16 @@ def test_an_unknown_suite_names_those_there_are() -> None:
         UserError, match=r"no suite 'cor'.*core, paper, protocols, real-quick, real, scaling-quick, scaling, smoke"
     ):
         load_suite("cor")
+
+
+def test_a_file_of_an_editor_that_marks_its_bytes_is_read(small_suite: Path) -> None:
+    before = load_suite(str(small_suite)).content_hash
+    small_suite.write_bytes(b"\xef\xbb\xbf" + small_suite.read_bytes())
+    assert load_suite(str(small_suite)).content_hash == before
+
+
+@pytest.mark.parametrize(("stem", "name"), [("my suite", "my-suite"), (".été 2", "t-2"), ("語", "suite")])
+def test_a_file_of_any_name_gives_a_name_that_a_run_can_have(small_suite: Path, stem: str, name: str) -> None:
+    path = small_suite.rename(small_suite.with_name(f"{stem}.toml"))
+    assert load_suite(str(path)).name == name
+    check_name(f"{name}-1")
