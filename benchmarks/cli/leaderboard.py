@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from benchmarks.cli.options import RESULTS, Results, read_runs
-from benchmarks.errors import UserError
 
 Form = Literal["terminal", "markdown", "csv", "latex"]
 
@@ -21,13 +20,12 @@ def leaderboard(
 ) -> None:
     """Rank the solvers of one or more runs, per law and dimension, within what they need to know."""
     from benchmarks.reports.leaderboard import render
+    from benchmarks.reports.write import writing
 
     text = render(read_runs(runs, results), form)
     if output is None:
         typer.echo(text, nl=False)
         return
-    try:
+    with writing(output, "the leaderboard"):
         output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"the leaderboard cannot be written to {output}: {error.strerror}") from None
     typer.echo(f"written to {output}")

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
-from benchmarks.reports import template
+from benchmarks.reports import escape, template
+from benchmarks.reports.write import csv_text
 from benchmarks.runs.ranking import ROUNDING, rank, solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import SCORED_ON, SOLVER
@@ -29,6 +30,9 @@ GROUPS = {
 TAIL = {"terminal": "~", "markdown": "~", "latex": r"$\sim$"}
 """Before the log of the median, beside a mean that a few tasks carry: see `benchmarks.statistics.tail_limited`."""
 
+TEXT = {"terminal": escape.plain, "markdown": escape.markdown, "latex": escape.plain}
+"""How text is shown outside of tables; in LaTeX that is a comment."""
+
 Row = dict[str, Any]
 """One ranked row; a missing value is None."""
 
@@ -41,15 +45,15 @@ def render(runs: Sequence[Run], form: Format) -> str:
     """
     ranked = rank(runs)
     if form == "csv":
-        return ranked.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        return csv_text(ranked, "%.6g")
     rows: list[Row] = ranked.astype(object).where(ranked.notna(), None).to_dict("records")  # type: ignore[assignment]
     return template.render(
         "benchmarks.reports",
         "leaderboard.jinja",
         form=form,
         comment="% " if form == "latex" else "",
-        names=", ".join(run.name for run in runs),
-        tables=[(_heading(table), _table(table, form)) for table in _split(rows, SCORED_ON)],
+        names=TEXT[form](", ".join(run.name for run in runs)),
+        tables=[(TEXT[form](_heading(table)), _table(table, form)) for table in _split(rows, SCORED_ON)],
         remarks=list(_remarks(rows)),
     )
 
@@ -136,12 +140,13 @@ def _with_error(number: str, half_width: float, form: Format) -> str:
 
 def _solver_name(row: Row, form: Format) -> str:
     name = solver_label(row)
-    latex = name.replace("_", r"\_")
-    return {"terminal": name, "markdown": f"`{name}`", "latex": rf"\texttt{{{latex}}}"}[form]
+    if form == "markdown":
+        return str(escape.cell(escape.code(name)))
+    return rf"\texttt{{{escape.latex(name)}}}" if form == "latex" else escape.plain(name)
 
 
 def _cell(row: Row, form: Format) -> str:
-    status = row["status"].replace("_", r"\_") if form == "latex" else row["status"]
+    status = escape.latex(row["status"]) if form == "latex" else row["status"]
     if row["log_loss"] is None:
         return status
     mark = "" if row["rank"] is None else f" ({row['rank']})"
@@ -162,4 +167,7 @@ def _remarks(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         for remark in (row["alarm"], row["reason"] and f"{row['status']}: {row['reason']}"):
             if remark:
-                yield f"{row['law']} d = {row['d']}, `{row['solver']}`, k = {row['steps']}: {remark}"
+                where = (
+                    f"{escape.markdown(row['law'])} d = {row['d']}, {escape.code(row['solver'])}, k = {row['steps']}"
+                )
+                yield f"{where}: {escape.markdown(remark)}"

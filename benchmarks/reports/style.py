@@ -27,8 +27,21 @@ COLOURS = {
 EXACT = -30.0
 """A log loss below this is an exact answer but for rounding: it is drawn at the edge of a figure."""
 
-CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-DASHES = ("-", "--", ":")
+
+class Cycle(tuple[str, ...]):
+    """Begins again after its last item: there may be any number of solvers.
+
+    Example:
+        >>> Cycle(("a", "b"))[2]
+        'a'
+    """
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        return super().__getitem__(index % len(self))
+
+
+CYCLE = Cycle(("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31"))
+DASHES = Cycle(("-", "--", ":"))
 NEEDS = {"nothing": "told nothing", "L": "told L", "mu, L": "told mu, L", "law": "knows the law", "direct": "direct"}
 
 
@@ -61,6 +74,14 @@ def save(drawn: Figure, path: Path, png: bool = True) -> list[Path]:
         path: of the files, without `.svg`.
         png: whether PNG is wanted.
     """
+    from matplotlib.mathtext import MathTextParser
+    from matplotlib.text import Text
+
+    for text in drawn.findobj(Text):
+        try:
+            MathTextParser("agg").parse(text.get_text())
+        except ValueError:  # a name with dollars in it
+            text.set_parse_math(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(f"{path}.svg", metadata={"Date": None})
     if png:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from tabulate import tabulate
+
+from benchmarks.reports import escape
 
 
 def render(package: str, name: str, **facts: Any) -> str:
@@ -30,10 +33,11 @@ def _templates(package: str) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters["table"] = table
+    templates.filters |= {"table": table, "markdown": escape.markdown}
     return templates
 
 
 def table(rows: Any, headers: Any, tablefmt: str = "github") -> str:
-    """A Markdown table of cells that are shown as they are."""
-    return tabulate(rows, headers, tablefmt=tablefmt, showindex=False, disable_numparse=True)
+    """A Markdown table of cells that are shown as they are, a pipe in them too."""
+    cells = rows.map(escape.cell) if isinstance(rows, pd.DataFrame) else [[*map(escape.cell, row)] for row in rows]
+    return tabulate(cells, headers, tablefmt=tablefmt, showindex=False, disable_numparse=True)

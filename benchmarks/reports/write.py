@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchmarks.errors import UserError
+from benchmarks.reports import escape
 from benchmarks.reports.style import save
 
 if TYPE_CHECKING:
@@ -38,21 +40,23 @@ class Report:
         Raises:
             UserError: if the folder cannot be written.
         """
-        contents = {
-            f"{name}.csv": pd.DataFrame(rows).to_csv(index=False, float_format=self.form, lineterminator="\n")
-            for name, rows in self.tables.items()
-        }
+        contents = {f"{name}.csv": csv_text(pd.DataFrame(rows), self.form) for name, rows in self.tables.items()}
         written = []
         make_folder(folder)
-        try:
+        with writing(folder):
             for name, text in {**contents, **self.texts}.items():
                 written.append(folder / name)
                 written[-1].write_text(text, encoding="utf-8")
             for name, drawn in self.figures.items():
                 written += save(drawn, folder / name, png)
-        except OSError as error:
-            raise _cannot_write(folder, error) from None
         return written
+
+
+def csv_text(table: pd.DataFrame, form: str) -> str:
+    """A table as CSV, for people and their spreadsheets: see `benchmarks.reports.escape.csv`."""
+    texts = table.select_dtypes(exclude=["number", "bool"])
+    escaped = {name: pd.Series(map(escape.csv, texts[name]), table.index, object) for name in texts}
+    return table.assign(**escaped).to_csv(index=False, float_format=form, lineterminator="\n")
 
 
 def make_folder(folder: Path) -> Path:
@@ -61,12 +65,15 @@ def make_folder(folder: Path) -> Path:
     Raises:
         UserError: if it cannot be made.
     """
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_write(folder, error) from None
     return folder
 
 
-def _cannot_write(folder: Path, error: OSError) -> UserError:
-    return UserError(f"the report cannot be written to {folder}: {error.strerror}")
+@contextmanager
+def writing(path: Path, what: str = "the report") -> Iterator[None]:
+    """The body writes to a file or folder; UserError says that it cannot."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what} cannot be written to {path}: {error.strerror}") from None

@@ -12,6 +12,7 @@ from benchmarks.regression.gate import losses, speed, status
 from benchmarks.regression.gate.losses import LossResult
 from benchmarks.regression.gate.speed import SpeedResult
 from benchmarks.regression.gate.status import FAILS, MOST_UNCOMPARED, NOT_COUNTED, UNCOMPARED
+from benchmarks.reports import escape
 from benchmarks.reports.template import render
 
 Result = SpeedResult | LossResult
@@ -144,7 +145,7 @@ def markdown(verdict: Verdict) -> str:
                 _times(result),
                 len(result.first) + len(result.second),
                 result.status,
-                result.reason,
+                escape.markdown(result.reason),
             )
             for result in verdict.speed
         ],
@@ -154,7 +155,7 @@ def markdown(verdict: Verdict) -> str:
                 result.steps,
                 *map(_signed, (result.log_ratio, result.low, result.high, result.against_table)),
                 result.status,
-                result.reason,
+                escape.markdown(result.reason),
             )
             for result in verdict.losses
             if result.status != "same"
