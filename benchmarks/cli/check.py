@@ -7,8 +7,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from benchmarks.errors import UserError
-
 
 def check(
     against: Annotated[str, typer.Option(metavar="REF", help="Commit, branch or tag to compare the checkout with.")],
@@ -23,20 +21,24 @@ def check(
     """
     from benchmarks.regression.gate.check import check as compare
     from benchmarks.regression.gate.report import markdown
+    from benchmarks.reports.write import writing
 
-    if output is not None and not output.resolve().parent.is_dir():
-        raise UserError(f"there is no folder {str(output.parent)!r} to write the report to")
-    if output is not None and output.is_dir():
-        raise UserError(f"the report cannot be written to {str(output)!r}, which is a folder; name a file")
+    if output is not None:
+        there = output.exists()
+        with writing(output):  # fails now, and not after minutes of measuring
+            output.open("a").close()
+        if not there:
+            output.unlink()
     verdict = compare(against, Path.cwd(), lambda line: typer.echo(line, err=True), only, solver or ())
-    if output is None:
-        typer.echo(markdown(verdict))
-    else:
-        output.write_text(markdown(verdict), encoding="utf-8")
-        typer.echo(f"written to {output}")
     for failure in verdict.failures:
         typer.echo(f"failed: {failure}", err=True)
     for reason in verdict.unjudged:
         typer.echo(f"not judged: {reason}", err=True)
+    if output is None:
+        typer.echo(markdown(verdict))
+    else:
+        with writing(output):
+            output.write_text(markdown(verdict), encoding="utf-8")
+        typer.echo(f"written to {output}")
     if not verdict.passed:
         raise typer.Exit(1)

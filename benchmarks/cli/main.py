@@ -5,7 +5,11 @@ Nothing heavy is imported until a command needs it, so that `--help` answers at 
 
 from __future__ import annotations
 
+import io
+import os
+import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import typer
@@ -44,16 +48,39 @@ app.command()(env)
 
 
 def main() -> NoReturn:
-    """Entry point: exit status 0, 1 if something in a run failed, 2 for a mistake of the user's."""
+    """Entry point: exit status 0, 1 if something in a run failed, 2 for a mistake of the user's or the machine's."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks is no reason to stop
+    ends_at_once = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ends_at_once:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: what is temporary goes
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # what cannot be written fails here, and not after the exit status is settled
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # a full disk, say, or one that was taken away
+        what = f": {error.filename}" if error.filename else ""
+        _fail(f"the system refuses to read or write: {error.strerror or error}{what}")
+    finally:
+        if ends_at_once:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.exit(0)
+
+
+def _fail(sentence: str) -> NoReturn:
+    """End with a sentence and status 2, even where no sentence can be written."""
+    with suppress(OSError):
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends
+    sys.exit(2)
 
 
 if __name__ == "__main__":

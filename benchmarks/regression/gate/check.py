@@ -54,12 +54,9 @@ def check(
 
 def _uncovered(base: Path, cases: Sequence[SpeedCase]) -> Sequence[str]:
     """Solvers of base's registry that head has no case of: it dropped or renamed them."""
-    side = Process(base, None)
-    try:
+    with Process(base, None) as side:
         side.wait()
         known = side.ask("names", kind="solver").get("names", [])
-    finally:
-        side.close()
     return sorted(set(known) - {case.solver for case in cases})
 
 

@@ -28,7 +28,7 @@ class Process:
         environment.pop("PYTHONPATH", None)
         self.tree = tree
         # A file, since nobody reads a pipe while the process works, and a full one would stop it.
-        self._said = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 -- closed with the process
+        self._said = TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 -- closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-B", str(SIDE), str(tree), str(-1 if cpu is None else cpu)],
             stdin=subprocess.PIPE,
@@ -53,12 +53,20 @@ class Process:
             pass  # what it said last is in its standard error
         return self._read()
 
-    def close(self) -> None:
-        """End it."""
+    def kill(self) -> None:
+        """End it in the middle of what it does, for which nobody waits any more."""
+        self._process.kill()
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None:
+            self.kill()
         try:
             self._process.communicate(timeout=10)  # the end of its input is the end of its work
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self.kill()
             self._process.communicate()
         self._said.close()
 
@@ -84,20 +92,21 @@ class Pair(NamedTuple):
         """Ask both at the same time."""
         with ThreadPoolExecutor(2) as pool:
             asked = [pool.submit(process.ask, **what) for process, what in zip(self, (base, head), strict=True)]
-            return asked[0].result(), asked[1].result()
+            try:
+                return asked[0].result(), asked[1].result()
+            except BaseException:
+                for process in self:  # the pool would wait for their answers
+                    process.kill()
+                raise
 
 
 @contextmanager
 def started(base: Path, head: Path, cpu: int | None) -> Iterator[Pair]:
     """A fresh pair of side processes, pinned to a CPU (None: not pinned)."""
-    pair = Pair(Process(base, cpu), Process(head, cpu))
-    try:
-        for process in pair:
+    with Process(base, cpu) as one, Process(head, cpu) as other:
+        for process in (one, other):
             process.wait()
-        yield pair
-    finally:
-        for process in pair:
-            process.close()
+        yield Pair(one, other)
 
 
 def a_cpu() -> int | None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.regression.gate import check
@@ -38,12 +42,73 @@ def few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--against", "nothing"], "there is no commit 'nothing' in this checkout"),
         (["--against", "HEAD", "--solver", "nestrov"], "the gate has no case of a solver 'nestrov'"),
-        (["--against", "HEAD", "--output", "no/where.md"], "there is no folder 'no' to write the report to"),
-        (["--against", "HEAD", "--output", "benchmarks"], "cannot be written to 'benchmarks', which is a folder"),
+        (
+            ["--against", "HEAD", "--output", "no/where.md"],
+            "the report cannot be written to no/where.md: No such file or directory",
+        ),
+        (["--against", "HEAD", "--output", "benchmarks"], "the report cannot be written to benchmarks: Is a directory"),
     ],
 )
 def test_each_mistake_is_one_sentence_and_status_2(tiny: Path, words: list[str], sentence: str) -> None:
     assert sentence in mistake("check", *words, folder=tiny)
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "check", lambda *_: pytest.fail("it was measured"))
+    said = mistake("check", "--against", "HEAD", "--output", "/proc/report.md", folder=tiny)
+    assert said == "the report cannot be written to /proc/report.md: No such file or directory"
+
+
+@pytest.mark.usefixtures("few_cases")
+def test_a_report_that_cannot_be_written_after_all_loses_no_verdict(tiny: Path) -> None:
+    change(tiny, ", two=Solver", "", REGISTRY)
+    done = run_check(tiny, *LOSSES, "--output", "/dev/full")
+    assert done.code == 2
+    assert "loss of two on isotropic: gone, head has no solver 'two'" in done.error
+    assert done.error.splitlines()[-1] == "error: the report cannot be written to /dev/full: No space left on device"
+
+
+@pytest.mark.usefixtures("few_cases")
+def test_a_file_for_the_report_is_made_only_with_the_report_in_it(tiny: Path) -> None:
+    mistake("check", "--against", "nothing", "--output", "report.md", folder=tiny)
+    assert not (tiny / "report.md").exists()
+
+
+def test_the_end_that_a_system_asks_for_leaves_neither_folder_nor_process(tiny: Path, tmp_path: Path) -> None:
+    temporary, pids = tmp_path / "tmp", tmp_path / "pids"
+    temporary.mkdir()
+    (tiny / "torch.py").write_text(
+        f"import os, time\nopen({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n')\ntime.sleep(600)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    commit(tiny, "a torch that takes for ever")
+    line = [sys.executable, "-P", "-m", "benchmarks.cli.main", "check", "--against", "HEAD"]
+    with subprocess.Popen(line, cwd=tiny, env=environment) as started:
+        while not pids.exists() or pids.read_text().count("\n") < 2:
+            assert started.poll() is None
+            time.sleep(0.05)
+        assert os.listdir(temporary)
+        started.terminate()
+        assert started.wait(timeout=8) == 130
+    assert os.listdir(temporary) == []
+    assert not any(psutil.pid_exists(int(pid)) for pid in pids.read_text().split())
+
+
+def test_a_check_in_a_hook_of_git_leaves_the_commit_as_it_is(tiny: Path, tmp_path: Path) -> None:
+    change(tiny, "factor=1.0", "factor=1.5", "benchmarks/objects.py")
+    commit(tiny, "one more")
+    line = f"{sys.executable} -P -m benchmarks.cli.main check --against HEAD~1 --only losses --solver cg"
+    hook = tiny / ".git/hooks/pre-commit"
+    hook.write_text(f"#!/bin/sh\nPYTHONPATH={ROOT} {line} > {tmp_path}/said 2>&1\nexit 0\n")
+    hook.chmod(0o755)
+    change(tiny, "factor=1.5", "factor=2.5", "benchmarks/objects.py")
+    git(tiny, "commit", "-q", "-am", "an edit")
+    assert "**Not judged**: losses: nothing was compared." in (tmp_path / "said").read_text()
+    assert git(tiny, "show", "--format=", "--name-only", "HEAD") == "benchmarks/objects.py"
+    assert "factor=2.5" in git(tiny, "show", "HEAD:benchmarks/objects.py")
+    assert git(tiny, "status", "--porcelain") == ""
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
