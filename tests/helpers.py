@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
@@ -58,11 +59,19 @@ def call(*words: object, folder: Path | None = None) -> Done:
     return Done(int(ended.value.code or 0), output.getvalue(), error.getvalue())
 
 
-def process(*words: object, folder: Path) -> Done:
-    """The same in a process of its own: for what a process keeps, such as plug-ins, or never comes back from."""
+def process(*words: object, folder: Path, **options: Any) -> Done:
+    """The same in a process of its own: for what a process keeps, such as plug-ins, or never comes back from.
+
+    Args:
+        words: of the command.
+        folder: it is started in.
+        options: of `subprocess.run`, `stdout` say; what an environment `env` says is added to this one.
+    """
     line = [sys.executable, "-m", "benchmarks.cli.main", *map(str, words)]
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    return Done(done.returncode, done.stdout, done.stderr)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    pipes["env"] = {**os.environ, **options.get("env", {})}
+    done = subprocess.run(line, cwd=folder, encoding="utf-8", errors="replace", timeout=120, check=False, **pipes)
+    return Done(done.returncode, done.stdout or "", done.stderr or "")
 
 
 def mistake(*words: object, folder: Path | None = None) -> str:

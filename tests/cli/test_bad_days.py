@@ -1,0 +1,116 @@
+"""The command line on a bad day: full disks, terminals without the letters, plug-ins that would replace a module."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from benchmarks.cli.main import main
+from benchmarks.experiments.experiment import read_toml
+from benchmarks.experiments.scaling.growth import points
+from benchmarks.experiments.scaling.report import scaling_figure
+from benchmarks.reports.style import CYCLE, DASHES
+from benchmarks.runs.read import read_run
+from benchmarks.suites.suite import built_in_suites
+from tests.conftest import Command
+from tests.helpers import mistake, process
+
+ROOT = Path(__file__).parents[2]
+FULL = "error: the system refuses to read or write: No space left on device"
+TERMINALS = {
+    "cp1252": {"PYTHONIOENCODING": "cp1252"},
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list", "suites"], ["env"]], ids=" ".join)
+def test_a_full_disk_under_the_output_is_one_sentence(words: list[str], tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = process(*words, folder=tmp_path, stdout=full)
+    assert (done.code, done.error.splitlines()) == (2, [FULL])
+
+
+def test_a_full_disk_under_the_errors_too_is_the_status_alone(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        assert process("list", "suites", folder=tmp_path, stdout=full, stderr=full).code == 2
+
+
+def test_a_disk_that_is_full_when_a_run_begins_is_one_sentence(small_suite: Path, tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state.json")
+    with mock.patch("benchmarks.runs.write.os.replace", side_effect=full):
+        said = mistake("run", small_suite, folder=tmp_path)
+    assert said == f"{FULL.removeprefix('error: ')}: state.json"
+    assert os.listdir(tmp_path / "results/runs") == []
+
+
+@pytest.mark.parametrize("terminal", TERMINALS)
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list", "laws"]], ids=" ".join)
+def test_a_terminal_without_the_letters_shows_their_codes(words: list[str], terminal: str, tmp_path: Path) -> None:
+    whole = process(*words, folder=tmp_path, env={"PYTHONIOENCODING": "utf-8"})
+    done = process(*words, folder=tmp_path, env=TERMINALS[terminal])
+    assert (done.code, done.error) == (0, "")
+    assert len(done.output.splitlines()) == len(whole.output.splitlines())
+
+
+def test_what_a_terminal_lacks_is_not_lost(tmp_path: Path) -> None:
+    assert "Σ" in process("list", "laws", folder=tmp_path, env={"PYTHONIOENCODING": "utf-8"}).output
+    assert r"\u03a3" in process("list", "laws", folder=tmp_path, env=TERMINALS["cp1252"]).output
+
+
+@pytest.mark.parametrize("name", ["torch.py", "json.py", "memformer.py", "sys.py"])
+def test_a_plugin_file_does_not_replace_a_module(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("raise SystemExit('it was imported')\n")
+    module, there = name.removesuffix(".py"), sys.modules.get(name.removesuffix(".py"))
+    said = mistake("list", "suites", "--plugin", name, folder=tmp_path)
+    assert said.startswith(f"the plug-in {name!r} would replace the module {module} (")
+    assert said.endswith("; give it another name")
+    assert sys.modules.get(module) is there
+
+
+def test_a_plugin_file_does_not_replace_another(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine_of_two.py").touch()
+    said = mistake(
+        "list", "suites", "--plugin", "one/mine_of_two.py", "--plugin", "two/mine_of_two.py", folder=tmp_path
+    )
+    assert "'two/mine_of_two.py' would replace the module mine_of_two (one/mine_of_two.py)" in said
+
+
+def test_a_plugin_file_in_a_folder_that_modules_are_found_in_is_loaded(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine_on_the_path", raising=False)
+    (tmp_path / "mine_on_the_path.py").touch()
+    assert command("list", "suites", "--plugin", "mine_on_the_path.py").code == 0
+
+
+def test_more_solvers_than_colours_and_dashes_are_drawn() -> None:
+    table = points(read_run(ROOT / "results/runs/core-reference"))
+    solvers = table["solver"].nunique()
+    assert solvers > len(CYCLE) * len(DASHES)
+    drawn = scaling_figure(table, "steps", 8)
+    assert drawn is not None
+    assert len(drawn.legends[0].get_texts()) == solvers
+
+
+def test_everything_with_a_short_form_is_named_where_one_is_asked_for_in_vain() -> None:
+    said = mistake("run", "core", "--quick")
+    with_settings = {path.parent.name for path in ROOT.glob("benchmarks/experiments/*/settings.toml")}
+    short = {name for name in with_settings if "quick" in read_toml(f"benchmarks.experiments.{name}", "settings.toml")}
+    short |= {name.removesuffix("-quick") for name in built_in_suites() if name.endswith("-quick")}
+    assert set(said.rpartition("it is for ")[2].split(", ")) == short
+
+
+def test_the_entry_point_leaves_the_signals_of_its_process_alone() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with mock.patch.object(sys, "argv", ["memformer-bench", "list", "suites"]), pytest.raises(SystemExit):
+        main()
+    assert signal.getsignal(signal.SIGTERM) is before
