@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,15 @@ def test_at_most_fifteen_rooms_and_nothing_loose() -> None:
     loose = {path.name for path in top.glob("*.py")}
     assert len(rooms) <= 15
     assert loose <= {"__init__.py", "api.py", "errors.py"}
+
+
+def test_git_is_called_in_one_place() -> None:
+    """There its environment is cleaned: in a hook, any other call would change the commit that is being made."""
+    packages = [ROOT / name for name in ("memformer", "baselines", "benchmarks")]
+    callers = {
+        path.relative_to(ROOT).as_posix()
+        for package in packages
+        for path in package.rglob("*.py")
+        if re.search(r"""["']git["'],""", path.read_text())
+    }
+    assert callers == {"benchmarks/runs/git.py"}

@@ -47,14 +47,18 @@ for command, example in {
 app.command()(env)
 
 
+ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What ends a program without Ctrl-C; it ends in the same way, so that whatever is temporary goes."""
+
+
 def main() -> NoReturn:
     """Entry point: exit status 0, 1 if something in a run failed, 2 for a mistake of the user's or the machine's."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks is no reason to stop
-    ends_at_once = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ends_at_once:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: what is temporary goes
+    ends = [number for number in ENDS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ends:
+        signal.signal(number, signal.default_int_handler)
     try:
         try:
             app()
@@ -69,15 +73,17 @@ def main() -> NoReturn:
         what = f": {error.filename}" if error.filename else ""
         _fail(f"the system refuses to read or write: {error.strerror or error}{what}")
     finally:
-        if ends_at_once:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ends:
+            signal.signal(number, signal.SIG_DFL)
     sys.exit(0)
 
 
 def _fail(sentence: str) -> NoReturn:
     """End with a sentence and status 2, even where no sentence can be written."""
+    from benchmarks.reports.escape import plain
+
     with suppress(OSError):
-        print(f"error: {sentence}", file=sys.stderr, flush=True)
+        print(f"error: {plain(sentence)}", file=sys.stderr, flush=True)
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends
     sys.exit(2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -76,7 +78,10 @@ def test_a_file_for_the_report_is_made_only_with_the_report_in_it(tiny: Path) ->
     assert not (tiny / "report.md").exists()
 
 
-def test_the_end_that_a_system_asks_for_leaves_neither_folder_nor_process(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_the_end_that_a_system_asks_for_leaves_neither_folder_nor_process(
+    end: signal.Signals, tiny: Path, tmp_path: Path
+) -> None:
     temporary, pids = tmp_path / "tmp", tmp_path / "pids"
     temporary.mkdir()
     (tiny / "torch.py").write_text(
@@ -85,12 +90,13 @@ def test_the_end_that_a_system_asks_for_leaves_neither_folder_nor_process(tiny: 
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     commit(tiny, "a torch that takes for ever")
     line = [sys.executable, "-P", "-m", "benchmarks.cli.main", "check", "--against", "HEAD"]
-    with subprocess.Popen(line, cwd=tiny, env=environment) as started:
+    heed = functools.partial(signal.signal, end, signal.SIG_DFL)  # whatever started this may have it ignored
+    with subprocess.Popen(line, cwd=tiny, env=environment, preexec_fn=heed) as started:
         while not pids.exists() or pids.read_text().count("\n") < 2:
             assert started.poll() is None
             time.sleep(0.05)
         assert os.listdir(temporary)
-        started.terminate()
+        started.send_signal(end)
         assert started.wait(timeout=8) == 130
     assert os.listdir(temporary) == []
     assert not any(psutil.pid_exists(int(pid)) for pid in pids.read_text().split())
