@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, Registry
 from benchmarks.errors import UserError
 from benchmarks.experiments.experiment import EXPERIMENTS, load_experiment
+from benchmarks.reports.escape import plain
 from benchmarks.runs.read import list_runs, read_meta, read_run
 from benchmarks.suites.suite import built_in_suites, load_suite
 
@@ -23,9 +24,9 @@ def lines(kind: str, runs: Path) -> Iterator[tuple[str, str]]:
             try:
                 meta = read_meta(path)
             except UserError as error:
-                yield path.name, f"cannot be read: {error}"
+                yield plain(path.name), f"cannot be read: {plain(error)}"
             else:
-                yield path.name, f"{meta.get('measured_at', '')}  {meta.get('command', '')}"
+                yield plain(path.name), f"{plain(meta.get('measured_at', ''))}  {plain(meta.get('command', ''))}"
     elif kind == "suites":
         for name in built_in_suites():
             yield name, load_suite(name).description

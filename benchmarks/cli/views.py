@@ -43,13 +43,14 @@ def _settings(
 ) -> Iterator["Setting"]:
     """The settings that the options choose; the solver whose losses are the targets is always among the solvers."""
     from benchmarks.reports.comparison import settings
+    from benchmarks.reports.escape import plain
 
     wanted = [*(solver or [])]
     if wanted and classic and classic not in wanted:
         wanted.append(classic)
     for setting in settings(_latest(run, results), law, d, wanted, metric):
         for label, why in setting.left_out.items():
-            typer.echo(f"left out: {label}: {why} ({setting.title})", err=True)
+            typer.echo(plain(f"left out: {label}: {why} ({setting.title})"), err=True)
         yield setting
 
 
@@ -149,10 +150,11 @@ def scaling(
 ) -> None:
     """Growth with d, N, batch and steps: exponents beside the expected ones; where a learned method is the fastest."""
     from benchmarks.experiments.scaling.report import report
+    from benchmarks.reports.escape import plain
 
     made = report(_latest(run, results), steps)
     _say(made.write(output, png=True))
-    typer.echo(made.texts["scaling.md"].splitlines()[-1])
+    typer.echo(plain(made.texts["scaling.md"].splitlines()[-1]))
 
 
 @views_app.command(epilog="First:  memformer-bench run transfer")
