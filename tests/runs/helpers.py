@@ -43,7 +43,7 @@ def fail_as_a_whole(path: Path, solver: str) -> None:
 
     def scores(table: pd.DataFrame) -> None:
         rows = table["solver"] == solver
-        first = rows & ~table.duplicated(["solver", "steps"])
+        first = rows & ~table.duplicated(["law", "solver", "steps"])
         table.loc[first, ["metric", "seed", "mean", "log_mean", "log_low", "log_high", "median", "tail_limited"]] = ""
         table.loc[first, ["trimmed_mean", "q90", "q99", "gap_to_floor", "gap_low", "gap_high", "gap_to_bayes"]] = ""
         table.loc[first, ["floor", "floor_exact", "floor_error", "alarm"]] = ""
