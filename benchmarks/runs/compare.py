@@ -29,6 +29,7 @@ KINDS = {
 }
 """What is compared, and what a change in either direction is called."""
 
+
 @dataclass
 class Changes:
     """What changed from run A to run B.
@@ -179,10 +180,10 @@ def _compare_losses(before: list[Row], after: list[Row], least: float, changes: 
     changes.compared["loss"] += 1
     exact = ROUNDING[before[0]["dtype"]]
     if stored:
-        losses = [
-            [np.maximum(_losses(pair[side]), math.exp(exact)) for pair in pairs] for side in (0, 1)
-        ]
-        levels: Levels = "seeds_and_tasks" if any(row["levels"] == "seeds_and_tasks" for row in before + after) else "tasks"
+        losses = [[np.maximum(_losses(pair[side]), math.exp(exact)) for pair in pairs] for side in (0, 1)]
+        levels: Levels = (
+            "seeds_and_tasks" if any(row["levels"] == "seeds_and_tasks" for row in before + after) else "tasks"
+        )
         change, low, high = log_ratio_interval(losses[1], losses[0], levels)
         how = f"[{low:+.4f}, {high:+.4f}]"
     else:

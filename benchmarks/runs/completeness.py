@@ -34,6 +34,9 @@ def against_suite(run: Run) -> Iterator[str]:
         if suites[-1].content_hash != meta.get("suite_hash"):
             yield "meta.json: the suite does not have the hash that is stated"
             return
+    if not suites:
+        yield "meta.json: the run was merged from none"
+        return
     merged = "merged_from" in run.meta
     yield from _few("scores.csv", _scores(rows_of(run.scores), suites, merged))
     yield from _few("timings.csv", _timings(rows_of(run.timings), suites, merged))
@@ -115,7 +118,7 @@ def _timings(rows: Sequence[Row], suites: Sequence[Suite], merged: bool) -> Iter
 def _not_asked(rows: Sequence[Row], asked: set[int]) -> Iterator[str]:
     for row in rows:
         if row["row"] not in asked:
-            yield f"line {row['row'] + 2}: the suite does not ask for {row['solver']} on {row['law']} d={row['d']} there"
+            yield f"line {row['row'] + 2}: the suite asks for no {row['solver']} on {row['law']} d={row['d']}"
 
 
 def _met(suite: Suite) -> Iterator[tuple[TaskEntry, SolverEntry]]:

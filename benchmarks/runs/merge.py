@@ -25,6 +25,7 @@ SAME = ["solver_version", *TRAITS]
 TOLERANCE = 1e-6
 """Relative difference that counts as agreement: tables have 8 digits."""
 
+
 def merge_runs(runs: Sequence[Run], folder: Path, name: str, last: bool = False) -> Path:
     """Write a new run with the rows of all.
 
@@ -62,9 +63,10 @@ def merge_runs(runs: Sequence[Run], folder: Path, name: str, last: bool = False)
 
 def _written(cells: Sequence[Sequence[Row]]) -> Iterator[Part]:
     for rows in cells:
-        yield [ScoreRow.model_validate(_plain(row)) for row in rows], {
-            place: array for place, row in enumerate(rows) if (array := _array(row)) is not None
-        }
+        yield (
+            [ScoreRow.model_validate(_plain(row)) for row in rows],
+            {place: array for place, row in enumerate(rows) if (array := _array(row)) is not None},
+        )
 
 
 def _array(row: Row) -> NDArray[np.float32] | None:

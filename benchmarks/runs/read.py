@@ -104,7 +104,10 @@ class Run:
                 for member in stored:
                     if member.file_size > most[member.filename]:
                         raise UserError(f"{path} holds {member.filename!r}, which is larger than the losses of its row")
-                return {name: arrays[name] for name in (member.filename.removesuffix(".npy") for member in stored)}
+                read = {name: arrays[name] for name in (member.filename.removesuffix(".npy") for member in stored)}
+                if not all(isinstance(array, np.ndarray) for array in read.values()):
+                    raise ValueError("a member of it is no array")
+                return read
         except UserError:
             raise
         except Exception as error:  # whatever a zip file, its compression, its arrays and their headers can be wrong in
@@ -152,9 +155,15 @@ def read_meta(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a run: it has no meta.json") from None
     except (OSError, ValueError, RecursionError):
         raise UserError(f"{path / 'meta.json'} is not the description of a run") from None
-    if not isinstance(meta, dict):
+    if not _describes(meta):
         raise UserError(f"{path / 'meta.json'} is not the description of a run")
     return meta
+
+
+def _describes(meta: Any) -> bool:
+    """Whether this can be the description of a run, or of one merged from others."""
+    sources = meta.get("merged_from", []) if isinstance(meta, dict) else None
+    return isinstance(sources, list) and all(_describes(one) for one in sources)
 
 
 def list_runs(folder: Path = RUNS) -> list[Path]:

@@ -105,7 +105,7 @@ def _cells(run: Run, rows: Sequence[Row]) -> Iterator[str]:
             first = next((name for name in PREFERRED_METRICS if (name,) in metrics), "")
             for (metric,), found in metrics.items():
                 if any(row["shown"] != (metric == first) for row in found) and first:
-                    yield f"scores.csv, line {found[0]['row'] + 2}: {first} must be the metric that is shown of its cell"
+                    yield f"scores.csv, line {found[0]['row'] + 2}: {first} must be the metric that is shown"
                 seeds = [row for row in found if row["seed"] is not None]
                 for row in found:
                     parts = [row] if row["seed"] is not None else seeds

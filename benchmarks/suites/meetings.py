@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.catalogue.registry import LAWS, SOLVERS, Registry
-from benchmarks.errors import UserError
 from benchmarks.suites.entries import SolverEntry, TaskEntry
 
 
@@ -66,7 +65,7 @@ def settings(registry: Registry, name: str, given: Mapping[str, Any]) -> dict[st
     try:
         entry = registry[name]
         known = inspect.signature(entry.load()).parameters.values()
-    except (UserError, ImportError, AttributeError, TypeError, ValueError):
+    except Exception:  # whatever importing a plug-in can raise; whoever builds it says so
         return dict(given)
     defaults = {one.name: one.default for one in known if one.default is not inspect.Parameter.empty}
     return {**defaults, **entry.defaults, **given}
