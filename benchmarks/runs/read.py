@@ -100,7 +100,8 @@ class Run:
         most = {f"{row}.npy": HEADER + 8 * int(tasks) for row, tasks in seeded.items()}
         try:
             with open(path, "rb") as file, np.lib.npyio.NpzFile(file) as arrays:  # np.load would take other kinds too
-                stored = [member for member in arrays.zip.infolist() if member.filename in most]
+                members = [] if arrays.zip is None else arrays.zip.infolist()
+                stored = [member for member in members if member.filename in most]
                 for member in stored:
                     if member.file_size > most[member.filename]:
                         raise UserError(f"{path} holds {member.filename!r}, which is larger than the losses of its row")

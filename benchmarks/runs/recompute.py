@@ -71,10 +71,11 @@ def from_seeds(rows: Sequence[Row]) -> Row:
 
 def _log_mean(rows: Sequence[Row], logs: Sequence[float | None]) -> float | None:
     """Logarithm of the mean over all tasks of what has these logarithms a seed; None if one is not known."""
-    if None in logs:
+    known = [value for value in logs if value is not None]
+    if len(known) < len(logs):
         return None
     weights = [math.log(max(row["num_tasks"], 1)) for row in rows]
-    return float(np.logaddexp.reduce(np.add(logs, weights)) - np.logaddexp.reduce(weights))
+    return float(np.logaddexp.reduce(np.add(known, weights)) - np.logaddexp.reduce(weights))
 
 
 def from_losses(arrays: Sequence[NDArray[np.float32]], levels: Levels) -> dict[str, float | None]:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from benchmarks.errors import UserError
 from benchmarks.runs import prune, unfinished
@@ -84,6 +84,12 @@ class Store(RuleBasedStateMachine):
 
     def live(self, name: str) -> RunWriter | None:
         return self.begun[name].writer if name in self.begun else None
+
+    @initialize(kinds=st.lists(st.sampled_from(sorted(SEEDS)), max_size=2))
+    def earlier_runs(self, kinds: list[str]) -> None:
+        for name, kind in zip("ab", kinds, strict=False):
+            shutil.copytree(self.templates[kind].path, self.runs / name)
+            self.complete[name] = SEEDS[kind]
 
     @rule(name=NAMES, kind=st.sampled_from(sorted(SEEDS)), resume=st.booleans(), cells=st.integers(0, 1))
     def start(self, name: str, kind: str, resume: bool, cells: int) -> None:
@@ -177,6 +183,7 @@ class Store(RuleBasedStateMachine):
         assert not refused
         self.complete[name] = set().union(*(self.complete[one] for one in names))
         self.begun.pop(name, None)
+        assert set(read_run(self.runs / name).scores["seed"].dropna()) == self.complete[name]
 
     @precondition(lambda self: self.complete)
     @rule(data=st.data())
