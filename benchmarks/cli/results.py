@@ -58,8 +58,12 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="The run that is compared with it.")],
     fail_on: Annotated[
         list[Change] | None,
-        typer.Option(help="Exit status 1 if a loss or time got worse, a row failed anew, or rows are missing in B."),
+        typer.Option(
+            help="Exit status 1 if a loss or time got worse, a solver fails anew, rows are missing in B; or if "
+            "something of that kind in A could not be compared, or nothing at all could."
+        ),
     ] = None,
+    ci: Annotated[bool, typer.Option("--ci", help="For CI: --fail-on loss, status and rows.")] = False,
     loss: Annotated[float, typer.Option(min=0, help="Log losses that differ by less count as the same.")] = 0.001,
     time: Annotated[float, typer.Option(min=1, help="Times that differ by a smaller factor count as the same.")] = 1.5,
     results: Results = RESULTS,
@@ -74,7 +78,10 @@ def compare(
     changes = compare_runs(before, after, loss, time)
     for line in changes.lines():
         typer.echo(line)
-    if any(changes.worse[kind] for kind in fail_on or []):
+    kinds = [*(fail_on or []), *([Change.LOSS, Change.STATUS, Change.ROWS] if ci else [])]
+    failed = [kind.value for kind in dict.fromkeys(kinds) if changes.fails(kind)]
+    if failed:
+        typer.echo(f"failed: {', '.join(failed)}", err=True)
         raise typer.Exit(1)
 
 
@@ -102,13 +109,18 @@ def prune(
     """Remove unfinished runs that no process is writing, and fitted parameters of other source than this."""
     from benchmarks.runs.prune import left_over, remove
 
-    found = left_over(results)
-    for path, size, why in found:
+    gone: list[int] = []
+    kept = 0
+    for path, size, why in left_over(results):
         typer.echo(f"{path.relative_to(results)}  {size / 1e6:.1f} MB  {why}")
-        if yes:
-            remove(path)
-    total = sum(size for _, size, _ in found) / 1e6
-    typer.echo(f"{'removed' if yes else 'would remove'} {len(found)} ({total:.1f} MB)")
+        if not yes or remove(path):
+            gone.append(size)
+        else:
+            kept += 1
+            typer.echo(f"{path.relative_to(results)} could not be removed", err=True)
+    typer.echo(f"{'removed' if yes else 'would remove'} {len(gone)} ({sum(gone) / 1e6:.1f} MB)")
+    if kept:
+        raise typer.Exit(1)
 
 
 @results_app.command(epilog="Example:  memformer-bench results export core-reference --output tables")

@@ -123,7 +123,7 @@ def _gap(row: Row | None, form: Format) -> str:
     if row is None or row["gap_to_floor"] is None:
         return ""
     mark = " alarm" if row["alarm"] else ""
-    return _with_error(f"{row['gap_to_floor']:+.3f}", (row["gap_high"] - row["gap_low"]) / 2, form) + mark
+    return _with_error(f"{row['gap_to_floor']:+.3f}", row["gap_low"], row["gap_high"], form) + mark
 
 
 def _starts(row: Row, form: Format) -> str:
@@ -134,7 +134,11 @@ def _starts(row: Row, form: Format) -> str:
     return f"{f'${number}$' if form == 'latex' else number} of {row['starts']:g}"
 
 
-def _with_error(number: str, half_width: float, form: Format) -> str:
+def _with_error(number: str, low: float | None, high: float | None, form: Format) -> str:
+    """A number with half the width of its interval, where it has one."""
+    if low is None or high is None:
+        return f"${number}$" if form == "latex" else number
+    half_width = (high - low) / 2
     return rf"${number} \pm {half_width:.3f}$" if form == "latex" else f"{number} ±{half_width:.3f}"
 
 
@@ -155,7 +159,7 @@ def _cell(row: Row, form: Format) -> str:
         return f"exact{mark}"
     if row["tail_limited"] and row["median_loss"]:
         mark += f" {TAIL[form]} {math.log(row['median_loss']):.2f}"
-    return _with_error(f"{row['log_loss']:.3f}", (row["log_high"] - row["log_low"]) / 2, form) + mark
+    return _with_error(f"{row['log_loss']:.3f}", row["log_low"], row["log_high"], form) + mark
 
 
 def _milliseconds(row: Row) -> str:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.runs.pairing import keyed, refuse_other_tasks
 from benchmarks.runs.ranking import ROUNDING, solver_label
-from benchmarks.runs.read import LOSSES, Run
-from benchmarks.runs.schema import FAILURES, NAMED, SCORED, SOLVER, TIMED
+from benchmarks.runs.read import Run
+from benchmarks.runs.recompute import CELL, Row, from_seeds, grouped, rows_of
+from benchmarks.runs.schema import FAILURES, SCORED, SOLVER, TIMED
 from benchmarks.statistics import Levels, log_ratio_interval
 
 SHOWN = 20
@@ -27,8 +29,6 @@ KINDS = {
 }
 """What is compared, and what a change in either direction is called."""
 
-Row = dict[Any, Any]
-
 
 @dataclass
 class Changes:
@@ -38,12 +38,19 @@ class Changes:
         heading: what was compared, and how the machines and versions differ.
         compared: number of pairs, by kind.
         worse, better: a line for each pair, with how much it changed, by kind.
+        unknown: a line for each thing of A that B has nothing to compare with, by kind.
     """
 
     heading: list[str]
     compared: Counter[str] = field(default_factory=Counter)
     worse: dict[str, list[tuple[float, str]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     better: dict[str, list[tuple[float, str]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+
+    unknown: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+
+    def fails(self, kind: str) -> bool:
+        """Whether something of a kind got worse, could not be compared, or nothing of it could."""
+        return bool(self.worse[kind] or self.unknown[kind]) or not self.compared[kind]
 
     def add(self, kind: str, change: float, line: str) -> None:
         """A pair that changed; worse if `change` is positive."""
@@ -55,8 +62,11 @@ class Changes:
         for kind, (got_worse, got_better) in KINDS.items():
             worse, better = self.worse[kind], self.better[kind]
             counts = f"{len(worse)} {got_worse}, {len(better)} {got_better}"
-            yield f"{kind}: {self.compared[kind]} compared, {counts}"
-            for changed in (worse, better):
+            unknown = self.unknown[kind]
+            yield f"{kind}: {self.compared[kind]} compared, {counts}" + (
+                f", {len(unknown)} that cannot be compared" if unknown else ""
+            )
+            for changed in (worse, better, [(0.0, f"not compared: {line}") for line in unknown]):
                 ordered = sorted(changed, key=lambda entry: -entry[0])
                 yield from (f"  {line}" for _, line in ordered[:SHOWN])
                 if len(ordered) > SHOWN:
@@ -68,9 +78,9 @@ def compare_runs(first: Run, second: Run, least_loss: float = 0.001, least_facto
 
     Losses are compared by the paired 95 % interval of the log ratio of their means over the same tasks (and over seeds,
     where the rows' own intervals are) where both runs have per-task losses of the same seeds, else by the log ratio
-    alone. Nothing is corrected for the number of pairs; the same source gives the same losses to the last digit. A time
-    changed if its ratio exceeds the factor and the quartiles do not overlap; times of different machines are not
-    compared.
+    alone. Nothing is corrected for the number of pairs; the same source gives the same losses to the last digit. A loss
+    that is undefined in B alone is worse. A time changed if its ratio exceeds the factor and the quartiles do not
+    overlap; times of different machines are not compared.
 
     Args:
         first: run A.
@@ -87,15 +97,14 @@ def compare_runs(first: Run, second: Run, least_loss: float = 0.001, least_facto
     for here, there, change in ((a, b, 1.0), (b, a, -1.0)):
         for row in (row for key, row in here.items() if key not in there):
             changes.add("rows", change, f"{_name(row)}, {row['metric']}, seed {row['seed']}")
-    both = [(row, b[key]) for key, row in a.items() if key in b]
-    changes.compared["rows"] = len(both)
-    _compare_statuses([pair for pair in both if pair[0]["seed"] is None], changes)
-    arrays = all((run.path / LOSSES).is_file() for run in (first, second))
-    groups: dict[tuple[object, ...], list[tuple[Row, Row]]] = {}
-    for pair in both:
-        groups.setdefault(tuple(pair[0][name] for name in (*NAMED, "metric", "draw")), []).append(pair)
-    for pairs in groups.values():
-        _compare_losses(pairs, (first, second) if arrays else None, least_loss, changes)
+    changes.compared["rows"] = len(a.keys() & b.keys())
+    cells = [grouped([{**row, "run": run} for row in rows_of(run.scores)], CELL) for run in (first, second)]
+    for key, before in cells[0].items():
+        after = cells[1].get(key, [])
+        _compare_statuses(before, after, changes)
+        measured = [grouped([row for row in rows if row["metric"]], ["metric"]) for rows in (before, after)]
+        for metric, rows in measured[0].items():
+            _compare_losses(rows, measured[1].get(metric, []), least_loss, changes)
     _compare_times(first, second, least_factor, changes)
     return changes
 
@@ -127,46 +136,76 @@ def _name(row: Row) -> str:
     return f"{row['law']} d={row['d']} N={row['N']} {solver} ({row['protocol']}) at {row['steps']} steps"
 
 
-def _compare_statuses(pairs: list[tuple[Row, Row]], changes: Changes) -> None:
-    changes.compared["status"] = len(pairs)
-    for a, b in pairs:
-        failed = (a["status"] in FAILURES, b["status"] in FAILURES)
-        if failed[0] != failed[1]:
-            line = f"{_name(a)}: {a['status']} -> {b['status']}: {b['reason'] or a['reason']}"
-            changes.add("status", 1.0 if failed[1] else -1.0, line)
+def _compare_statuses(before: list[Row], after: list[Row], changes: Changes) -> None:
+    """One cell: whether it fails, as a whole or under a seed, where it did not."""
+    if not after:
+        changes.unknown["status"].append(f"{_name(before[0])} is not in B")
+        return
+    changes.compared["status"] += 1
+    a, b = (_failures(rows) for rows in (before, after))
+    for mine, other, change in ((b, a, 1.0), (a, b, -1.0)):
+        anew = [row for seed, row in mine.items() if seed not in other and "whole" not in other]
+        if anew:
+            statuses = [anew[0]["status"], next((row["status"] for row in other.values()), "ok")]
+            was, now = reversed(statuses) if change > 0 else statuses
+            changes.add("status", change, f"{_name(anew[0])}: {was} -> {now}: {anew[0]['reason']}")
 
 
-def _compare_losses(pairs: list[tuple[Row, Row]], runs: tuple[Run, Run] | None, least: float, changes: Changes) -> None:
-    """One solver after one number of steps in one metric: paired over the tasks of all seeds, or the pooled rows."""
-    seeded = [pair for pair in pairs if pair[0]["seed"] is not None]
-    a, b = next((pair for pair in pairs if pair[0]["seed"] is None), pairs[0])
-    if not (math.isfinite(a["log_mean"]) and math.isfinite(b["log_mean"])):
+def _failures(rows: list[Row]) -> dict[Any, Row]:
+    """The rows of a cell that failed, by seed; `whole` is one that failed as a whole."""
+    return {row["seed"] if row["metric"] else "whole": row for row in rows if row["status"] in FAILURES}
+
+
+def _compare_losses(before: list[Row], after: list[Row], least: float, changes: Changes) -> None:
+    """One solver after one number of steps in one metric: over the tasks of the seeds that both runs have."""
+    name = f"{_name(before[0])}, {before[0]['metric']}"
+    theirs = {row["seed"]: row for row in after}
+    pairs = [(row, theirs[row["seed"]]) for row in before if row["seed"] in theirs]
+    pairs = [pair for pair in pairs if pair[0]["seed"] is not None] or pairs
+    lacking = [row["seed"] for row in before if row["seed"] is not None and row["seed"] not in theirs]
+    odd = next((a["seed"] for a, b in pairs if a["num_tasks"] != b["num_tasks"]), None)
+    if not pairs or lacking or odd is not None:
+        what = f"other tasks under seed {odd}" if not lacking else f"no seed {lacking[0]}" if after else "no numbers"
+        changes.unknown["loss"].append(f"{name}: B has {what}")
+    if not pairs or odd is not None:
+        return
+    stored = all(row["run"].has_losses and row["row"] in row["run"].with_losses for pair in pairs for row in pair)
+    a, b = (from_seeds([pair[side] for pair in pairs])["log_mean"] for side in (0, 1))
+    if a is None or b is None:
+        if (a is None) != (b is None):
+            changes.compared["loss"] += 1
+            sign, was, now = (1, f"{a}", "undefined") if b is None else (-1, "undefined", f"{b}")
+            changes.add("loss", sign * math.inf, f"{name}: log loss {was} -> {now}")
         return
     changes.compared["loss"] += 1
-    same = all(x["num_tasks"] == y["num_tasks"] for x, y in seeded)
-    if runs is not None and seeded and same:
-        exact = math.exp(ROUNDING[a["dtype"]])
-        losses = [
-            [np.maximum(run.losses(pair[side]["row"]).astype(np.float64), exact) for pair in seeded]
-            for side, run in enumerate(runs)
-        ]
-        levels: Levels = "seeds_and_tasks" if "seeds_and_tasks" in (a["levels"], b["levels"]) else "tasks"
+    exact = ROUNDING[before[0]["dtype"]]
+    if stored:
+        losses = [[np.maximum(_losses(pair[side]), math.exp(exact)) for pair in pairs] for side in (0, 1)]
+        levels: Levels = (
+            "seeds_and_tasks" if any(row["levels"] == "seeds_and_tasks" for row in before + after) else "tasks"
+        )
         change, low, high = log_ratio_interval(losses[1], losses[0], levels)
         how = f"[{low:+.4f}, {high:+.4f}]"
     else:
-        exact = ROUNDING[a["dtype"]]
-        change = max(b["log_mean"], exact) - max(a["log_mean"], exact)
-        low = high = change
+        low = high = change = max(b, exact) - max(a, exact)
         how = "without an interval, since there are no per-task losses of the same tasks"
     if low > least or high < -least:
-        changes.add("loss", change, f"{_name(a)}, {a['metric']}: log loss {change:+.4f} {how}")
+        changes.add("loss", change, f"{name}: log loss {change:+.4f} {how}")
+
+
+def _losses(row: Row) -> NDArray[np.float64]:
+    return row["run"].losses(row["row"]).astype(np.float64)
 
 
 def _compare_times(first: Run, second: Run, least: float, changes: Changes) -> None:
     a, b = (keyed(run.timings, TIMED) for run in (first, second))
     for key, row in a.items():
         other = b.get(key)
-        if other is None or not (row["warm_median"] > 0 and other["warm_median"] > 0):
+        if not row["warm_median"] > 0:  # there was no time to begin with
+            continue
+        if other is None or not other["warm_median"] > 0:
+            what = f"on {row['machine']} in B" if other is None else f"in B: {other['status']}"
+            changes.unknown["time"].append(f"{_name(row)}, batch {row['batch']}, has no time {what}")
             continue
         changes.compared["time"] += 1
         ratio = other["warm_median"] / row["warm_median"]

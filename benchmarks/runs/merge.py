@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
-from benchmarks.runs.pairing import keyed, refuse_other_tasks
-from benchmarks.runs.read import LOSSES, Run
-from benchmarks.runs.schema import NAMED, SCORED, ScoreRow, TimingRow
+from benchmarks.runs.pairing import refuse_other_tasks
+from benchmarks.runs.read import Run
+from benchmarks.runs.recompute import CELL, Row, from_losses, from_seeds, grouped, rows_of, tail_by_losses
+from benchmarks.runs.schema import NAMED, TIMED, TRAITS, ScoreRow, TimingRow
 from benchmarks.runs.write import Part, RunWriter
 
-NUMBERS = ["mean", "log_mean", "median", "num_tasks", "status", "solver_version"]
-"""Columns in which rows that say the same thing must agree."""
+NUMBERS = ["mean", "log_mean", "median", "num_tasks", "status"]
+"""Columns in which rows of one seed must agree."""
+
+SAME = ["solver_version", *TRAITS]
+"""Columns in which all rows of a cell must agree."""
 
 TOLERANCE = 1e-6
 """Relative difference that counts as agreement: tables have 8 digits."""
@@ -25,8 +29,10 @@ TOLERANCE = 1e-6
 def merge_runs(runs: Sequence[Run], folder: Path, name: str, last: bool = False) -> Path:
     """Write a new run with the rows of all.
 
-    A cell (one solver on one law after one number of steps, all its seeds and metrics) is taken whole from one run:
-    the only one that has it, or the one measured last if they agree, or if `last` is given.
+    A cell (one solver on one law after one number of steps) has every seed that a run has of it, each from the run
+    measured last. What failed as a whole gives way to numbers. The row of all seeds is that of a run which has them
+    all; else it is computed anew, without what it takes more than the losses to know: the interval of a gap, and
+    without losses intervals and quantiles. Times are told apart by machine, batch and threads.
 
     Args:
         runs: two or more.
@@ -41,66 +47,107 @@ def merge_runs(runs: Sequence[Run], folder: Path, name: str, last: bool = False)
         raise UserError("merging needs two runs or more")
     refuse_other_tasks(runs)
     ordered = sorted(runs, key=lambda run: str(run.meta.get("measured_at", "")))
-    if not last:
-        _refuse_disagreement(ordered)
-    owner: dict[tuple[Any, ...], int] = {}
-    timed: dict[tuple[Any, ...], int] = {}
-    for number, run in enumerate(ordered):
-        owner |= dict.fromkeys(_keys(run.scores), number)
-        timed |= dict.fromkeys(_keys(run.timings), number)
-    timings = [
-        TimingRow.model_validate(row)
-        for number, run in enumerate(ordered)
-        for row in _rows(_of(run.timings, timed, number))
-    ]
-    meta = {**ordered[-1].meta, "merged_from": [{"name": run.name, **run.meta} for run in ordered]}
+    scores, timings = (
+        [{**row, "run": run} for run in ordered for row in rows_of(getattr(run, table))]
+        for table in ("scores", "timings")
+    )
+    parts = [_merged_cell(rows, last) for rows in grouped(scores, CELL).values()]
+    timed = [_numbers_first(rows)[-1] for rows in grouped(timings, [*NAMED, *TIMED]).values()]
+    sources = [{"name": run.name, "has_losses": run.has_losses, **run.meta} for run in ordered]
+    meta = {**ordered[-1].meta, "merged_from": sources}
     for key in ("schema_version", "suite", "suite_hash", "command", "seconds"):
         meta.pop(key, None)
     with RunWriter(folder, name) as writer:
-        return writer.write(_parts(ordered, owner), timings, meta)
+        return writer.write(_written(parts), [TimingRow.model_validate(_plain(row)) for row in timed], meta)
 
 
-def _parts(runs: Sequence[Run], owner: dict[tuple[Any, ...], int]) -> Iterator[Part]:
-    for number, run in enumerate(runs):
-        mine = _of(run.scores, owner, number)
-        stored = (run.path / LOSSES).is_file()
-        losses = {
-            place: run.stored(int(row))
-            for place, (row, seed, metric) in enumerate(zip(mine.index, mine["seed"], mine["metric"], strict=True))
-            if stored and not pd.isna(seed) and metric
-        }
-        yield [ScoreRow.model_validate(row) for row in _rows(mine)], losses
+def _written(cells: Sequence[Sequence[Row]]) -> Iterator[Part]:
+    for rows in cells:
+        yield (
+            [ScoreRow.model_validate(_plain(row)) for row in rows],
+            {place: array for place, row in enumerate(rows) if (array := _array(row)) is not None},
+        )
 
 
-def _of(table: pd.DataFrame, owner: dict[tuple[Any, ...], int], number: int) -> pd.DataFrame:
-    """The rows of a table that are taken from the run of that number."""
-    return table.loc[[owner[key] == number for key in _keys(table)]]
+def _array(row: Row) -> NDArray[np.float32] | None:
+    """Per-task losses of a row, if its run has them."""
+    run: Run = row["run"]
+    return run.stored(row["row"]) if run.has_losses and row["row"] in run.with_losses else None
 
 
-def _keys(table: pd.DataFrame) -> Iterable[tuple[Any, ...]]:
-    """What is taken whole from one run: everything of a cell after one number of steps, times by machine."""
-    whole = [*NAMED, *(name for name in ("machine", "draw") if name in table)]
-    return table[whole].itertuples(index=False, name=None)
+def _plain(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name not in ("row", "run")}
 
 
-def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+def _numbers_first(rows: Sequence[Row]) -> list[Row]:
+    """Rows of several runs that say the same thing, by time; but what has a number comes after what has none."""
+    return sorted(rows, key=lambda row: row.get("warm_median") is not None)
 
 
-def _refuse_disagreement(runs: Sequence[Run]) -> None:
-    seen: dict[tuple[Any, ...], tuple[str, dict[str, Any]]] = {}
-    for run in runs:
-        for key, row in keyed(run.scores, SCORED).items():
-            before, other = seen.setdefault(key, (run.name, row))
-            odd = next((name for name in NUMBERS if not _agree(row[name], other[name])), None)
-            if odd is not None:
-                raise UserError(
-                    f"{before} and {run.name} disagree about {row['solver']} on {row['law']} at d = {row['d']} after "
-                    f"{row['steps']} steps: {odd} is {other[odd]} and {row[odd]}; --last takes the one measured last"
-                )
+def _merged_cell(rows: list[Row], last: bool) -> list[Row]:
+    """Rows of one cell: of all runs, by time of the run."""
+    measured = [row for row in rows if row["metric"]]
+    if not measured:
+        return [rows[-1]]
+    odd = next((name for name in SAME if any(row[name] != measured[-1][name] for row in measured)), None)
+    if odd is not None:
+        if not last:
+            raise _disagreement(next(row for row in measured if row[odd] != measured[-1][odd]), measured[-1], odd)
+        measured = [row for row in measured if all(row[name] == measured[-1][name] for name in SAME)]
+    merged: list[Row] = []
+    for of_metric in grouped(measured, ["metric"]).values():
+        by_seed = grouped([row for row in of_metric if row["seed"] is not None], ["seed"])
+        for same in by_seed.values():
+            for row in same[:-1]:
+                odd = _odd(row, same[-1])
+                if odd and not last:
+                    raise _disagreement(row, same[-1], odd)
+        seeds = [same[-1] for _, same in sorted(by_seed.items())]
+        merged += next(_of_one_run(of_metric, seeds), [*seeds, *([_pooled(seeds)] if len(seeds) > 1 else [])])
+    return merged
+
+
+def _of_one_run(rows: Sequence[Row], seeds: Sequence[Row]) -> Iterator[list[Row]]:
+    """All rows of a run that has every seed, and says of each what is wanted; the latest such run first."""
+    for run in dict.fromkeys(row["run"].path for row in reversed(rows)):
+        mine = [row for row in rows if row["run"].path == run]
+        theirs = {row["seed"]: row for row in mine}
+        if all(seed["seed"] in theirs and not _odd(theirs[seed["seed"]], seed) for seed in seeds):
+            yield mine
+
+
+def _pooled(seeds: Sequence[Row]) -> Row:
+    """The row of all seeds, by those of each."""
+    random = seeds[-1]["fitting"] == "random" or seeds[-1]["law"] == "real"
+    found = {**seeds[-1], **from_seeds(seeds), "seed": None, "row": -1, "alarm": ""}
+    found |= {"levels": "seeds_and_tasks" if random else "tasks", "tail_limited": None}
+    found |= dict.fromkeys(("log_low", "log_high", "median", "trimmed_mean", "q90", "q99", "gap_low", "gap_high"))
+    found["alarm"] = next((row["alarm"] for row in seeds if row["alarm"]), "")
+    if found["gap_to_floor"] is None:
+        found |= {"floor": "", "floor_exact": None, "floor_error": None}
+    arrays = [array for row in seeds if (array := _array(row)) is not None]
+    if len(arrays) == len(seeds):
+        by_losses = from_losses(arrays, found["levels"])
+        found |= {name: value for name, value in by_losses.items() if name not in ("mean", "log_mean")}
+        if found["mean"] is not None:
+            skewness, limit = tail_by_losses(arrays, found["reach"])
+            found["tail_limited"] = skewness > limit
+    return found
+
+
+def _odd(one: Row, other: Row) -> str | None:
+    """The first column in which rows of one seed disagree."""
+    return next((name for name in NUMBERS if not _agree(one[name], other[name])), None)
+
+
+def _disagreement(one: Row, other: Row, name: str) -> UserError:
+    return UserError(
+        f"{one['run'].name} and {other['run'].name} disagree about {one['solver']} on {one['law']} at d = {one['d']} "
+        f"after {one['steps']} steps: {name} is {one[name]} and {other[name]}; --last takes the one measured last"
+    )
 
 
 def _agree(one: Any, other: Any) -> bool:
-    if isinstance(one, str) or isinstance(other, str):
+    if one is None or other is None or isinstance(one, str):
         return one == other
-    return bool(np.isclose(one, other, rtol=TOLERANCE, atol=0.0, equal_nan=True))
+    return bool(np.isclose(one, other, rtol=TOLERANCE, atol=0.0))

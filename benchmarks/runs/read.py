@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +25,9 @@ LOSSES = "losses.npz"
 """Per-task losses of a run: one float32 array for each row of `scores.csv` with a seed, named by the row's number.
 
 It is `(tasks,)`; or where tasks were drawn by importance sampling `(2, tasks)`, weight times loss and the weights."""
+
+HEADER = 4096
+"""Bytes that the head of a stored array may have."""
 
 RUNS = Path("results/runs")
 """Where runs are kept, relative to the folder the command is started in."""
@@ -66,21 +67,52 @@ class Run:
 
     def stored(self, row: int) -> NDArray[np.float32]:
         """The array of a row as it is stored: see `LOSSES`."""
-        try:
-            return self._arrays[str(row)]
-        except KeyError:
-            raise UserError(f"row {row} of {self.name} has no per-task losses; rows with a seed do") from None
+        if row not in self.with_losses:
+            raise UserError(f"row {row} of {self.name} has no per-task losses; rows with a seed do")
+        array, tasks = self._arrays[str(row)], int(self.scores.at[row, "num_tasks"])
+        if array.shape not in ((tasks,), (2, tasks)) or array.dtype != np.float32:
+            raise UserError(
+                f"{self.path / LOSSES}, row {row}: there are losses of shape {array.shape}, {array.dtype}, "
+                f"and not {tasks} of float32"
+            )
+        return array
+
+    @cached_property
+    def with_losses(self) -> frozenset[int]:
+        """Numbers of the rows whose per-task losses are stored.
+
+        Raises:
+            UserError: if there are none, or they cannot be read.
+        """
+        return frozenset(int(name) for name in self._arrays)
+
+    @property
+    def has_losses(self) -> bool:
+        """Whether it was stored with per-task losses."""
+        return (self.path / LOSSES).is_file()
 
     @cached_property
     def _arrays(self) -> Mapping[str, NDArray[np.float32]]:
         path = self.path / LOSSES
-        if not path.is_file():
+        if not self.has_losses:
             raise UserError(f"the run {self.name} was stored without per-task losses ({LOSSES}); run its suite again")
+        seeded = self.scores.loc[self.scores["seed"].notna(), "num_tasks"]
+        most = {f"{row}.npy": HEADER + 8 * int(tasks) for row, tasks in seeded.items()}
         try:
             with open(path, "rb") as file, np.lib.npyio.NpzFile(file) as arrays:  # np.load would take other kinds too
-                return dict(arrays)
-        except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(f"{path} is not a file of arrays: {' '.join(str(error).split())}") from None
+                members = [] if arrays.zip is None else arrays.zip.infolist()
+                stored = [member for member in members if member.filename in most]
+                for member in stored:
+                    if member.file_size > most[member.filename]:
+                        raise UserError(f"{path} holds {member.filename!r}, which is larger than the losses of its row")
+                read = {name: arrays[name] for name in (member.filename.removesuffix(".npy") for member in stored)}
+                if not all(isinstance(array, np.ndarray) for array in read.values()):
+                    raise ValueError("a member of it is no array")
+                return read
+        except UserError:
+            raise
+        except Exception as error:  # whatever a zip file, its compression, its arrays and their headers can be wrong in
+            raise UserError(f"{path} is not a file of arrays: {' '.join(str(error).split()):.200}") from None
 
     @property
     def name(self) -> str:
@@ -124,9 +156,15 @@ def read_meta(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a run: it has no meta.json") from None
     except (OSError, ValueError, RecursionError):
         raise UserError(f"{path / 'meta.json'} is not the description of a run") from None
-    if not isinstance(meta, dict):
+    if not _describes(meta):
         raise UserError(f"{path / 'meta.json'} is not the description of a run")
     return meta
+
+
+def _describes(meta: Any) -> bool:
+    """Whether this can be the description of a run, or of one merged from others."""
+    sources = meta.get("merged_from", []) if isinstance(meta, dict) else None
+    return isinstance(sources, list) and all(_describes(one) for one in sources)
 
 
 def list_runs(folder: Path = RUNS) -> list[Path]:
@@ -171,14 +209,31 @@ def _checked(table: pd.DataFrame, path: Path, model: type[BaseModel]) -> pd.Data
             problem = error.errors()[0]
             where = f"{path}, line {number}, column {'.'.join(map(str, problem['loc']))}"
             raise UserError(f"{where}: {problem['msg']} (found {str(problem['input'])[:40]!r})") from None
+        wrong = _ill_formed(rows[-1])
+        if wrong:
+            raise UserError(f"{path}, line {number}, {wrong}")
     try:
-        return pd.DataFrame({name: _column(rows, name, field) for name, field in model.model_fields.items()})
+        return pd.DataFrame({name: column(rows, name, field) for name, field in model.model_fields.items()})
     except (OverflowError, TypeError, ValueError) as error:
         raise UserError(f"{path} holds a number that is too large: {' '.join(str(error).split())}") from None
 
 
-def _column(rows: list[BaseModel], name: str, field: FieldInfo) -> pd.Series:
-    """A column of a checked table, in the type that the schema says."""
+def _ill_formed(row: BaseModel) -> str:
+    """What a row says that its model cannot refuse, and that no reader could use; empty if nothing."""
+    for name in ("law_params", "solver_params"):
+        try:
+            given = json.loads(getattr(row, name))
+        except (ValueError, RecursionError):
+            given = None
+        if not isinstance(given, dict):
+            return f"column {name}: it must be a JSON object (found {getattr(row, name)[:40]!r})"
+    if isinstance(row, ScoreRow) and row.seed is not None and not 0 <= row.seed < 2**63:
+        return f"column seed: {str(row.seed)[:20]!r} is no seed, which is at least 0 and below 2^63"
+    return ""
+
+
+def column(rows: Sequence[BaseModel], name: str, field: FieldInfo) -> pd.Series:
+    """A column of a table, in the type that the schema says: a large seed is no float on its way."""
     types: dict[Any, Any] = {int: "int64", float: "float64", bool: "bool", float | None: "float64", int | None: "Int64"}
     types[bool | None] = "boolean"
     return pd.Series([getattr(row, name) for row in rows], dtype=types.get(field.annotation, "str"))

@@ -1,35 +1,54 @@
-"""Whether a run says what a run must say, beyond what reading it checks."""
+"""Whether a run says what a run must say, beyond what reading it checks: all that can be recomputed is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
 from benchmarks.errors import UserError
+from benchmarks.runs.completeness import against_suite
 from benchmarks.runs.read import LOSSES, Run
-from benchmarks.runs.schema import SCORED, TIMED, Identity
-from benchmarks.suites.suite import Suite
+from benchmarks.runs.recompute import (
+    CELL,
+    OUTCOMES,
+    Row,
+    from_losses,
+    from_seeds,
+    grouped,
+    judged,
+    rows_of,
+    tail_by_losses,
+)
+from benchmarks.runs.schema import PREFERRED_METRICS, SCORED, TIMED, Identity
 
 IDENTITY = list(Identity.model_fields)
 
-OUTCOMES = ["converged", "max_steps", "diverged", "breakdown", "nonfinite"]
-
 TOLERANCE = 1e-4
-"""Relative difference between a mean and that of its losses, which are stored with 7 digits."""
+"""Relative difference between what a row says and what follows from its losses, which are stored with 7 digits."""
+
+LEAST = 1e-30
+"""A mean of losses below this, of which float32 has few digits or none, says little of quantiles and intervals."""
+
+MOST = float(np.finfo(np.float32).max)
+
+LOGS = {"log_mean", "log_low", "log_high", "gap_to_floor", "gap_to_bayes"}
+"""Columns that are logarithms: what is relative of a loss is absolute of them."""
 
 
 def problems(run: Run) -> list[str]:
     """What is wrong with a run, a sentence each; empty if it is good.
 
-    Checked are: no row twice, every task has one outcome, means lie in their intervals and quantiles are in order,
-    every row that is not `ok` has a reason, the suite has the hash that is stated, and where per-task losses are
-    stored, every row with a seed has as many as it says and their mean is its mean.
+    Checked are: no row twice; every task has one outcome, and status and reason are those of the outcomes; quantiles
+    and ends of intervals are in order; a row of several seeds says what the rows of these say together; where per-task
+    losses are stored, every row says what they say; one metric of a cell is shown; and the run has the rows that its
+    suite asks for, no more and no fewer.
     """
-    return [*_doubled(run), *_scores(run.scores), *_timings(run.timings), *_suite(run), *_losses(run)]
+    scores = rows_of(run.scores)
+    return [*_doubled(run), *_scores(run.scores), *_timings(run.timings), *_cells(run, scores), *against_suite(run)]
 
 
 def _doubled(run: Run) -> Iterator[str]:
@@ -43,9 +62,13 @@ def _doubled(run: Run) -> Iterator[str]:
 def _scores(table: pd.DataFrame) -> Iterator[str]:
     tasks = table[OUTCOMES].sum(axis=1)
     yield from _say("scores.csv", tasks != table["num_tasks"], "does not have one outcome for each task")
-    low, middle, high = (table[name] for name in ("log_low", "log_mean", "log_high"))
-    slack = TOLERANCE * (1 + middle.abs())
-    yield from _say("scores.csv", (low > middle + slack) | (middle > high + slack), "has a mean outside its interval")
+    for low, middle, high, what in (
+        ("log_low", "log_mean", "log_high", "a mean outside its interval"),
+        ("gap_low", "gap_to_floor", "gap_high", "a gap outside its interval"),
+    ):
+        slack = TOLERANCE * (1 + table[middle].abs())
+        bad = (table[low] > table[middle] + slack) | (table[middle] > table[high] + slack)
+        yield from _say("scores.csv", bad | (table[low].isna() != table[high].isna()), f"has {what}")
     outside = (table["median"] > table["q90"]) | (table["q90"] > table["q99"])
     yield from _say("scores.csv", outside, "has quantiles out of order")
     yield from _say("scores.csv", _unexplained(table), "failed without a reason")
@@ -57,10 +80,12 @@ def _timings(table: pd.DataFrame) -> Iterator[str]:
     negative = (table[["cold_seconds", "warm_q25", "train_seconds"]] < 0).any(axis=1)
     yield from _say("timings.csv", negative, "took less than no time")
     yield from _say("timings.csv", _unexplained(table), "failed without a reason")
+    untimed = (table["status"] == "ok") & (table["warm_median"].isna() | (table["repeats"] == 0))
+    yield from _say("timings.csv", untimed, "is ok without a time")
 
 
 def _unexplained(table: pd.DataFrame) -> Any:
-    return (table["status"] != "ok") & (table["reason"] == "")
+    return (table["status"] != "ok") != (table["reason"] != "")
 
 
 def _say(name: str, bad: Any, what: str) -> Iterator[str]:
@@ -70,29 +95,71 @@ def _say(name: str, bad: Any, what: str) -> Iterator[str]:
         yield f"{name}, line {lines[0]}{more}: the row {what}"
 
 
-def _suite(run: Run) -> Iterator[str]:
-    if "merged_from" in run.meta:
-        return
+def _cells(run: Run, rows: Sequence[Row]) -> Iterator[str]:
+    """What does not follow from losses, or from other rows; the first of each kind in a cell."""
+    whole = not any(one.get("has_losses") is False for one in run.meta.get("merged_from", ()))
     try:
-        suite = Suite.model_validate(run.meta.get("suite"))
-    except ValidationError as error:
-        yield f"meta.json: the suite is not one: {' '.join(error.errors()[0]['msg'].split())}"
-        return
-    if suite.content_hash != run.meta.get("suite_hash"):
-        yield "meta.json: the suite does not have the hash that is stated"
+        stored = run.with_losses if run.has_losses else frozenset()
+        for cell in grouped(rows, CELL).values():
+            metrics = grouped([row for row in cell if row["metric"]], ["metric"])
+            first = next((name for name in PREFERRED_METRICS if (name,) in metrics), "")
+            for (metric,), found in metrics.items():
+                if any(row["shown"] != (metric == first) for row in found) and first:
+                    yield f"scores.csv, line {found[0]['row'] + 2}: {first} must be the metric that is shown"
+                seeds = [row for row in found if row["seed"] is not None]
+                for row in found:
+                    parts = [row] if row["seed"] is not None else seeds
+                    lacking = next((one["row"] for one in parts if one["row"] not in stored), None)
+                    if lacking is not None and run.has_losses and whole:
+                        yield f"{LOSSES}, row {lacking}: there are no losses"
+                    yield from _row(row, parts, None if lacking is not None or not parts else run)
+    except UserError as error:
+        yield str(error)
 
 
-def _losses(run: Run) -> Iterator[str]:
-    if not (run.path / LOSSES).is_file():
+def _row(row: Row, seeds: Sequence[Row], run: Run | None) -> Iterator[str]:
+    """What a row must say by itself, by the rows of its seeds, and by their losses."""
+    where = f"scores.csv, line {row['row'] + 2}: the row"
+    status, _ = judged(row)
+    if status != row["status"]:
+        yield f"{where} has the status {row['status']}, and its tasks ended with {status}"
+    if row["mean"] is not None and not _equal("log_mean", row["log_mean"], _log(row["mean"])):
+        yield f"{where} has a log_mean that is not the logarithm of its mean"
+    if row["seed"] is None:
+        yield from _differences(where, row, from_seeds(seeds), "the rows of its seeds give")
+    levels = "seeds_and_tasks" if row["fitting"] == "random" and len(seeds) > 1 else "tasks"
+    if row["levels"] != levels and (levels == "seeds_and_tasks" or len(seeds) == 1):
+        yield f"{where} has an interval over {row['levels']}, and it must be over {levels}"
+    if run is None:
         return
-    seeded = run.scores[run.scores["seed"].notna() & (run.scores["metric"] != "")]
-    for row, count, mean in zip(seeded.index, seeded["num_tasks"], seeded["mean"], strict=True):
-        try:
-            losses = run.losses(row)
-        except UserError as error:
-            yield str(error)
+    arrays = [run.stored(one["row"]) for one in seeds]
+    if any(np.isinf(array).any() for array in arrays) and (row["mean"] or 0.0) * row["num_tasks"] > MOST:
+        return  # float32 does not hold losses as large as these
+    found = from_losses(arrays, row["levels"])
+    if (row["mean"] or 1.0) < LEAST:
+        found = {"mean": found["mean"]}
+    elif found["mean"] is not None:
+        skewness, limit = tail_by_losses(arrays, row["reach"])
+        if row["tail_limited"] is not None and not math.isclose(skewness, limit, rel_tol=1e-3):
+            found["tail_limited"] = skewness > limit
+    yield from _differences(where, row, found, "its losses give")
+
+
+def _differences(where: str, row: Row, wanted: Mapping[str, Any], by: str) -> Iterator[str]:
+    for name, value in wanted.items():
+        if name != "reason" and not _equal(name, row[name], value):
+            what = "the mean of the losses is not that of the row; " if (name, by[:3]) == ("mean", "its") else ""
+            yield f"{where} has {name} {row[name]}: {what}{by} {value}"
             return
-        if losses.shape != (count,):
-            yield f"{LOSSES}, row {row}: there are {losses.size} losses and not {count}"
-        elif np.isfinite(mean) and not np.isclose(losses.mean(dtype=np.float64), mean, rtol=TOLERANCE, atol=1e-300):
-            yield f"{LOSSES}, row {row}: the mean of the losses is not that of the row"
+
+
+def _equal(name: str, found: Any, wanted: Any) -> bool:
+    if found is None or wanted is None or isinstance(wanted, (str, bool)):
+        return found == wanted
+    if name in LOGS:
+        return abs(found - wanted) <= TOLERANCE * (1 + abs(wanted))
+    return math.isclose(found, wanted, rel_tol=TOLERANCE, abs_tol=1e-37)
+
+
+def _log(mean: float) -> float:
+    return math.log(max(mean, float(np.finfo(np.float64).tiny)))

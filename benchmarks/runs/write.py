@@ -13,16 +13,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from benchmarks.errors import UserError
-from benchmarks.runs.read import LOSSES
+from benchmarks.runs.read import LOSSES, column
 from benchmarks.runs.schema import SCHEMA_VERSION, ScoreRow, TimingRow
+from benchmarks.runs.unfinished import (
+    UNFINISHED,
+    describe_unfinished,
+    discard,
+    has_cells,
+    locked,
+    sweep,
+    unfinished_runs,
+)
 
-UNFINISHED = ".unfinished-"
-"""Before the name of a run, names the folder that it has while it is unfinished."""
+__all__ = ["UNFINISHED", "NameTaken", "Part", "RunWriter", "describe_unfinished", "sweep", "unfinished_runs"]
 
 Part = tuple[Sequence[ScoreRow], dict[int, NDArray[np.float32]]]
 """Some rows of `scores.csv`, and their per-task losses by the number of the row among them."""
@@ -52,15 +59,17 @@ class RunWriter:
         self.path = folder / name
         self._hidden = folder / f"{UNFINISHED}{name}"
         self.cells, self.scratch = self._hidden / "cells", self._hidden / "scratch"
-        self._lock = FileLock(self._hidden / "lock")
         self._refuse_taken()
         try:
-            left = self.cells.is_dir()
-            self._hidden.mkdir(parents=True, exist_ok=True)
-            self._acquire()
+            lock = locked(self._hidden, make=True)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        if lock is None:
+            raise NameTaken(f"another process is writing the run {name!r}; wait for it, or choose another name")
+        self._lock = lock
+        try:
             self._refuse_taken()  # another process may have completed it in the meantime
-            if left and not resume and any(self.cells.iterdir()):
-                self._lock.release()
+            if not resume and has_cells(self._hidden):
                 raise NameTaken(
                     f"an unfinished run {name!r} lies in {folder}; continue it with --resume, choose another name, "
                     "or remove it with 'memformer-bench results prune'"
@@ -68,29 +77,39 @@ class RunWriter:
             shutil.rmtree(self.scratch, ignore_errors=True)
             for part in (self.cells, self.scratch):
                 part.mkdir(exist_ok=True)
-        except OSError as error:
-            raise UserError(f"results cannot be written to {folder}: {error.strerror}") from None
-        except KeyboardInterrupt:
+        except BaseException as error:
             self.__exit__()
+            if isinstance(error, OSError):
+                raise self._unwritable(error) from None
             raise
 
     def _refuse_taken(self) -> None:
-        if self.path.exists():
+        if os.path.lexists(self.path):
             name, folder = self.path.name, self.path.parent
             raise NameTaken(f"the run {name!r} exists already in {folder}; choose another name or remove it")
 
-    def _acquire(self) -> None:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise NameTaken(f"another process is writing the run {self.path.name!r}; choose another name") from None
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"results cannot be written to {self.path.parent}: {error.strerror or error}")
 
     def describe(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Keep a few words about the run, so that `--resume` finds it; returns those kept before, empty at first."""
+        """Keep a few words about the run, so that `--resume` finds it; returns those kept before, empty at first.
+
+        Raises:
+            UserError: if finished cells are there of another suite, which would be lost; or nothing can be written.
+        """
         before = describe_unfinished(self._hidden)
+        theirs, ours = (words.get("suite_hash") for words in (before, state))
+        if theirs is not None and theirs != ours and has_cells(self._hidden):
+            raise NameTaken(
+                f"the unfinished run {self.path.name!r} is of another suite ({theirs}, and this is {ours}); resume it "
+                "with that suite, or choose another name"
+            )
         temporary = self._hidden / ".state.json"
-        temporary.write_text(json.dumps(state), encoding="utf-8")
-        os.replace(temporary, self._hidden / "state.json")
+        try:
+            temporary.write_text(json.dumps(state), encoding="utf-8")
+            os.replace(temporary, self._hidden / "state.json")
+        except OSError as error:
+            raise self._unwritable(error) from None
         return before
 
     def write(self, parts: Iterable[Part], timings: Sequence[TimingRow], meta: dict[str, Any]) -> Path:
@@ -109,20 +128,24 @@ class RunWriter:
             shutil.rmtree(whole, ignore_errors=True)
             whole.mkdir()
             scores: list[ScoreRow] = []
+            stored = 0
             with zipfile.ZipFile(whole / LOSSES, "w") as arrays:
                 for rows, losses in parts:
                     for number, array in losses.items():
                         _add_array(arrays, str(len(scores) + number), array)
+                    stored += len(losses)
                     scores.extend(rows)
             _write(whole / "scores.csv", csv_of(scores, ScoreRow))
             _write(whole / "timings.csv", csv_of(timings, TimingRow))
             _write(whole / "meta.json", json.dumps({"schema_version": SCHEMA_VERSION, **meta}, indent=1) + "\n")
+            if not stored:
+                (whole / LOSSES).unlink()
             _sync(whole)
             self._refuse_taken()
             whole.rename(self.path)
             _sync(self.path.parent)
         except OSError as error:
-            raise UserError(f"results cannot be written to {self.path.parent}: {error.strerror}") from None
+            raise self._unwritable(error) from None
         return self.path
 
     def __enter__(self) -> RunWriter:
@@ -130,8 +153,8 @@ class RunWriter:
 
     def __exit__(self, *_: object) -> None:
         """Remove the hidden folder, unless it holds finished cells of a run that is not complete."""
-        if self.path.is_dir() or not (self.cells.is_dir() and any(self.cells.iterdir())):
-            shutil.rmtree(self._hidden, ignore_errors=True)
+        if self.path.is_dir() or not has_cells(self._hidden):
+            discard(self._hidden)
         self._lock.release()
 
 
@@ -141,46 +164,10 @@ def check_name(name: str) -> None:
         raise UserError(f"{name[:60]!r} cannot name a run; use at most 200 letters, digits, '.', '_' and '-'")
 
 
-def unfinished_runs(folder: Path) -> list[Path]:
-    """Hidden folders of unfinished runs that no process is using, oldest first."""
-    found = [path for path in folder.glob(f"{UNFINISHED}*") if path.is_dir() and not _in_use(path)]
-    return sorted(found, key=lambda path: (str(describe_unfinished(path).get("started_at", "")), path.name))
-
-
-def sweep(folder: Path) -> None:
-    """Remove what runs left that were killed when they were already complete, or before a cell was finished."""
-    for path in unfinished_runs(folder):
-        cells = path / "cells"
-        if (folder / path.name.removeprefix(UNFINISHED)).exists() or (cells.is_dir() and not any(cells.iterdir())):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def describe_unfinished(path: Path) -> dict[str, Any]:
-    """What an unfinished run says about itself; empty if it says nothing."""
-    try:
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return state if isinstance(state, dict) else {}
-
-
 def csv_of(rows: Sequence[BaseModel], model: type[BaseModel]) -> str:
     """Rows as the text of a table."""
-    table = pd.DataFrame([row.model_dump() for row in rows], columns=list(model.model_fields))
-    if "seed" in table:
-        table["seed"] = table["seed"].astype("Int64")
+    table = pd.DataFrame({name: column(rows, name, field) for name, field in model.model_fields.items()})
     return table.to_csv(index=False, float_format="%.8g", lineterminator="\n")
-
-
-def _in_use(path: Path) -> bool:
-    lock = FileLock(path / "lock")
-    if not (path / "lock").exists():
-        return False
-    try:
-        with lock.acquire(timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
 
 
 def _add_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:

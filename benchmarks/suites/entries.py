@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from benchmarks.tasks.importance import Sampling
 
@@ -19,8 +19,29 @@ very batch that is scored, its query labels included (only to reproduce figures 
 fitted on training tasks and adapted to the scored ones from their context alone."""
 
 
+Entry = TypeVar("Entry")
+
+
+def refuse_repetition(entries: list[Entry]) -> list[Entry]:
+    """The entries, if none occurs twice: each names rows of its own.
+
+    Raises:
+        ValueError: naming the first that does.
+    """
+    twice = next((entry for place, entry in enumerate(entries) if entry in entries[:place]), None)
+    if twice is not None:
+        shown: Any = twice.model_dump(exclude_defaults=True) if isinstance(twice, BaseModel) else twice
+        raise ValueError(f"{shown} occurs twice; give each entry once")
+    return entries
+
+
+Distinct = AfterValidator(refuse_repetition)
+
+Steps = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Distinct]
+
+
 class Strict(BaseModel):
-    """Knows its keys and their types, and takes no others; every number is finite."""
+    """Knows its keys and their types, takes no others, and no number that is nan or infinite."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -75,7 +96,7 @@ class TaskEntry(Strict):
     noise_std: float = 0.0
     params: dict[str, JsonValue] = {}
     tasks: Count | None = None
-    batch: list[Count] | None = Field(default=None, min_length=1)
+    batch: Annotated[list[Count], Field(min_length=1), Distinct] | None = None
     draw: Sampling = "plain"
 
 
@@ -134,7 +155,7 @@ class SolverEntry(Strict):
 
     name: str
     params: dict[str, JsonValue] = {}
-    steps: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    steps: Steps | None = None
     tasks: Count | None = None
     protocol: Protocol = "held_out"
     only: Only = Only()

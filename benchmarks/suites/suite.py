@@ -8,17 +8,39 @@ import re
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from benchmarks.errors import UserError
-from benchmarks.suites.entries import Count, Only, Scores, SolverEntry, Strict, TaskEntry, Timings, TrainedOn, spelt_out
+from benchmarks.suites.entries import (
+    Count,
+    Distinct,
+    Only,
+    Scores,
+    SolverEntry,
+    Steps,
+    Strict,
+    TaskEntry,
+    Timings,
+    TrainedOn,
+    spelt_out,
+)
+from benchmarks.suites.meetings import refuse_idle, refuse_same_rows
 
 SUITE_SCHEMA = 1
 """Version of the suite format; a suite file states the version it was written for."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+"""What the id of a suite does not have: its runs are named by it."""
+
+
+def _usable(name: str) -> str:
+    if not name[:1].isalnum() or len(name) > 100 or UNSAFE.search(name):
+        raise ValueError("it must be at most 100 letters, digits, '.', '_' and '-', the first a letter or digit")
+    return name
 
 
 class Suite(Strict):
@@ -40,25 +62,22 @@ class Suite(Strict):
     """
 
     suite_schema: Literal[1] = Field(alias="schema")
-    name: str
+    name: Annotated[str, AfterValidator(_usable)]
     description: str = ""
-    steps: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-    seeds: list[Seed] = Field(default=[0, 1, 2], min_length=1)
+    steps: Steps
+    seeds: Annotated[list[Seed], Field(min_length=1), Distinct] = [0, 1, 2]
     dtype: Literal["float32", "float64"] = "float64"
     device: str = "cpu"
     threads: Count = 1
     scores: Scores = Scores()
     timings: Timings | None = Timings()
-    tasks: list[TaskEntry] = Field(min_length=1)
-    solvers: list[Annotated[SolverEntry, spelt_out("name")]] = Field(min_length=1)
+    tasks: Annotated[list[TaskEntry], Field(min_length=1)]
+    solvers: Annotated[list[Annotated[SolverEntry, spelt_out("name")]], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _no_repetition(self) -> Suite:
-        for key in ("steps", "seeds", "tasks", "solvers"):
-            entries = [json.dumps(_plain(entry), sort_keys=True) for entry in getattr(self, key)]
-            twice = next((entry for entry in entries if entries.count(entry) > 1), None)
-            if twice is not None:
-                raise ValueError(f"{key}: {twice} occurs twice; give each entry once")
+    def _every_row_once(self) -> Suite:
+        refuse_idle(self.tasks, self.solvers)
+        refuse_same_rows(self.tasks, self.solvers, self.steps)
         return self
 
     @property
@@ -75,10 +94,6 @@ class Suite(Strict):
                 if entry[key] in (None, "plain"):
                     del entry[key]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _plain(entry: Any) -> Any:
-    return entry.model_dump() if isinstance(entry, BaseModel) else entry
 
 
 def built_in_suites() -> dict[str, Path]:
@@ -105,7 +120,7 @@ def load_suite(name_or_path: str) -> Suite:
         raise UserError(f"{path.name} is not valid TOML: {error}") from None
     except OSError as error:
         raise UserError(f"{path.name} cannot be read: {error.strerror}") from None
-    content.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip(".-_") or "suite")  # can name a run
+    content.setdefault("name", UNSAFE.sub("-", path.stem).strip("-._")[:100] or "suite")
     try:
         return Suite.model_validate(content)
     except ValidationError as error:

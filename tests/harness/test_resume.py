@@ -27,7 +27,8 @@ from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.workers.cells import run_cells
 from benchmarks.runs.read import read_run
 from benchmarks.runs.schema import TIMES
-from benchmarks.runs.write import RunWriter, unfinished_runs
+from benchmarks.runs.unfinished import abandoned_runs, unfinished_runs
+from benchmarks.runs.write import RunWriter
 from benchmarks.suites.suite import Suite, load_suite
 from benchmarks.tasks.gaussian import Isotropic
 
@@ -258,7 +259,7 @@ def test_only_one_process_writes_a_run(suite: Suite, tmp_path: Path) -> None:
         line = [sys.executable, "-c", code, str(tmp_path / "runs")]
         said = subprocess.run(line, capture_output=True, text=True, check=True).stdout
         assert "another process is writing the run 'one'" in said
-        assert unfinished_runs(tmp_path / "runs") == []
+        assert abandoned_runs(tmp_path / "runs") == []
     assert os.listdir(tmp_path / "runs") == []
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +17,8 @@ from benchmarks.runs.migrate import Tables
 from benchmarks.runs.read import read_run
 from benchmarks.runs.schema import SCHEMA_VERSION
 from benchmarks.suites.suite import Suite, load_suite
-from tests.helpers import SMALL, Done, call, mistake
+from tests.helpers import SMALL, mistake
+from tests.runs.helpers import command, edit
 
 FIXTURES = Path(__file__).parent / "fixtures"
 COMMITTED = Path(__file__).parents[2] / "results" / "runs"
@@ -41,17 +41,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(made: Path, tmp_path: Path) -> Path:
     shutil.copytree(made, tmp_path / "results")
     return tmp_path / "results"
-
-
-def command(results: Path, *words: str) -> Done:
-    return call("results", *words, "--results", results)
-
-
-def edit(path: Path, change: Callable[[pd.DataFrame], object], keep: int | None = None) -> None:
-    """Change a table in place, all cells as text, and keep only its first rows."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    change(table)
-    table.iloc[:keep].to_csv(path, index=False, lineterminator="\n")
 
 
 @pytest.mark.parametrize("folder", sorted(FIXTURES.glob("schema-*")), ids=lambda path: path.name)
@@ -215,18 +204,6 @@ def test_runs_that_disagree_are_merged_only_if_told_which_counts(results: Path) 
     assert "a and twin disagree about cg on isotropic at d = 3 after 1 steps: log_mean is" in said
     assert not (results / "runs/both").exists()
     assert command(results, "merge", "a", "twin", "--name", "both", "--last").code == 0
-
-
-def test_pruning_removes_what_is_left_over_and_nothing_else(results: Path) -> None:
-    (results / "runs/.unfinished-dead/cells").mkdir(parents=True)
-    (results / "parameters").mkdir()
-    (results / "parameters/x.safetensors").write_text("damaged")
-    shown = command(results, "prune")
-    assert "would remove 2" in shown.output
-    assert (results / "runs/.unfinished-dead").exists()
-    assert "removed 2" in command(results, "prune", "--yes").output
-    assert sorted(path.name for path in (results / "runs").iterdir()) == ["a", "other", "twin"]
-    assert list((results / "parameters").iterdir()) == []
 
 
 def test_exported_tables_read_back(results: Path, tmp_path: Path) -> None:

@@ -7,8 +7,11 @@ import pytest
 
 from benchmarks.errors import UserError
 from benchmarks.harness.resolve import build_cells
+from benchmarks.runs.read import read_run
+from benchmarks.runs.validate import problems
 from benchmarks.runs.write import check_name
 from benchmarks.suites.suite import built_in_suites, load_suite
+from tests.helpers import call
 
 
 def test_every_built_in_suite_can_be_built() -> None:
@@ -63,6 +66,10 @@ def test_the_hash_follows_the_content_not_the_layout(small_suite: Path) -> None:
         ("batch = 5", "batch = 5\nbudget = nan", r"timings\.budget: .*finite"),
         ("N = 8", "N = 8\nnoise_std = inf", r"tasks\[0\]\.noise_std: .*finite"),
         ('"cg"', '{ name = "heavy_ball", params = { beta = inf } }', r"solvers\[0\]\.params\S*: .*finite"),
+        ("seeds = [0, 1]", "seeds = [1, 1]", r"seeds: 1 occurs twice"),
+        ("tasks = 60", "tasks = 60\nmemory_limit = nan", r"scores\.memory_limit: .*finite"),
+        ("schema = 1", 'schema = 1\nname = "my suite"', r"name: it must be at most 100 letters.*given: 'my suite'"),
+        ("schema = 1", 'schema = 1\nname = "../escaped"', r"name: it must be at most 100 letters"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_one_sentence(small_suite: Path, old: str, new: str, sentence: str) -> None:
@@ -73,6 +80,78 @@ def test_each_mistake_is_one_sentence(small_suite: Path, old: str, new: str, sen
         build_cells(load_suite(str(small_suite)))
     assert re.search(sentence, str(caught.value)), str(caught.value)
     assert "\n" not in str(caught.value).rstrip()
+
+
+GMM = '[[tasks]]\nlaw = "gmm"\nd = 3\nN = 8\n'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('"cg"', '{ name = "cg", steps = [1, 1] }', r"solvers\[0\]\.steps: 1 occurs twice"),
+        ("N = 8", "N = 8\nbatch = [10, 10]", r"tasks\[0\]\.batch: 10 occurs twice"),
+        ("[[tasks]]", '[[tasks]]\nlaw = "isotropic"\nd = 3\nN = 8\nparams = { law_seed = 0 }\n[[tasks]]',
+         r"tasks\[0\] and tasks\[1\] are the same law"),
+        ("[[tasks]]", '[[tasks]]\nlaw = "isotropic"\nd = 3\nN = 8\ntasks = 9\nbatch = [2]\n[[tasks]]', r"the same law"),
+        ("[[tasks]]", GMM + GMM + "[[tasks]]", r"tasks\[0\] and tasks\[1\] are the same law"),
+        ('"cg"', '"cg", { name = "cg", tasks = 10 }', r"solvers\[0\] and solvers\[1\] are the same solver 'cg'"),
+        ('"cg"', '"cg", { name = "cg", steps = [2, 3] }', r"the same solver 'cg' on the same tasks"),
+        ('"cg"', '"cg", { name = "cg", only = { d_max = 4 } }', r"the same solver 'cg' on the same tasks"),
+        ('"cg"', '"gradient_descent", { name = "gradient_descent", params = { step_rule = "mu_L" } }',
+         r"the same solver 'gradient_descent'"),
+        ('"cg"', '{ name = "lfom", trained_on = "gmm" }, { name = "lfom", trained_on = { law = "gmm", params = {} } }',
+         r"the same solver 'lfom'"),
+        ('"cg"', '{ name = "cg", only = { law = "isotropc" } }', r"solvers\[0\]: cg is only for {'law': 'isotropc'}"),
+        ('["cg", "ols", "heavy_ball"]', '[{ name = "cg", only = { d = 4 } }]', r"which no task of the suite is"),
+        ('["cg", "ols", "heavy_ball"]\n', '[{ name = "cg", only = { d = 3 } }]\n[[tasks]]\nlaw = "gmm"\n',
+         r"tasks\[0\]: no solver of the suite is for the law gmm at d = 5"),
+    ],
+)  # fmt: skip
+def test_rows_that_could_not_be_told_apart_or_would_not_be_are_refused(
+    small_suite: Path, old: str, new: str, sentence: str
+) -> None:
+    """Such suites wrote a row twice, or left out without a word what they asked for."""
+    test_each_mistake_is_one_sentence(small_suite, old, new, sentence)
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        '"cg", { name = "cg", steps = [3] }',
+        '{ name = "heavy_ball_tuned", only = { d = 3 } }, { name = "heavy_ball_tuned", only = { law = "gmm" } }',
+        '"lfom", { name = "lfom", trained_on = "gmm" }, { name = "lfom", params = { seed_tasks = 3 } }',
+        '"cg", "cgls"',
+    ],
+)
+def test_entries_that_meet_nowhere_are_taken(small_suite: Path, new: str) -> None:
+    text = small_suite.read_text().replace('"cg"', new) + GMM.replace("d = 3", "d = 4")
+    small_suite.write_text(text)
+    load_suite(str(small_suite))
+
+
+def test_a_suite_with_a_plugin_that_is_not_loaded_can_be_read(small_suite: Path) -> None:
+    small_suite.write_text(small_suite.read_text().replace('"cg"', '"mine", { name = "mine", params = { x = 1 } }'))
+    assert load_suite(str(small_suite)).solvers[0].name == "mine"
+
+
+def test_a_byte_order_mark_and_a_space_in_the_name_do_no_harm(small_suite: Path) -> None:
+    path = small_suite.with_name("my suite (2).toml")
+    path.write_bytes(b"\xef\xbb\xbf" + small_suite.read_bytes())
+    assert load_suite(str(path)).name == "my-suite-2"
+    assert call("run", path, folder=path.parent).code == 0
+    odd = small_suite.with_name("--.toml")
+    odd.write_bytes(small_suite.read_bytes())
+    assert load_suite(str(odd)).name == "suite"
+
+
+def test_seeds_just_below_the_limit_are_scored_and_read_back(small_suite: Path) -> None:
+    """They were rounded to floating-point numbers on their way into the table, or refused after the computation."""
+    seeds = [2**63 - 1, 2**53 + 1]
+    small_suite.write_text(small_suite.read_text().replace("[0, 1]", str(seeds)))
+    assert call("run", small_suite, "--name", "big", folder=small_suite.parent).code == 0
+    run = read_run(small_suite.parent / "results/runs/big")
+    assert set(run.scores["seed"].dropna()) == set(seeds)
+    assert problems(run) == []
 
 
 def test_an_unknown_suite_names_those_there_are() -> None:
