@@ -46,7 +46,8 @@ def merge_runs(runs: Sequence[Run], folder: Path, name: str, last: bool = False)
     if len(runs) < 2:
         raise UserError("merging needs two runs or more")
     refuse_other_tasks(runs)
-    ordered = sorted(runs, key=lambda run: str(run.meta.get("measured_at", "")))
+    each = {run.path: run for run in runs}.values()  # one that is named twice counts once
+    ordered = sorted(each, key=lambda run: str(run.meta.get("measured_at", "")))
     scores, timings = (
         [{**row, "run": run} for run in ordered for row in rows_of(getattr(run, table))]
         for table in ("scores", "timings")

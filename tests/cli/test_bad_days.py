@@ -45,7 +45,7 @@ def test_a_disk_that_is_full_when_a_run_begins_is_one_sentence(small_suite: Path
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state.json")
     with mock.patch("benchmarks.runs.write.os.replace", side_effect=full):
         said = mistake("run", small_suite, folder=tmp_path)
-    assert said == f"{FULL.removeprefix('error: ')}: state.json"
+    assert said == f"results cannot be written to results/runs: {os.strerror(errno.ENOSPC)}"
     assert os.listdir(tmp_path / "results/runs") == []
 
 
