@@ -45,7 +45,7 @@ def test_a_suite_cannot_name_code(name: str, small_suite: Path, tmp_path: Path) 
 
 def test_a_suite_cannot_say_where_files_are_written(small_suite: Path, tmp_path: Path) -> None:
     small_suite.write_text('name = "../../elsewhere"\n' + small_suite.read_text())
-    assert "cannot name a run" in mistake("run", small_suite, folder=tmp_path)
+    assert "it must be at most 100 letters" in mistake("run", small_suite, folder=tmp_path)
 
 
 def test_pickles_in_the_losses_of_a_run_are_not_read(run: Run, bomb: Bomb, tmp_path: Path) -> None:
