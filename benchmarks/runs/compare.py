@@ -45,7 +45,6 @@ class Changes:
     compared: Counter[str] = field(default_factory=Counter)
     worse: dict[str, list[tuple[float, str]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     better: dict[str, list[tuple[float, str]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
-
     unknown: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
 
     def fails(self, kind: str) -> bool:

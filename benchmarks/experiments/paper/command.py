@@ -31,6 +31,9 @@ COLUMNS = ("steps", "log_mean", "log_low", "log_high", "median", "gap_to_floor")
 """Columns of the run's scores that the report shows."""
 
 
+FORM = "%.5f"
+"""Of numbers in the tables."""
+
 HEADS_IN = {"l-mh5", "l-b9", "l-b30"}
 """Experiments of the paper that are about heads."""
 
@@ -64,6 +67,8 @@ def shifts(chosen: Sequence[PaperExperiment]) -> list[Shift]:
 def redo_and_judge(request: Request, output: Path, redone: Path | None) -> Finished:
     """Do all of it, or judge again what was done.
 
+    Tables that take minutes are written as soon as they are there, so that `judge` can go on from them.
+
     Args:
         request: what is wanted; `only` holds ids of experiments.
         output: folder that is written to.
@@ -82,17 +87,24 @@ def redo_and_judge(request: Request, output: Path, redone: Path | None) -> Finis
     points = None if redone is None else read_points(redone)
     suite = narrowed(load_suite("paper"), chosen)
     finished = request.run_suite(suite, request.processes) if suite.tasks else None  # few cells, minutes of training
+
+    def kept(name: str, rows: list[Any]) -> list[Any]:
+        if rows:
+            Report({name: rows}, form=FORM).write(output)
+        return rows
+
     if points is None:
         points = redo(chosen, request)
+        kept("published_protocol", [vars(point) for point in points])
     beside = {} if redone is None else {path.name: path for path in redone.parent.glob("*.csv")}
     if "experts.csv" in beside:
         mixtures = experts_fresh.read_table(beside["experts.csv"])
     else:
-        mixtures = [row for shift in shifts(chosen) for row in experts_fresh.table(shift, request)]
+        mixtures = kept("experts", [row for shift in shifts(chosen) for row in experts_fresh.table(shift, request)])
     if "heads.csv" in beside:
         several: list[Any] = pd.read_csv(beside["heads.csv"]).to_dict("records")
     else:
-        several = heads.table(request) if HEADS_IN & {e.id for e in chosen} else []
+        several = kept("heads", heads.table(request) if HEADS_IN & {e.id for e in chosen} else [])
     run = None if finished is None else read_run(finished.path)
     report(chosen, points, run, mixtures, several, request.results).write(output, png=True)
     return Finished(output, *([], []) if finished is None else (finished.failures, finished.alarms))
@@ -157,7 +169,7 @@ def report(
             "before_and_after.md": changes_markdown(judged),
             "report.html": page(list(chosen), figures, agreements, honest, judged, comparisons),
         },
-        "%.5f",
+        FORM,
     )
 
 

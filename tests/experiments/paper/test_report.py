@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from baselines.krylov import PreconditionedCG
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.errors import UserError
-from benchmarks.experiments.paper import facts
+from benchmarks.experiments.paper import command, facts
 from benchmarks.experiments.paper.command import narrowed, report, selected
 from benchmarks.experiments.paper.curves import Point, read_points
 from benchmarks.experiments.paper.effort import training_speed
@@ -31,6 +33,7 @@ from benchmarks.experiments.paper.verdicts import (
     law_of,
     published_difference,
 )
+from benchmarks.harness.run import Finished
 from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import read_run
 from benchmarks.suites.entries import SolverEntry
@@ -250,3 +253,18 @@ def test_a_report_is_one_page_with_everything_in_it(tmp_path: Path):
     assert page.count("<img") == 1
     assert not re.search(r'(src|href)="(?!data:)', page), "the page needs nothing else"
     assert "lfom_optimal" in page
+
+
+def test_what_took_long_is_kept_when_the_judge_stumbles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    point = Point("l-b9", "CGD", 1, 0, "published", 1.0)
+    monkeypatch.setattr(command, "redo", lambda chosen, request: [point])
+    monkeypatch.setattr(command.heads, "table", lambda request: [{"heads": 2, "log_mean": -1.0}])
+    monkeypatch.setattr(command, "read_run", lambda path: None)
+    monkeypatch.setattr(command, "report", lambda *_: pytest.fail("the judge stumbled"))
+    request: Any = SimpleNamespace(
+        only=["l-b9"], results=tmp_path, processes=1, run_suite=lambda suite, _: Finished(tmp_path, [], [])
+    )
+    with pytest.raises(pytest.fail.Exception):
+        command.redo_and_judge(request, tmp_path / "paper", None)
+    assert read_points(tmp_path / "paper" / "published_protocol.csv") == [point]
+    assert pd.read_csv(tmp_path / "paper" / "heads.csv")["heads"].tolist() == [2]
