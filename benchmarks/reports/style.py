@@ -42,6 +42,7 @@ class Cycle(tuple[str, ...]):
 
 CYCLE = Cycle(("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31"))
 DASHES = Cycle(("-", "--", ":"))
+MARKERS = Cycle(("o", "s", "^"))
 NEEDS = {"nothing": "told nothing", "L": "told L", "mu, L": "told mu, L", "law": "knows the law", "direct": "direct"}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import PaperExperiment
 from benchmarks.experiments.paper.experts_fresh import FOLDS, Shift
-from benchmarks.reports.style import CYCLE, EXACT, caption, figure
+from benchmarks.reports.style import CYCLE, EXACT, MARKERS, caption, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def experiment_figure(
     drawn, (left, *others) = figure(9.6 if honest else 5.6, 4.0, columns=2 if honest else 1, sharey=True)
     shown: list[float] = [row["log_mean"] for row in honest if row["log_mean"] > EXACT]
     for index, (curve, values) in enumerate(curves.items()):
-        colour = CYCLE[index % len(CYCLE)]
+        colour = CYCLE[index]
         left.plot(values["layers"], values["figure"], "x", color=colour, ms=7, mew=1.5, label=curve)
         mine = by_layers(redone, experiment.id, curve)
         _band(left, mine, colour)
@@ -68,13 +68,13 @@ def _fresh(axes: Axes, honest: Sequence[dict[str, Any]]) -> None:
     labels = list(dict.fromkeys(row["label"] for row in honest))
     for index, label in enumerate(labels):
         rows = [row for row in honest if row["label"] == label]
-        colour, dash = ("black", "--") if rows[0]["is_floor"] else (CYCLE[index % len(CYCLE)], "-")
+        colour, dash = ("black", "--") if rows[0]["is_floor"] else (CYCLE[index], "-")
         _curve(axes, [row["steps"] for row in rows], rows, 0.2, color=colour, ls=dash, label=label)
 
 
 def _curve(axes: Axes, x: Sequence[Any], rows: Sequence[dict[str, Any]], alpha: float, **line: Any) -> None:
     """Log means of rows, and their intervals as a band."""
-    axes.plot(x, [row["log_mean"] for row in rows], marker=".", **line)
+    axes.plot(x, [row["log_mean"] for row in rows], **{"marker": ".", **line})
     low, high = [row["log_low"] for row in rows], [row["log_high"] for row in rows]
     axes.fill_between(x, low, high, color=line["color"], alpha=alpha, lw=0)
 
@@ -94,8 +94,9 @@ def experts_figure(shift: Shift, rows: list[dict[str, Any]]) -> Figure:
     for axes, depth in zip(panels, layers, strict=True):
         for index, name in enumerate(dict.fromkeys(row["method"] for row in rows if row["log_mean"] > EXACT)):
             own = [row for row in rows if (row["layers"], row["method"]) == (depth, name) and row["log_mean"] > EXACT]
-            dash = ":" if name == "trained there" else "-"
-            _curve(axes, [row["law"] for row in own], own, 0.15, color=CYCLE[index % len(CYCLE)], ls=dash, label=name)
+            dash, marker = ":" if name == "trained there" else "-", MARKERS[index // len(CYCLE)]
+            laws = [row["law"] for row in own]
+            _curve(axes, laws, own, 0.15, color=CYCLE[index], ls=dash, marker=marker, ms=3, label=name)
         axes.set_title(f"{depth} layer{'s' * (depth > 1)}")
         axes.tick_params(axis="x", labelrotation=45 if len(max(shift.laws, key=len)) > 4 else 0, labelsize=8)
     panels[0].set_ylabel("log (mean loss / E[y²])")
