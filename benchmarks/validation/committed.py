@@ -19,6 +19,7 @@ import time
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -31,8 +32,8 @@ from benchmarks.runs.source import ROOT, SCORING
 
 RESULTS = ROOT / "results"
 PROVENANCE = "provenance.json"
-GENERATED = {PROVENANCE, "runs/core-reference/losses.npz"}
-"""Files under results/ that no product makes, or that are not committed."""
+GENERATED = (PROVENANCE, "runs/core-reference/losses.npz", "paper/figures/*.png")
+"""Patterns of files under results/ that no product makes, or that are not committed."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Product:
         """Its files that are there, figures in folders of their own included."""
         found = {path for pattern in self.writes for path in results.glob(pattern)}
         found |= {inner for path in found if path.is_dir() for inner in path.rglob("*")}
-        return sorted(path for path in found if path.is_file() and _name(path, results) not in GENERATED)
+        return sorted(path for path in found if path.is_file() and not _is_generated(_name(path, results)))
 
     @property
     def source(self) -> str:
@@ -98,6 +99,10 @@ def _is_text(node: ast.stmt) -> bool:
 
 def _sources(path: Path) -> list[Path]:
     return [path] if path.is_file() else [file for kind in ("py", "toml", "jinja") for file in path.rglob(f"*.{kind}")]
+
+
+def _is_generated(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in GENERATED)
 
 
 def _name(path: Path, results: Path) -> str:
