@@ -8,24 +8,17 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
 
+import pandas as pd
 from tabulate import tabulate
 
 from benchmarks.reports import escape, template
+from benchmarks.reports.summary import GROUPS, shared_steps
 from benchmarks.reports.write import csv_text
 from benchmarks.runs.ranking import ROUNDING, rank, solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import SCORED_ON, SOLVER
 
 Format = Literal["terminal", "markdown", "csv", "latex"]
-
-GROUPS = {
-    "nothing": "told nothing beyond the context",
-    "L": "told L, the largest eigenvalue of each task's H",
-    "mu, L": "told mu and L, the extreme eigenvalues of each task's H",
-    "law": "know the task law, or were fitted on training tasks of it",
-    "direct": "direct: the cost does not depend on the number of steps",
-}
-"""What solvers need to know, from least to most; a ranking never crosses these lines."""
 
 TAIL = {"terminal": "~", "markdown": "~", "latex": r"$\sim$"}
 """Before the log of the median, beside a mean that a few tasks carry: see `benchmarks.statistics.tail_limited`."""
@@ -37,13 +30,18 @@ Row = dict[str, Any]
 """One ranked row; a missing value is None."""
 
 
-def render(runs: Sequence[Run], form: Format) -> str:
-    """The leaderboard as text: terminal tables, Markdown, LaTeX, or one CSV of every ranked row.
+def render(runs: Sequence[Run], form: Format, ranked: pd.DataFrame | None = None) -> str:
+    """The whole leaderboard as text: terminal tables, Markdown, LaTeX, or one CSV of every ranked row.
+
+    Args:
+        runs: that are ranked.
+        form: of the text.
+        ranked: the rows that are shown, of those of `rank(runs)`; None is all.
 
     Raises:
         UserError: if the runs cannot be ranked together.
     """
-    ranked = rank(runs)
+    ranked = rank(runs) if ranked is None else ranked
     if form == "csv":
         return csv_text(ranked, "%.6g")
     rows: list[Row] = ranked.astype(object).where(ranked.notna(), None).to_dict("records")  # type: ignore[assignment]
@@ -80,7 +78,7 @@ def _heading(table: list[Row]) -> str:
 def _table(table: list[Row], form: Format) -> str:
     steps = sorted({row["steps"] for row in table})
     batch = max((int(row["batch"]) for row in table if row["batch"] is not None), default=None)
-    shared = _shared_steps(table, steps)
+    shared = shared_steps(pd.DataFrame(table))
     headers = ["solver", *(f"k = {step}" for step in steps), f"gap, k = {shared}"]
     searched = any(row["starts"] is not None for row in table)
     headers += ["median start"] * searched
@@ -89,12 +87,6 @@ def _table(table: list[Row], form: Format) -> str:
     return tabulate(
         list(_lines(table, steps, shared, searched, form)), headers=headers, tablefmt=layout, disable_numparse=True
     )
-
-
-def _shared_steps(table: list[Row], steps: list[int]) -> int:
-    """The largest number of steps that most solvers of a table have: solvers are ordered, and gaps shown, there."""
-    counts = {step: sum(row["steps"] == step for row in table) for step in steps}
-    return max(step for step in steps if counts[step] == max(counts.values()))
 
 
 def _lines(table: list[Row], steps: list[int], shared: int, searched: bool, form: Format) -> Iterator[list[str]]:

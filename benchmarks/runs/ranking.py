@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.errors import UserError
 from benchmarks.runs.pairing import refuse_other_tasks
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import SCORED_ON, SOLVER, TASK
@@ -64,3 +65,19 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     columns += ["starts", "starts_spread", "starts_near_best", "median_start"]
     columns += ["warm_seconds", "batch", "train_seconds", "status", "reason"]
     return pd.DataFrame(table.rename(columns=names), columns=columns)
+
+
+def choose(ranked: pd.DataFrame, **wanted: Sequence[Any] | None) -> pd.DataFrame:
+    """The rows whose columns have one of the wanted values, ranked as before; None wants all.
+
+    Raises:
+        UserError: if no row has a value that is wanted.
+    """
+    for column, values in wanted.items():
+        known = list(dict.fromkeys(ranked[column]))
+        for value in values or ():
+            if value not in known:
+                raise UserError(f"no row has {column} {value!r}; there are {', '.join(map(str, known))}")
+        if values:
+            ranked = ranked[ranked[column].isin(list(values))]
+    return ranked

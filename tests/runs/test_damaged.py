@@ -131,7 +131,7 @@ def test_a_number_without_an_interval_is_shown_without(results: Path, columns: l
         table[columns] = ""
 
     edit(results / "runs/a/scores.csv", empty)
-    done = call("leaderboard", "a", "--results", results, "--format", form)
+    done = call("leaderboard", "a", "--results", results, "--format", form, "--whole")
     assert done.code == 0
     assert "nan" not in done.output
     assert command(results, "validate", "a").code == 1

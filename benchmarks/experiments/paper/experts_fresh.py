@@ -38,6 +38,7 @@ from memformer.training.train import train
 
 LAYERS, SEEDS = (1, 2, 3, 4), (0, 1, 2, 3, 4)
 TASKS, FOLDS, PER_TASK = 3000, 5, 500
+RECIPE = Recipe()
 
 EQUAL = "equal gates"
 GATED = {
@@ -146,7 +147,7 @@ SHIFTS = {"h-var": [variance_shift, rotation_shift], "h-gmm": [component_shift]}
 
 
 def answers(
-    shift: Shift, depth: int, seed: int, tasks: int = TASKS, recipe: Recipe = Recipe()
+    shift: Shift, depth: int, seed: int, tasks: int = TASKS, recipe: Recipe = RECIPE
 ) -> Iterator[tuple[str, str, Losses]]:
     """Per-task losses of every method on every law, in units of E[y^2]."""
     (d,) = {law.d for law in shift.laws.values()}

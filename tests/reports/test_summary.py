@@ -1,0 +1,79 @@
+"""The leaderboard in a terminal: it fits, each law has a reading, and a part of it can be asked for."""
+
+from __future__ import annotations
+
+from csv import DictReader
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.reports.summary import summary
+from benchmarks.runs.ranking import choose, rank
+from benchmarks.runs.read import Run, read_run
+from tests.helpers import call, mistake
+
+REFERENCE = Path(__file__).parents[2] / "results" / "runs" / "core-reference"
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return read_run(REFERENCE)
+
+
+@pytest.fixture(scope="module")
+def ranked(run: Run) -> pd.DataFrame:
+    return rank([run])
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+@pytest.mark.parametrize("top", [1, 3, 100])
+def test_no_line_is_wider_than_the_terminal(run: Run, ranked: pd.DataFrame, width: int, top: int) -> None:
+    lines = summary([run], ranked, width, top).splitlines()
+    assert max(map(len, lines)) <= width
+
+
+def test_each_law_has_one_reading_that_its_rows_bear_out(run: Run, ranked: pd.DataFrame) -> None:
+    text = " ".join(summary([run], ranked, 10_000).split())
+    laws = ranked.groupby(["law", "d"]).ngroups
+    assert text.count("Best after") == laws
+    row = ranked.query("law == 'isotropic' and d == 5 and solver == 'cg' and steps == 4").iloc[0]
+    assert f"told nothing beyond the context: cg at {row['log_loss']:.2f} ±" in text
+    assert f"{row['gap_to_floor']:.2f} above its floor (krylov_oracle)" in text
+
+
+def test_the_table_has_the_best_of_each_group_and_the_best_learned_one(run: Run, ranked: pd.DataFrame) -> None:
+    text = summary([run], ranked, 100, top=1)
+    for group in ("told nothing", "told L", "told mu and L", "know the task law", "direct"):
+        assert f"-- {group}" in text
+    learned = set(ranked.loc[ranked["learned"], "solver"])
+    assert any(line.split() and line.split()[0] in learned for line in text.splitlines())
+
+
+def test_where_nothing_was_measured_is_said(run: Run, ranked: pd.DataFrame) -> None:
+    text = " ".join(summary([run], ranked, 100).split())
+    assert "cuda: not measured; mps: not measured" in text
+    assert "cpu: not measured" not in text
+
+
+def test_a_part_is_ranked_as_in_the_whole(ranked: pd.DataFrame) -> None:
+    part = choose(ranked, law=["gmm"], solver=["cg", "pcg"], d=None)
+    assert set(part["law"]) == {"gmm"}
+    assert set(part["solver"]) == {"cg", "pcg"}
+    pd.testing.assert_frame_equal(part, ranked.loc[part.index])
+
+
+def test_the_command_obeys_columns_and_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    options = ("--results", REFERENCE.parents[1])
+    done = call("leaderboard", "core-reference", "--law", "gmm", "--top", "1", *options)
+    assert done.code == 0
+    assert "isotropic" not in done.output
+    assert max(map(len, done.output.splitlines())) <= 80
+    whole = call("leaderboard", "core-reference", "--whole", "--law", "gmm", *options)
+    assert "| " not in whole.output
+    assert "k = 3" in whole.output
+    table = call("leaderboard", "core-reference", "--format", "csv", "--solver", "cg", "--group", "nothing", *options)
+    assert {row["solver"] for row in DictReader(table.output.splitlines())} == {"cg"}
+    said = mistake("leaderboard", "core-reference", "--law", "gmn", *options)
+    assert said.startswith("no row has law 'gmn'; there are isotropic, anisotropic, gmm")
