@@ -110,14 +110,17 @@ def prune(
     from benchmarks.runs.prune import left_over, remove
 
     gone: list[int] = []
-    kept = 0
+    kept: list[Path] = []
     for path, size, why in left_over(results):
         typer.echo(f"{path.relative_to(results)}  {size / 1e6:.1f} MB  {why}")
         if not yes or remove(path):
             gone.append(size)
         else:
-            kept += 1
-            typer.echo(f"{path.relative_to(results)} could not be removed", err=True)
+            kept.append(path)
+    if kept:  # but for what another process has taken up meanwhile
+        kept = [path for path, _, _ in left_over(results) if path in kept]
+    for path in kept:
+        typer.echo(f"{path.relative_to(results)} could not be removed", err=True)
     typer.echo(f"{'removed' if yes else 'would remove'} {len(gone)} ({sum(gone) / 1e6:.1f} MB)")
     if kept:
         raise typer.Exit(1)
