@@ -39,7 +39,7 @@ from benchmarks.harness.run import run_suite
 from benchmarks.reports.template import render
 from benchmarks.reports.write import Report
 from benchmarks.runs.environment import describe
-from benchmarks.runs.read import read_run
+from benchmarks.runs.read import list_runs, read_run
 from benchmarks.runs.schema import TIMES
 from benchmarks.runs.validate import problems
 from benchmarks.suites.suite import Suite
@@ -51,8 +51,7 @@ SUITES = {
 
 TARGETS = ("main", "worker", "all")
 
-Place = Generator[bool, None, None]
-"""Processes one after another; yields while one is at it."""
+Place = Generator[bool, None, None]  # one process after another; yields while one is at it
 
 STARTERS, PRUNERS = 4, 2
 """Processes at a time."""
@@ -68,9 +67,8 @@ def main(kills: int = 100, seconds: float = 20.0, seed: int = 0, output: Path = 
     with tempfile.TemporaryDirectory() as folder:
         starts = starts_beside_prunes(Path(folder), seconds, random_)
     print(", ".join(f"{number} {what}" for what, number in starts.items()), f"in {seconds:g} s; 0 broken")
-    machine = describe()
-    facts = {"kills": sum(done.values()), "targets": targets, "finished": finished, "seconds": f"{seconds:g}"}
-    facts |= {"starters": STARTERS, "pruners": PRUNERS, "cpu": machine["cpu"], "cores": machine["cores"], **starts}
+    facts = {"kills": sum(done.values()), "targets": targets, "finished": finished, "seconds": f"{seconds:g}", **starts}
+    facts |= {"starters": STARTERS, "pruners": PRUNERS, "machine": describe()}
     Report(texts={"bad_days.md": render("benchmarks.validation", "bad_days.md.jinja", **facts)}).write(output)
 
 
@@ -144,8 +142,7 @@ def check(results: Path, name: str) -> None:
     timings = [read_run(path).timings.drop(columns=list(TIMES)) for path in (whole, mine)]
     if not timings[0].equals(timings[1]):
         raise SystemExit(f"timings.csv of {name} differs from that of the undisturbed run in more than times")
-    for problem in problems(read_run(mine)):
-        raise SystemExit(f"{name}: {problem}")
+    _refuse_problems(mine)
     left = [path.relative_to(results).as_posix() for path in results.rglob(".*")]
     if left:
         raise SystemExit(f"{name} left {', '.join(left)}")
@@ -169,6 +166,11 @@ def starts_beside_prunes(folder: Path, seconds: float, random_: random.Random) -
     finally:
         for place in places:
             place.close()
+    runs = list_runs(folder / "results/runs")
+    if len(runs) < done["whole"]:
+        raise SystemExit(f"{done['whole']} runs came to their end, and {len(runs)} are there")
+    for path in runs:
+        _refuse_problems(path)
     return done
 
 
@@ -187,8 +189,6 @@ def _starter(folder: Path, place: str, end: float, done: Counter[str], random_: 
                 continue
         _refuse_failure(folder, process)
         number, length = number + 1, time.monotonic() - began
-        for problem in problems(read_run(folder / "results/runs" / name)):
-            raise SystemExit(f"{name}: {problem}")
         done["whole"] += 1
 
 
@@ -240,6 +240,11 @@ def _said(folder: Path, name: str) -> str:
 def _refuse_failure(folder: Path, process: ForkProcess) -> None:
     if process.exitcode != 0:
         raise SystemExit(f"{process.name} ended with status {process.exitcode}:\n{_said(folder, process.name)}")
+
+
+def _refuse_problems(run: Path) -> None:
+    for problem in problems(read_run(run)):
+        raise SystemExit(f"{run.name}: {problem}")
 
 
 if __name__ == "__main__":
