@@ -93,7 +93,6 @@ def killed_runs(
             reference.join()
         _refuse_failure(folder, reference)
         lengths[jobs] = time.monotonic() - began
-        print(f"undisturbed, with {jobs or 'no'} workers: {lengths[jobs]:.1f} s", flush=True)
     done, number = Counter[str](), 0
     while sum(done.values()) < kills:
         number += 1
