@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import shutil
@@ -69,6 +70,31 @@ def test_list_sends_a_terminal_no_control_characters(run: Run, tmp_path: Path) -
     output = call("list", "runs", "--results", tmp_path / "results").output
     assert all(letter.isprintable() for letter in output.replace("\n", ""))
     assert len(output.splitlines()) == 2
+
+
+@pytest.mark.parametrize("words", [["validate", "evil"], ["compare", "evil", "evil"]], ids=lambda words: words[0])
+def test_names_in_the_tables_of_a_stranger_send_a_terminal_no_control_characters(
+    words: list[str], run: Run, tmp_path: Path
+) -> None:
+    evil = shutil.copytree(run.path, tmp_path / "results/runs/evil")
+    meta = json.loads((evil / "meta.json").read_text()) | {"measured_at": "\x1b[2J", "cpu": "\x9b2J"}
+    (evil / "meta.json").write_text(json.dumps(meta))
+    for name in ("scores.csv", "timings.csv"):
+        text = (evil / name).read_text().replace(",cgls,", ",\x1b]0;gone\x07,")
+        (evil / name).write_text(text)
+    output = "".join(call("results", *words, "--results", tmp_path / "results")[1:])
+    assert "evil" in output
+    assert all(letter.isprintable() for letter in output.replace("\n", ""))
+
+
+def test_commands_print_in_one_place() -> None:
+    """`say` sends a terminal no control characters, whatever a run's tables say."""
+    printing = {
+        path.name
+        for path in (Path(__file__).parents[1] / "benchmarks/cli").glob("*.py")
+        if "typer.echo(" in path.read_text()
+    }
+    assert printing == {"options.py"}
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="this machine cannot make certificates")

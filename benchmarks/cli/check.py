@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from benchmarks.cli.options import say
+
 
 def check(
     against: Annotated[str, typer.Option(metavar="REF", help="Commit, branch or tag to compare the checkout with.")],
@@ -29,16 +31,16 @@ def check(
             output.open("a").close()
         if not there:
             output.unlink()
-    verdict = compare(against, Path.cwd(), lambda line: typer.echo(line, err=True), only, solver or ())
+    verdict = compare(against, Path.cwd(), lambda line: say(line, err=True), only, solver or ())
     for failure in verdict.failures:
-        typer.echo(f"failed: {failure}", err=True)
+        say(f"failed: {failure}", err=True)
     for reason in verdict.unjudged:
-        typer.echo(f"not judged: {reason}", err=True)
+        say(f"not judged: {reason}", err=True)
     if output is None:
-        typer.echo(markdown(verdict))
+        say(markdown(verdict))
     else:
         with writing(output):
             output.write_text(markdown(verdict), encoding="utf-8")
-        typer.echo(f"written to {output}")
+        say(f"written to {output}")
     if not verdict.passed:
         raise typer.Exit(1)

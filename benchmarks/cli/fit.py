@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.cli.options import RESULTS, Plugins, Results, load_plugins
+from benchmarks.cli.options import RESULTS, Plugins, Results, load_plugins, say
 from benchmarks.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -59,17 +59,17 @@ def fit(
     except ValueError as error:
         raise UserError(f"{solver} on {law}: {one_line(error)}") from None
     how = "found again; it once took" if found.reused else "fitted in"
-    typer.echo(f"{solver} on {law} (d = {where.d}, N = {where.N}): {how} {found.seconds or 0:.1f} s")
+    say(f"{solver} on {law} (d = {where.d}, N = {where.N}): {how} {found.seconds or 0:.1f} s")
     measured = measure(found.solvers[0], scored_tasks(where, seed, SCORED_TASKS, dtype, device), depths)
     for metric, losses in measured.losses.items():
         for depth, reached in zip(depths, losses, strict=True):
             summary = summarise([reached])
             interval = f"[{summary.log_low:.3f}, {summary.log_high:.3f}]"
-            typer.echo(f"  {depth} steps: log {metric} {summary.log_mean:.3f} {interval} on {SCORED_TASKS} fresh tasks")
+            say(f"  {depth} steps: log {metric} {summary.log_mean:.3f} {interval} on {SCORED_TASKS} fresh tasks")
     for depth in depths:
         record = found.solvers[0].training_record(depth)
         if record is not None and record.starts is not None:
-            typer.echo(f"  {depth} steps: {_search(record)}")
+            say(f"  {depth} steps: {_search(record)}")
 
 
 def _search(record: TrainingRecord) -> str:

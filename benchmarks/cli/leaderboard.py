@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from benchmarks.cli.options import RESULTS, Results, read_runs
+from benchmarks.cli.options import RESULTS, Results, read_runs, say
 
 Form = Literal["terminal", "markdown", "csv", "latex"]
 
@@ -39,8 +39,8 @@ def leaderboard(
     ranked = choose(rank(read), law=law, d=d, solver=solver, needs=group)
     text = summary(read, ranked, columns(), top) if form == "terminal" and not whole else render(read, form, ranked)
     if output is None:
-        typer.echo(text, nl=False)
+        say(text, nl=False)
         return
     with writing(output, "the leaderboard"):
         output.write_text(text, encoding="utf-8")
-    typer.echo(f"written to {output}")
+    say(f"written to {output}")

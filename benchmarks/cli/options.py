@@ -22,6 +22,13 @@ Results = Annotated[Path, typer.Option("--results", help="Folder of results; run
 RESULTS = Path("results")
 
 
+def say(text: object, err: bool = False, nl: bool = True) -> None:
+    """Print what may name things of strangers: a terminal is sent no control characters."""
+    from benchmarks.reports.escape import lines
+
+    typer.echo(lines(text), err=err, nl=nl)
+
+
 def load_plugins(plugins: Sequence[str] | None) -> None:
     """Let plug-ins register what they bring.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from benchmarks.cli.options import RESULTS, Plugins, Results, load_plugins
+from benchmarks.cli.options import RESULTS, Plugins, Results, load_plugins, say
 
 Kind = Literal["suites", "experiments", "laws", "solvers", "metrics", "runs"]
 
@@ -22,9 +22,9 @@ def list_(
     from benchmarks.cli.listing import lines
 
     for one in get_args(Kind) if kind is None else [kind]:
-        typer.echo(typer.style(one, bold=True))
+        typer.secho(one, bold=True)
         for name, summary in lines(one, results / "runs"):
-            typer.echo(f"  {name:<30} {summary}".rstrip())
+            say(f"  {name:<30} {summary}".rstrip())
 
 
 def show(
@@ -36,11 +36,11 @@ def show(
     load_plugins(plugin)
     from benchmarks.cli.listing import describe
 
-    typer.echo(describe(name, results / "runs"))
+    say(describe(name, results / "runs"))
 
 
 def env() -> None:
     """Print versions, machine and commit: what every run keeps in its meta.json."""
     from benchmarks.runs.environment import describe
 
-    typer.echo(json.dumps(describe(), indent=1))
+    say(json.dumps(describe(), indent=1))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.options import RESULTS, Results
+from benchmarks.cli.options import RESULTS, Results, say
 
 
 def judge(
@@ -31,4 +31,4 @@ def judge(
     given = Finished(find_runs([run], results / "runs")[0], [], [])
     with make_progress() as progress:
         redo_and_judge(Request(results, False, only or (), jobs, progress, lambda *_: given), output, redone)
-    typer.echo(f"written to {output}")
+    say(f"written to {output}")

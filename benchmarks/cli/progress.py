@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from benchmarks.harness.passes import Progress
+from benchmarks.reports.escape import plain
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def make_progress() -> Iterator[Progress]:
         lines.finish()
         return
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Bar(*columns, TextColumn("[dim]{task.fields[piece]}"), console=console) as bar:
+    with Bar(*columns, TextColumn("{task.fields[piece]}", style="dim", markup=False), console=console) as bar:
         yield _Bars(bar)
 
 
@@ -38,7 +39,7 @@ class _Bars:
 
     def advance(self, piece: str) -> None:
         assert self._task is not None
-        self._bar.update(self._task, advance=1, piece=piece)
+        self._bar.update(self._task, advance=1, piece=plain(piece))
 
 
 class _Lines:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.options import RESULTS, Results, read_runs
+from benchmarks.cli.options import RESULTS, Results, read_runs, say
 from benchmarks.errors import UserError
 
 results_app = typer.Typer(
@@ -45,9 +45,9 @@ def validate(runs: Runs = None, results: Results = RESULTS) -> None:
             found = [str(error)]
         bad += bool(found)
         for line in found:
-            typer.echo(f"{path.name}: {line}")
+            say(f"{path.name}: {line}")
         if not found:
-            typer.echo(f"{path.name}: good")
+            say(f"{path.name}: good")
     if bad:
         raise typer.Exit(1)
 
@@ -77,11 +77,11 @@ def compare(
     before, after = read_runs([first, second], results)
     changes = compare_runs(before, after, loss, time)
     for line in changes.lines():
-        typer.echo(line)
+        say(line)
     kinds = [*(fail_on or []), *([Change.LOSS, Change.STATUS, Change.ROWS] if ci else [])]
     failed = [kind.value for kind in dict.fromkeys(kinds) if changes.fails(kind)]
     if failed:
-        typer.echo(f"failed: {', '.join(failed)}", err=True)
+        say(f"failed: {', '.join(failed)}", err=True)
         raise typer.Exit(1)
 
 
@@ -96,7 +96,7 @@ def merge(
     from benchmarks.runs.merge import merge_runs
 
     path = merge_runs(read_runs(runs, results), results / "runs", name, last)
-    typer.echo(f"written to {path}")
+    say(f"written to {path}")
 
 
 @results_app.command(epilog="Example:  memformer-bench results prune --yes")
@@ -110,15 +110,18 @@ def prune(
     from benchmarks.runs.prune import left_over, remove
 
     gone: list[int] = []
-    kept = 0
+    kept: list[Path] = []
     for path, size, why in left_over(results):
-        typer.echo(f"{path.relative_to(results)}  {size / 1e6:.1f} MB  {why}")
+        say(f"{path.relative_to(results)}  {size / 1e6:.1f} MB  {why}")
         if not yes or remove(path):
             gone.append(size)
         else:
-            kept += 1
-            typer.echo(f"{path.relative_to(results)} could not be removed", err=True)
-    typer.echo(f"{'removed' if yes else 'would remove'} {len(gone)} ({sum(gone) / 1e6:.1f} MB)")
+            kept.append(path)
+    if kept:  # but for what another process has taken up meanwhile
+        kept = [path for path, _, _ in left_over(results) if path in kept]
+    for path in kept:
+        say(f"{path.relative_to(results)} could not be removed", err=True)
+    say(f"{'removed' if yes else 'would remove'} {len(gone)} ({sum(gone) / 1e6:.1f} MB)")
     if kept:
         raise typer.Exit(1)
 
@@ -135,7 +138,7 @@ def export(
     from benchmarks.runs.export import export_runs
 
     for path in export_runs(read_runs(_all(runs, results), results), output):
-        typer.echo(f"written to {path}")
+        say(f"written to {path}")
 
 
 def _all(runs: list[str] | None, results: Path) -> list[str]:

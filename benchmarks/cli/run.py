@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.cli.options import RESULTS, Plugins, Results, load_plugins
+from benchmarks.cli.options import RESULTS, Plugins, Results, load_plugins, say
 
 if TYPE_CHECKING:
     from benchmarks.harness.run import Finished
@@ -71,13 +71,13 @@ def run(
                 left = "finished cells are kept; the same command with --resume goes on"
             else:
                 left = "nothing was written"
-            typer.echo(f"interrupted: {left}", err=True)
+            say(f"interrupted: {left}", err=True)
             raise typer.Exit(130) from None
     for path in dict.fromkeys([*written, finished.path]):
-        typer.echo(f"written to {path}")
+        say(f"written to {path}")
     for alarm in finished.alarms:
-        typer.echo(f"alarm: {alarm}", err=True)
+        say(f"alarm: {alarm}", err=True)
     for failure in finished.failures:
-        typer.echo(f"failed: {failure}", err=True)
+        say(f"failed: {failure}", err=True)
     if finished.failures:
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from benchmarks.cli.options import RESULTS, Results, read_runs
+from benchmarks.cli.options import RESULTS, Results, read_runs, say
 from benchmarks.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _settings(
         wanted.append(classic)
     for setting in settings(_latest(run, results), law, d, wanted, metric):
         for label, why in setting.left_out.items():
-            typer.echo(plain(f"left out: {label}: {why} ({setting.title})"), err=True)
+            say(plain(f"left out: {label}: {why} ({setting.title})"), err=True)
         yield setting
 
 
@@ -154,7 +154,7 @@ def scaling(
 
     made = report(_latest(run, results), steps)
     _say(made.write(output, png=True))
-    typer.echo(plain(made.texts["scaling.md"].splitlines()[-1]))
+    say(plain(made.texts["scaling.md"].splitlines()[-1]))
 
 
 @views_app.command(epilog="First:  memformer-bench run transfer")
@@ -194,4 +194,4 @@ def _write(folder: Path, name: str, table: "pd.DataFrame | None", figure: "Figur
 
 
 def _say(written: list[Path]) -> None:
-    typer.echo(f"written: {', '.join(map(str, written))}")
+    say(f"written: {', '.join(map(str, written))}")

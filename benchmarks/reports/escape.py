@@ -22,6 +22,17 @@ def plain(text: object) -> str:
     return "".join(letter for letter in " ".join(str(text).split()) if letter.isprintable())
 
 
+def lines(text: object) -> str:
+    r"""Text of several lines for a terminal: as `plain`, but lines and spaces stay as they are.
+
+    Example:
+        >>> print(lines("a  b\x1b[2J\n\rc"))
+        a  b[2J
+        c
+    """
+    return "".join(letter for letter in str(text) if letter.isprintable() or letter == "\n")
+
+
 def latex(text: object) -> str:
     r"""Text that LaTeX sets as it is.
 

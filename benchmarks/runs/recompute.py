@@ -30,8 +30,12 @@ FIXED = {str(reach) for reach in Reach if reach.fixed}
 
 def rows_of(table: pd.DataFrame) -> list[Row]:
     """Rows as dictionaries: what is empty is None, and `row` is the number in the table."""
-    plain = table.astype(object).where(table.notna(), None).assign(row=range(len(table)))
-    return plain.to_dict("records")
+    columns = [
+        [None if empty else value for value, empty in zip(column.tolist(), column.isna().tolist(), strict=True)]
+        for _, column in table.items()
+    ]
+    names = [*table.columns, "row"]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, range(len(table)), strict=True)]
 
 
 def grouped(rows: Sequence[Row], names: Sequence[str]) -> dict[tuple[Hashable, ...], list[Row]]:

@@ -125,7 +125,9 @@ def _row(row: Row, seeds: Sequence[Row], run: Run | None) -> Iterator[str]:
         yield f"{where} has the status {row['status']}, and its tasks ended with {status}"
     if row["mean"] is not None and not _equal("log_mean", row["log_mean"], _log(row["mean"])):
         yield f"{where} has a log_mean that is not the logarithm of its mean"
-    if row["seed"] is None:
+    if row["seed"] is None and not seeds:
+        yield f"{where} is of all seeds, and no row is of one"
+    elif row["seed"] is None:
         yield from _differences(where, row, from_seeds(seeds), "the rows of its seeds give")
     levels = "seeds_and_tasks" if row["fitting"] == "random" and len(seeds) > 1 else "tasks"
     if row["levels"] != levels and (levels == "seeds_and_tasks" or len(seeds) == 1):

@@ -19,7 +19,7 @@ import torch
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.scores.fitting import ParameterStore
-from benchmarks.harness.workers import cells
+from benchmarks.harness.workers import cells, dask
 from benchmarks.harness.workers.cells import Job, cell_worker, run_cells, score
 from benchmarks.harness.workers.dask import run_on_cluster
 from benchmarks.harness.workers.supervisor import Worker
@@ -150,3 +150,26 @@ def test_without_dask_a_sentence_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UserError, match=r"pip install 'memformer-bench\[dask\]'"):
         list(run_on_cluster([], "tcp://127.0.0.1:1"))
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("tls://127.0.0.1:1", r"no Dask scheduler answers at 'tls://127.0.0.1:1'; tls:// needs certificates in Dask's"),
+        ("tcp://127.0.0.1:port", r"no Dask scheduler answers at 'tcp://127.0.0.1:port': ValueError"),
+    ],
+)
+def test_an_address_that_cannot_be_reached_is_one_sentence(address: str, sentence: str) -> None:
+    pytest.importorskip("distributed", exc_type=ImportError)
+    with pytest.raises(UserError, match=sentence):
+        list(run_on_cluster([], address))
+
+
+def test_a_cluster_without_workers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed", exc_type=ImportError)
+    monkeypatch.setattr(dask, "WORKER_SECONDS", 0.1)
+    with (
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        pytest.raises(UserError, match="no Dask worker came to"),
+    ):
+        list(run_on_cluster([], cluster.scheduler_address))

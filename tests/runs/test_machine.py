@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -32,7 +34,16 @@ from tests.helpers import SMALL
 from tests.runs.helpers import run
 
 SEEDS = {"zero": {0}, "one": {1}, "pair": {0, 1}}
+SCORED_BY, TIMED_BY = ("solver", "steps", "metric"), ("solver", "steps", "batch")
+POOLED = -1
+"""In place of a seed, in the row of all seeds."""
+
 NAMES = st.sampled_from(("a", "b"))
+
+
+def said(table: pd.DataFrame, *columns: str) -> Counter[tuple[Any, ...]]:
+    """How many rows of a table say the same in some columns."""
+    return Counter(zip(*(table[name].fillna(POOLED) for name in columns), strict=True))
 
 
 class Killed(BaseException):
@@ -69,6 +80,7 @@ class Store(RuleBasedStateMachine):
         self.runs = self.results / "runs"
         self.begun: dict[str, Begun] = {}
         self.complete: dict[str, set[int]] = {}
+        self.known: dict[str, Run] = {}
 
     def teardown(self) -> None:
         for one in self.begun.values():
@@ -82,14 +94,22 @@ class Store(RuleBasedStateMachine):
             one.writer._lock.release()
             one.writer = None
 
+    def read(self, name: str) -> Run:
+        """A complete run, which stays as it is: read once."""
+        if name not in self.known:
+            self.known[name] = read_run(self.runs / name)
+        return self.known[name]
+
     def live(self, name: str) -> RunWriter | None:
         return self.begun[name].writer if name in self.begun else None
 
-    @initialize(kinds=st.lists(st.sampled_from(sorted(SEEDS)), max_size=2))
-    def earlier_runs(self, kinds: list[str]) -> None:
+    @initialize(kinds=st.sampled_from([("zero", "one"), ("one", "pair"), ("pair",), ()]))
+    def earlier_runs(self, kinds: tuple[str, ...]) -> None:
         for name, kind in zip("ab", kinds, strict=False):
             shutil.copytree(self.templates[kind].path, self.runs / name)
             self.complete[name] = SEEDS[kind]
+        if len(kinds) > 1:
+            self.merge_into("c", ["a", "b"])
 
     @rule(name=NAMES, kind=st.sampled_from(sorted(SEEDS)), resume=st.booleans(), cells=st.integers(0, 1))
     def start(self, name: str, kind: str, resume: bool, cells: int) -> None:
@@ -170,26 +190,29 @@ class Store(RuleBasedStateMachine):
         """What nobody writes and is not needed is no longer there."""
         self.begun = {name: one for name, one in self.begun.items() if one.writer or not gone(name, one)}
 
-    @precondition(lambda self: len(self.complete) > 1)
+    @precondition(lambda self: len(self.complete) > 1 and "c" not in self.complete)
     @rule(data=st.data(), name=NAMES | st.just("c"))
     def merge(self, data: Any, name: str) -> None:
         names = data.draw(st.lists(st.sampled_from(sorted(self.complete)), min_size=2, max_size=3, unique=True))
+        self.merge_into(name, names)
+
+    def merge_into(self, name: str, names: list[str]) -> None:
         refused = name in self.complete or (name in self.begun and (self.begun[name].writer or self.begun[name].cells))
         try:
-            merge_runs([read_run(self.runs / one) for one in names], self.runs, name)
+            merge_runs([self.read(one) for one in names], self.runs, name)
         except UserError:
             assert refused
             return
         assert not refused
         self.complete[name] = set().union(*(self.complete[one] for one in names))
         self.begun.pop(name, None)
-        assert set(read_run(self.runs / name).scores["seed"].dropna()) == self.complete[name]
+        self.is_whole(self.read(name))
 
     @precondition(lambda self: self.complete)
     @rule(data=st.data())
     def compare(self, data: Any) -> None:
         first, second = (data.draw(st.sampled_from(sorted(self.complete))) for _ in range(2))
-        changes = compare_runs(read_run(self.runs / first), read_run(self.runs / second))
+        changes = compare_runs(self.read(first), self.read(second))
         known = self.complete[first] <= self.complete[second]
         assert changes.fails("loss") != known
         assert not changes.worse["loss"]
@@ -202,14 +225,24 @@ class Store(RuleBasedStateMachine):
         if name not in self.begun:
             shutil.rmtree(self.runs / name)
             del self.complete[name]
+            self.known.pop(name, None)
 
     @precondition(lambda self: self.complete)
     @rule()
     def check(self) -> None:
-        for name, seeds in self.complete.items():
+        for name in self.complete:
             run = read_run(self.runs / name)
             assert problems(run) == []
-            assert set(run.scores["seed"].dropna()) == seeds
+            self.is_whole(run)
+
+    def is_whole(self, run: Run) -> None:
+        """Each cell of a complete run has, by every metric, a row and losses of every seed, and its times."""
+        like, seeds = self.templates["pair"], self.complete[run.name]
+        found = said(run.scores, *SCORED_BY, "seed")
+        pooled = {POOLED} if len(seeds) > 1 else set()
+        assert found == Counter((*cell, seed) for cell in said(like.scores, *SCORED_BY) for seed in seeds | pooled)
+        assert run.with_losses == {row["row"] for row in rows_of(run.scores) if row["seed"] is not None}
+        assert said(run.timings, *TIMED_BY) == said(like.timings, *TIMED_BY)
 
     @invariant()
     def what_is_there_is_what_was_done(self) -> None:
@@ -224,4 +257,4 @@ class Store(RuleBasedStateMachine):
 
 
 TestStore = Store.TestCase
-TestStore.settings = settings(max_examples=settings.default.max_examples // 4, stateful_step_count=20, deadline=None)
+TestStore.settings = settings(max_examples=settings.default.max_examples // 8, stateful_step_count=20, deadline=None)

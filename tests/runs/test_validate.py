@@ -117,6 +117,7 @@ def test_what_does_not_follow_from_losses_is_found(results: Path, what: str) -> 
         ("solver == 'cg'", "isotropic d=3 N=8 cg (held_out) at 1 steps is missing"),
         ("solver == 'heavy_ball_tuned' and law == 'anisotropic' and steps == '2'", "at 2 steps is missing"),
         ("seed == ''", "all seeds is missing"),
+        ("seed != '' and solver == 'cg'", "is of all seeds, and no row is of one"),
         ("seed == '1' and solver == 'cg' and metric == 'test_loss' and steps == '1'", "test_loss, seed 1 is missing"),
         ("metric == 'test_loss' and solver == 'cg' and steps == '2'", "test_loss, seed 0 is missing"),
     ],

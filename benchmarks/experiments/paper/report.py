@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from tabulate import tabulate
-
 from benchmarks.experiments.experiment import read_toml
 from benchmarks.experiments.paper.curves import Point, by_layers
 from benchmarks.experiments.paper.entries import PaperExperiment
 from benchmarks.experiments.paper.verdicts import MARGIN
 from benchmarks.reports.style import EXACT
-from benchmarks.reports.template import render
+from benchmarks.reports.template import render, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,9 +86,13 @@ def _word(verdict: str) -> str:
     return re.split(r" \(|,|:", verdict)[0]
 
 
+def _of_rows(rows: Sequence[Row]) -> str:
+    return table([row.values() for row in rows], list(rows[0]) if rows else [])
+
+
 def verdicts_markdown(verdicts: Sequence[Row], comparisons: int, remarks: Sequence[str]) -> str:
     """The verdicts as Markdown: the lines for people, the table, the rule."""
-    facts = {"lines": lines(verdicts, comparisons), "table": tabulate(shown(verdicts), "keys", tablefmt="github")}
+    facts = {"lines": lines(verdicts, comparisons), "table": _of_rows(shown(verdicts))}
     return render(_ROOM, "verdicts.md.jinja", **facts, rule=rule(), remarks=remarks)
 
 
@@ -102,7 +104,7 @@ def rule() -> str:
 def changes_markdown(judged: Sequence[Row]) -> str:
     """Verdicts before and after, as Markdown."""
     return "# Verdicts before, after, and why\n\nBefore is commit 76bd9b2.\n\n" + (
-        tabulate(before_and_after(judged), "keys", tablefmt="github") + "\n\nWritten by `memformer-bench run paper`.\n"
+        _of_rows(before_and_after(judged)) + "\n\nWritten by `memformer-bench run paper`.\n"
     )
 
 

@@ -22,6 +22,9 @@ AHEAD = 2
 
 CONNECT_SECONDS = 10
 
+WORKER_SECONDS = 300
+"""A scheduler may be started before its workers."""
+
 _OF_THREAD = threading.local()
 
 
@@ -37,7 +40,7 @@ def run_on_cluster(work: Sequence[Job], address: str) -> Iterator[tuple[int, Sco
     with _connect(address) as client:
         from distributed import as_completed
 
-        client.wait_for_workers(1)
+        _wait_for_workers(client, address)
         threads = sum(cast("dict[str, int]", client.nthreads()).values())
         todo, waiting = iter(enumerate(work)), as_completed(loop=client.loop)
         numbers: dict[Any, int] = {}
@@ -81,6 +84,15 @@ def _result(future: Any, job: Job) -> Scored:
         raise UserError(f"a Dask worker cannot compute what it was sent: {one_line(error)}") from None
 
 
+def _wait_for_workers(client: Client, address: str) -> None:
+    try:
+        client.wait_for_workers(1, WORKER_SECONDS)
+    except TimeoutError:
+        raise UserError(f"no Dask worker came to {address} in {WORKER_SECONDS} s; start one, and --resume") from None
+    except Exception as error:
+        raise UserError(f"the Dask scheduler was lost ({one_line(error)}); continue with --resume") from None
+
+
 def _connect(address: str) -> Client:
     try:
         from distributed import Client
@@ -88,5 +100,6 @@ def _connect(address: str) -> Client:
         raise UserError("--scheduler needs Dask; install it with: pip install 'memformer-bench[dask]'") from None
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise UserError(f"no Dask scheduler answers at {address!r}: {one_line(error)}") from None
+    except Exception as error:  # of the address, of the network, of Dask's configuration
+        asks = "; tls:// needs certificates in Dask's configuration, distributed.comm.tls" * address.startswith("tls:")
+        raise UserError(f"no Dask scheduler answers at {address!r}{asks}: {one_line(error)}") from None
