@@ -45,18 +45,21 @@ def _shown(solve: Callable[..., Any], task: Task, num_steps: int, record: Record
 
 
 def _gmres(task: Task, num_steps: int, record: Record) -> None:
-    w, _ = scipy.sparse.linalg.gmres(task.H, task.b, rtol=task.rtol, atol=0.0, restart=num_steps, maxiter=1)
-    _record_last(w, num_steps, record)
+    taken: list[float] = []
+    options = {"restart": num_steps, "maxiter": 1, "callback": taken.append, "callback_type": "pr_norm"}
+    w, _ = scipy.sparse.linalg.gmres(task.H, task.b, rtol=task.rtol, atol=0.0, **options)
+    _record_last(w, len(taken), record)
 
 
 def _on_X(solve: Callable[..., Any], most: str, task: Task, num_steps: int, record: Record) -> None:
     """A least-squares solver, whose argument `most` is the number of steps."""
-    w = solve(task.X, task.y, atol=0, btol=0, conlim=0, **{most: num_steps})[0]
-    _record_last(w, num_steps, record)
+    w, _, taken, *_ = solve(task.X, task.y, atol=0, btol=0, conlim=0, **{most: num_steps})
+    _record_last(w, taken, record)
 
 
-def _record_last(w: NDArray[Any], num_steps: int, record: Record) -> None:
-    for _ in range(num_steps - 1):
+def _record_last(w: NDArray[Any], taken: int, record: Record) -> None:
+    """The iterate after `taken` steps of a solver that does not show those before."""
+    for _ in range(taken - 1):
         record(np.zeros_like(w))
     record(w)
 
@@ -122,12 +125,14 @@ _METHODS = {
 class Scipy(Solver):
     """One of SciPy's solvers, task after task.
 
-    A task on which SciPy raises, or gives up before the gradient is at its tolerance, has broken down and keeps its
-    last iterate. Convergence is judged by the gradient norm, at 8 units of rounding, as for our own solvers.
+    Convergence is judged by the gradient norm, at 8 units of rounding, as for our own solvers. Where SciPy stops by
+    itself before that, it has converged if what f could still fall by is within 64 units of rounding of how far it
+    fell: a line search sees no further. If not, or if SciPy raises, the task has broken down and keeps its last
+    iterate. Steps are those that SciPy took.
 
     Attributes:
         method: of `scipy.sparse.linalg`: `"cg"`, `"minres"` or `"gmres"` on `H w = b`, `"lsqr"` or `"lsmr"` on X. The
-            last three do not show their iterates: one run of exactly `num_steps` steps, and zeros before its end.
+            last three do not show their iterates: one run of at most `num_steps` steps, and zeros before its end.
             Of `scipy.linalg`: `"lstsq"` on X, or `"solve"` on H, taken as positive definite; a singular H is a
             breakdown. Of `scipy.optimize.minimize` on `f(w) = w^T H w / 2 - b^T w`, with its gradient (for Newton-CG
             its Hessian too): `"CG"`, `"BFGS"`, `"L-BFGS-B"` or `"Newton-CG"`; a step is an iteration, which may take
@@ -151,6 +156,7 @@ class Scipy(Solver):
     method: str = "cg"
 
     batched: ClassVar[bool] = False
+    version: ClassVar[int] = 2
     countable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -205,5 +211,17 @@ class Scipy(Solver):
         # A direct method has done all it can; rounding may leave its gradient above the tolerance of iterative ones.
         if norms and (norms[-1] <= task.tolerance or self.needs is Needs.DIRECT):
             return iterates, Outcome.CONVERGED
-        stopped = raised or len(iterates) < num_steps
-        return iterates, Outcome.BREAKDOWN if stopped else Outcome.MAX_STEPS
+        if len(iterates) == num_steps and not raised:
+            return iterates, Outcome.MAX_STEPS
+        solved = bool(iterates) and not raised and _fallen(task, iterates[-1])
+        return iterates, Outcome.CONVERGED if solved else Outcome.BREAKDOWN
+
+
+def _fallen(task: Task, w: NDArray[Any]) -> bool:
+    """Whether f has fallen by all that it can, but for 64 units of rounding: in range(X), `y - X w` against `y`."""
+    X, y = task.X.astype(np.float64), task.y.astype(np.float64)
+    scale = float(np.linalg.norm(y))
+    U, s, _ = np.linalg.svd(X, full_matrices=False)
+    U = U[:, s > max(X.shape) * np.finfo(np.float64).eps * s[0]]
+    left, whole = (np.square(U.T @ part).sum() for part in (y / scale - X @ (w / scale), y / scale))
+    return bool(left <= 64 * np.finfo(task.X.dtype).eps * whole)

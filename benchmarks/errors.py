@@ -1,5 +1,7 @@
 """Errors of the user, which reach a person as a sentence instead of a traceback; any error as one line of a table."""
 
+import traceback
+
 
 class UserError(Exception):
     """Something the user gave or the machine lacks; the message says what was wrong and what would be right."""
@@ -10,5 +12,18 @@ class MissingPackage(UserError, ImportError):
 
 
 def one_line(error: BaseException) -> str:
-    """An exception as one line for a table."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    """An exception as one line for a table, of letters that can be printed and stored."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # what it raises when it is asked what it says
+        text = f"{type(error).__name__}, which does not say why"
+    return _printable(" ".join(text.split()))[:300]
+
+
+def traced(error: BaseException) -> str:
+    """The traceback of an exception, of letters that can be printed and stored."""
+    return "\n".join(map(_printable, "".join(traceback.format_exception(error)).splitlines()))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -11,6 +11,7 @@ import torch
 
 from baselines.constructed import ConstructedMemformer
 from benchmarks.catalogue.registry import SOLVERS
+from benchmarks.harness.guard import Seal, checked
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Outcome, Solver
@@ -114,10 +115,13 @@ def test_single_precision_is_kept_and_close(name):
 
 
 @every_solver
-def test_the_problem_is_not_modified(name):
+def test_the_problem_is_not_modified_and_the_trace_is_what_a_trace_must_be(name):
     given = dataclasses.replace(problem())
     before = [tensor.clone() for tensor in (given.X, given.y, given.x_query, *given.moments)]
-    fitted(name).solve(given, 3)
+    seal = Seal(given)
+    trace = fitted(name).solve(given, 3)
+    seal.check()
+    assert checked(trace, given, 3) is trace
     after = (given.X, given.y, given.x_query, *given.moments)
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 

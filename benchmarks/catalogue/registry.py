@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, one_line
 
 Made = TypeVar("Made")
 
@@ -134,9 +134,9 @@ class Registry:
         entry = self[name]
         try:
             target = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserError(
-                f"the {self.kind} {name!r} ({entry.origin}) cannot be imported: {type(error).__name__}: {error}"
+                f"the {self.kind} {name!r} ({entry.origin}) cannot be imported: {one_line(error)}"
             ) from None
         known = inspect.signature(target).parameters
         unknown = next((key for key in parameters if key not in known), None)
@@ -147,6 +147,8 @@ class Registry:
             built = self.create(name, **parameters)
         except (ValueError, TypeError) as error:
             raise UserError(f"{self.kind} {name!r}: {error}") from None
+        except (Exception, SystemExit) as error:
+            raise UserError(f"the {self.kind} {name!r} ({entry.origin}) cannot be made: {one_line(error)}") from None
         if not isinstance(built, kind):
             raise UserError(f"the {self.kind} {name!r} ({entry.origin}) is not a subclass of {kind.__name__}")
         return built

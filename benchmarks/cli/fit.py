@@ -33,6 +33,7 @@ def fit(
     load_plugins(plugin)
     import torch
 
+    from benchmarks.harness.guard import guarded
     from benchmarks.harness.resolve import build_law, build_solver
     from benchmarks.harness.scores.fitting import ParameterStore
     from benchmarks.harness.scores.measure import measure
@@ -54,13 +55,15 @@ def fit(
     depths = sorted(steps or [1, 2, 3, 4])
     dtype, device = torch.float64, torch.device("cpu")
     try:
-        with pinned_threads(1):
+        with pinned_threads(1), guarded(where):
             found = ParameterStore(results / "parameters").fit(solver, fitted, where, depths, [seed], dtype, device)
-    except ValueError as error:
+            measured = measure(found.solvers[0], scored_tasks(where, seed, SCORED_TASKS, dtype, device), depths)
+    except UserError:
+        raise
+    except Exception as error:
         raise UserError(f"{solver} on {law}: {one_line(error)}") from None
     how = "found again; it once took" if found.reused else "fitted in"
     say(f"{solver} on {law} (d = {where.d}, N = {where.N}): {how} {found.seconds or 0:.1f} s")
-    measured = measure(found.solvers[0], scored_tasks(where, seed, SCORED_TASKS, dtype, device), depths)
     for metric, losses in measured.losses.items():
         for depth, reached in zip(depths, losses, strict=True):
             summary = summarise([reached])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from benchmarks.errors import UserError
 
 if TYPE_CHECKING:
     from benchmarks.runs.read import Run
@@ -33,17 +30,8 @@ def load_plugins(plugins: Sequence[str] | None) -> None:
     """Let plug-ins register what they bring.
 
     Raises:
-        UserError: if a file has the name of a module that is there, which it would replace, or cannot be imported.
+        UserError: see `benchmarks.harness.resolve.load_plugin`.
     """
-    files = [Path(plugin) for plugin in plugins or () if plugin.endswith(".py")]
-    for place, file in enumerate(files):
-        specs = (finder.find_spec(file.stem, None) for finder in sys.meta_path)
-        origin = next((spec.origin for spec in specs if spec is not None and spec.origin), None)
-        earlier = next((str(one) for one in files[:place] if one.stem == file.stem), origin)
-        if earlier is not None and Path(earlier).resolve() != file.resolve():
-            raise UserError(
-                f"the plug-in {str(file)!r} would replace the module {file.stem} ({earlier}); give it another name"
-            )
     for plugin in plugins or ():
         from benchmarks.harness.resolve import load_plugin
 

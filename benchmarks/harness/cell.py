@@ -89,6 +89,7 @@ class CellResult:
         train_seconds: wall-clock time of the fit, all seeds; None if nothing is fitted.
         train_reused: whether the parameters were found again.
         status, reason: `ok`, or why the cell as a whole has no numbers.
+        traceback: of the exception that was the reason, if one was.
         lost: whether its worker was lost for a reason outside of the cell, so that another attempt may succeed.
     """
 
@@ -99,4 +100,5 @@ class CellResult:
     train_reused: bool = False
     status: Status = "ok"
     reason: str = ""
+    traceback: str = ""
     lost: bool = False

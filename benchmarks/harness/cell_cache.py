@@ -15,7 +15,8 @@ import torch
 
 from benchmarks.errors import UserError
 from benchmarks.harness.cell import Cell, CellResult
-from benchmarks.harness.scores.protocol import scored_tasks
+from benchmarks.harness.guard import guarded
+from benchmarks.harness.scores.protocol import adapted_to, scored_tasks
 from benchmarks.harness.scores.table import Scored
 from benchmarks.runs.schema import ScoreRow, TimingRow
 from benchmarks.runs.write import Part
@@ -30,9 +31,11 @@ class KeptCells:
 
     Attributes:
         folder: where they are kept.
+        errors: file of the tracebacks of what failed, None to keep none.
     """
 
     folder: Path
+    errors: Path | None = None
 
     def keep(self, key: str, scored: Scored) -> None:
         """Write a finished cell.
@@ -40,6 +43,7 @@ class KeptCells:
         Raises:
             UserError: if it cannot be written.
         """
+        self.keep_traceback(scored.result, "")
         header = {
             "key": key,
             "rows": json.dumps([row.model_dump() for row in scored.rows]),
@@ -55,6 +59,25 @@ class KeptCells:
         except OSError as error:
             raise UserError(f"a finished cell cannot be written to {self.folder}: {error.strerror}") from None
 
+    def keep_traceback(self, result: CellResult, doing: str) -> None:
+        """Append the traceback of what failed, if there is one, to those of others.
+
+        Args:
+            result: of the cell.
+            doing: what failed of it, after its name.
+
+        Raises:
+            UserError: if it cannot be written.
+        """
+        if self.errors is None or not result.traceback:
+            return
+        cell = result.cell
+        try:
+            with self.errors.open("a", encoding="utf-8") as file:
+                file.write(f"{cell.solver_name} on {cell.law_name} d={cell.law.d}{doing}\n{result.traceback}\n\n")
+        except OSError as error:
+            raise UserError(f"a traceback cannot be written to {self.errors}: {error.strerror}") from None
+
     def find(self, key: str, cell: Cell) -> CellResult | None:
         """What became of a finished cell, with its solver fitted under the first seed; None if it is not there."""
         found = self._read(key)
@@ -62,8 +85,15 @@ class KeptCells:
             return None
         tensors, header = found
         result = json.loads(header["result"])
+        if result["status"] != "ok":
+            return CellResult(cell, **result)
         parameters = {name.removeprefix(_FIT): tensor for name, tensor in tensors.items() if name.startswith(_FIT)}
-        return CellResult(cell, fitted=[_fitted(cell, parameters)] if result["status"] == "ok" else [], **result)
+        try:
+            with guarded(cell.law, cell.fitted_on):
+                return CellResult(cell, fitted=[_fitted(cell, parameters)], **result)
+        except Exception:  # it is computed again, and if it fails again it is a row
+            scored_tasks.cache_clear()
+            return None
 
     def part(self, key: str) -> Part | None:
         """A finished cell's rows, and their losses by the number of the row; None if it is not there or not whole."""
@@ -135,5 +165,5 @@ def _fitted(cell: Cell, parameters: dict[str, torch.Tensor]) -> Solver:
         solver = solver.fit(cell.fitted_on.stream(seed, Purpose.TRAIN, cell.dtype, cell.device), cell.steps, seed)
     if cell.protocol == "context_adapted":
         problem = scored_tasks(cell.law, cell.seeds[0], cell.tasks, cell.dtype, cell.device, cell.draw, Purpose.SCORE)
-        solver = solver.adapt(problem.blinded())
+        solver = adapted_to(solver, problem)
     return solver

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.catalogue.registry import METRICS, SOLVERS
 from benchmarks.harness.cell import Cell
-from benchmarks.harness.scores.fitting import settings_of
+from benchmarks.harness.scores.fitting import modules_of, settings_of
 from benchmarks.harness.scores.table import identity
 from benchmarks.runs import environment
 from benchmarks.runs.schema import SCHEMA_VERSION
@@ -51,8 +51,8 @@ def timings_key(cells: list[str], settings: Timings, batches: Sequence[int] = ()
 
 def _content(cell: Cell, threads: int) -> dict[str, Any] | None:
     metrics = {name: METRICS[name].load() for name in METRICS}
-    used = (*type(cell.law).__mro__, *type(cell.fitted_on).__mro__, *type(cell.solver).__mro__, *metrics.values())
-    foreign = foreign_source(thing.__module__ for thing in used)
+    used = modules_of(cell.law, cell.fitted_on, cell.solver)
+    foreign = foreign_source(used.union(metric.__module__ for metric in metrics.values()))
     if foreign is None:
         return None
     defaults = SOLVERS[cell.solver_name].defaults if cell.solver_name in SOLVERS else {}

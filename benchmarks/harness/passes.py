@@ -69,7 +69,7 @@ def time_pass(
         key = timings_key([key for _, key in raced], suite.timings, raced[0][0].cell.batches)
         found = kept.find_timings(key)
         if found is None:
-            found = list(time_cells([result for result, _ in raced], suite.timings, suite.threads, tick))
+            found = list(time_cells([r for r, _ in raced], suite.timings, suite.threads, tick, kept.keep_traceback))
             kept.keep_timings(key, found)
         else:
             for row in found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import sys
@@ -12,12 +13,14 @@ import cloudpickle
 import torch
 
 from benchmarks.catalogue.registry import LAWS, SOLVERS
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, one_line
 from benchmarks.harness.cell import Cell
+from benchmarks.harness.guard import guarded
+from benchmarks.runs.source import TOLD, plugin_source
 from benchmarks.suites.entries import SolverEntry, TaskEntry
 from benchmarks.suites.suite import Suite
 from benchmarks.tasks.law import Law
-from memformer.core.solver import Fitting, Solver
+from memformer.core.solver import Fitting, Needs, Reach, Solver
 
 
 def build_law(entry: TaskEntry) -> Law:
@@ -27,7 +30,8 @@ def build_law(entry: TaskEntry) -> Law:
         UserError: if the law or a parameter is unknown, or a value is out of its range.
     """
     parameters = {"d": entry.d, "N": entry.N, "noise_std": entry.noise_std, **entry.params}
-    return LAWS.build(Law, entry.law, parameters)
+    with guarded():
+        return LAWS.build(Law, entry.law, parameters)
 
 
 def build_solver(entry: SolverEntry) -> Solver:
@@ -36,13 +40,24 @@ def build_solver(entry: SolverEntry) -> Solver:
     Raises:
         UserError: if the solver or a parameter is unknown, or a value is out of its range.
     """
-    solver: Solver = SOLVERS.build(Solver, entry.name, entry.params)
+    with guarded():
+        solver: Solver = SOLVERS.build(Solver, entry.name, entry.params)
     if not isinstance(solver.fitting, Fitting) or hasattr(solver, "trains"):
         raise UserError(
             f"the solver {entry.name!r} must declare how it is fitted: fitting = Fitting.NONE, Fitting.CLOSED_FORM or "
             "Fitting.RANDOM; 'trains' is no longer read"
         )
+    if not dataclasses.is_dataclass(solver):
+        raise UserError(f"the solver {entry.name!r} must be a dataclass; put @dataclass(frozen=True) before its class")
+    for trait, kind in _TRAITS.items():
+        found = getattr(solver, trait, None)
+        if not isinstance(found, kind):
+            raise UserError(f"the solver {entry.name!r} must declare {trait}, of type {kind.__name__}; it is {found!r}")
     return solver
+
+
+_TRAITS = {"needs": Needs, "reach": Reach, "version": int}
+_TRAITS |= dict.fromkeys(("learned", "batched", "anytime", "countable"), bool)
 
 
 def build_device(name: str) -> torch.device:
@@ -126,23 +141,54 @@ def load_plugin(name: str) -> None:
     """Import a plug-in, a Python file or a module, so that it registers what it adds.
 
     Raises:
-        UserError: if it cannot be found or imported.
+        UserError: if it cannot be found or imported, changes what others share, or is a file that has the name of a
+            module that is there, which it would replace.
     """
     path = Path(name)
+    module = path.stem if path.suffix == ".py" else name
+    if path.suffix == ".py":
+        _refuse_taken(path)
     try:
         if path.suffix == ".py":
-            if not path.is_file():
-                raise UserError(f"no plug-in file {name!r}")
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            if spec is None or spec.loader is None:
-                raise UserError(f"the plug-in {name!r} is not a Python file")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[path.stem] = module
-            spec.loader.exec_module(module)
-            cloudpickle.register_pickle_by_value(module)  # worker processes cannot import it by name
+            _load_file(path)
         else:
-            importlib.import_module(name)
+            with guarded():
+                importlib.import_module(name)
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"the plug-in {name!r} cannot be imported: {type(error).__name__}: {error}") from None
+        raise UserError(f"the plug-in {name!r} cannot be imported: {one_line(error)}") from None
+    source = plugin_source(module)
+    if source is not None:
+        TOLD[module] = source  # of what was loaded, whatever becomes of the file
+
+
+def _refuse_taken(path: Path) -> None:
+    """Raise UserError unless a plug-in file is there and replaces no module."""
+    if not path.is_file():
+        raise UserError(f"no plug-in file {str(path)!r}")
+    specs = (finder.find_spec(path.stem, None) for finder in sys.meta_path)
+    origins = [getattr(sys.modules.get(path.stem), "__file__", None), *(spec.origin for spec in specs if spec)]
+    taken = next((origin for origin in origins if origin), None)
+    if taken is not None and Path(taken).resolve() != path.resolve():
+        raise UserError(
+            f"the plug-in {str(path)!r} would replace the module {path.stem} ({taken}); give it another name"
+        )
+
+
+def _load_file(path: Path) -> None:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"the plug-in {str(path)!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(path.stem)
+    sys.modules[path.stem] = module
+    try:
+        with guarded():
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        if before is not None:
+            sys.modules[path.stem] = before
+        raise
+    cloudpickle.register_pickle_by_value(module)  # worker processes cannot import it by name

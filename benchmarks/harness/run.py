@@ -13,6 +13,7 @@ from benchmarks.errors import UserError, one_line
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.cell_cache import KeptCells
 from benchmarks.harness.cell_key import cell_key
+from benchmarks.harness.guard import guarded
 from benchmarks.harness.passes import Progress, score_pass, time_pass
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.scores.fitting import ParameterStore
@@ -74,7 +75,7 @@ def run_suite(
     with open_run(folder, suite, name, resume, now) as writer, pinned_threads(suite.threads):
         stamp = now.isoformat(timespec="seconds")
         before = writer.describe({"suite_hash": suite.content_hash, "started_at": stamp})
-        kept = KeptCells(writer.cells)
+        kept = KeptCells(writer.cells, writer.errors)
         keys = _keys(cells, suite.threads)
         store = ParameterStore(parameters and parameters.absolute(), writer.scratch.absolute())
         results = score_pass(
@@ -135,14 +136,24 @@ def _keys(cells: Sequence[Cell], threads: int) -> list[str]:
     """The address of every cell.
 
     Raises:
-        UserError: if a law cannot be drawn from.
+        UserError: if a law cannot be drawn from, or it or a solver cannot be described.
     """
-    for law in {cell.law: None for cell in cells}:
+    for law in {id(cell.law): cell.law for cell in cells}.values():
         try:
-            _ = law.fingerprint
+            with guarded(law):
+                hash(law)
+                _ = law.fingerprint
         except Exception as error:
             raise UserError(f"no task can be drawn from the law {law.metadata.name!r}: {one_line(error)}") from None
-    return [cell_key(cell, threads) for cell in cells]
+    keys = []
+    for cell in cells:
+        try:
+            with guarded():
+                keys.append(cell_key(cell, threads))
+        except Exception as error:
+            what = f"the solver {cell.solver_name!r} on {cell.law_name!r}"
+            raise UserError(f"{what} cannot say what it is: {one_line(error)}") from None
+    return keys
 
 
 def _parts(keys: list[str], kept: KeptCells, rows: list[ScoreRow]) -> Iterator[Part]:

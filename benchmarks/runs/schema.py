@@ -215,7 +215,8 @@ class TimingRow(Identity):
         batch: tasks solved in one call.
         threads: CPU threads of every library.
         repeats: warm repetitions, interleaved over all solvers.
-        cold_seconds: the first call in this process with this law and number of steps.
+        cold_seconds: the first call with this batch and number of steps. Code that scoring in the same process, or
+            smaller numbers of steps, have loaded or compiled is there already.
         warm_median, warm_q25, warm_q75: quartiles of the repetitions.
         train_seconds: fitting, all seeds together (empty: nothing is fitted).
         train_reused: whether those parameters were found again, `train_seconds` being the time it once took.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -38,12 +39,13 @@ def source_hash(parts: tuple[str, ...] = FITTING) -> str:
     return _hash((file.relative_to(ROOT).as_posix(), file) for file in files)
 
 
-def foreign_source(modules: Iterable[str]) -> str | None:
-    """What plug-ins add to the source that a number depends on: a hash of theirs.
+TOLD: dict[str, str] = {}
+"""Of modules that this process cannot import, as a worker cannot import plug-in files: what `plugin_source` gave
+elsewhere."""
 
-    A plug-in may call anything that it has imported, so the hash covers every loaded file outside of installed
-    packages, and for an installed plug-in its whole package and its version. What a plug-in reads from data files
-    is not seen.
+
+def foreign_source(modules: Iterable[str]) -> str | None:
+    """What plug-ins add to the source that a number depends on: a hash of theirs, by `plugin_source`.
 
     Args:
         modules: where a law, a solver, their bases and the metrics are defined; this project's add nothing.
@@ -51,24 +53,58 @@ def foreign_source(modules: Iterable[str]) -> str | None:
     Returns:
         The hash, empty if nothing is foreign; None if the source of something cannot be found.
     """
-    foreign = sorted({m for m in modules if m.partition(".")[0] not in (*OWN, "builtins", "abc", "typing")})
-    if not foreign:
-        return ""
+    sources = plugin_sources(modules)
+    if not sources or None in sources.values():
+        return None if sources else ""
+    return hashlib.sha256(repr(sorted(sources.items())).encode()).hexdigest()[:12]
+
+
+def plugin_sources(modules: Iterable[str]) -> dict[str, str | None]:
+    """`plugin_source` of each module that is not of this project."""
+    foreign = {m for m in modules if m.partition(".")[0] not in (*OWN, "builtins", "abc", "typing")}
+    return {name: TOLD.get(name) or plugin_source(name) for name in sorted(foreign)}
+
+
+def plugin_source(module: str) -> str | None:
+    """Hash of a loaded plug-in: of an installed one its package and version, else its file and what that imports.
+
+    Imports count where they are statements, and files outside of installed packages; what else this process has loaded
+    does not. What a plug-in reads from data files is not seen. None if there is no source file.
+    """
+    if _file(module) is None:
+        return None
     files: dict[str, Path] = {}
-    for name in foreign:
+    todo = [module]
+    while todo:
+        name = todo.pop()
         path = _file(name)
-        if path is None:
-            return None
-        package = _file(name.partition(".")[0])
-        whole = _files(package.parent) if package is not None and package.name == "__init__.py" else [path]
-        files |= {f"{name}/{file.relative_to(path.anchor).as_posix()}": file for file in whole}
-    for name in list(sys.modules):
-        path = None if name.partition(".")[0] in OWN else _file(name)
-        if path is not None and path.suffix == ".py" and not _installed(path):
-            files[name] = path
-    distributions = packages_distributions()
-    versions = [f"{d} {version(d)}" for name in foreign for d in distributions.get(name.partition(".")[0], [])]
-    return _hash(sorted(files.items())) + "".join(f", {text}" for text in sorted(set(versions)))
+        if path is None or name in files or (name != module and (name.partition(".")[0] in OWN or _installed(path))):
+            continue
+        files[name] = path
+        if not _installed(path):
+            todo += _imported(name, path)
+    package = _file(module.partition(".")[0])
+    if package is not None and package.name == "__init__.py":
+        files |= {f"{module}/{file.relative_to(package.parent).as_posix()}": file for file in _files(package.parent)}
+    names = _distributions().get(module.partition(".")[0], [])
+    return _hash(sorted(files.items())) + "".join(f", {name} {version(name)}" for name in sorted(set(names)))
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def _imported(module: str, path: Path) -> Iterator[str]:
+    """Names of modules, or of what may be one, in the import statements of a file."""
+    package = getattr(sys.modules[module], "__package__", None) or ""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            name = ".".join(filter(None, (above, node.module)))
+            yield from (name, *(f"{name}.{alias.name}" for alias in node.names))
 
 
 def _file(module: str) -> Path | None:

@@ -22,7 +22,7 @@ UNFINISHED = ".unfinished-"
 REMOVED = re.compile(r"\.removed-[0-9a-f]{32}")
 """Name of a folder that is being removed."""
 
-OURS = {"lock", "cells", "scratch", "complete", "state.json", ".state.json"}
+OURS = {"lock", "cells", "scratch", "complete", "state.json", ".state.json", "errors.log"}
 """What lies in the folder of an unfinished run; a folder with anything else in it is not ours to remove."""
 
 PATIENCE = 0.3

@@ -35,6 +35,10 @@ Part = tuple[Sequence[ScoreRow], dict[int, NDArray[np.float32]]]
 """Some rows of `scores.csv`, and their per-task losses by the number of the row among them."""
 
 
+ERRORS = "errors.log"
+"""File of a run with the tracebacks of what failed in it, if something did."""
+
+
 class NameTaken(UserError):
     """The run's name is in use."""
 
@@ -59,6 +63,7 @@ class RunWriter:
         self.path = folder / name
         self._hidden = folder / f"{UNFINISHED}{name}"
         self.cells, self.scratch = self._hidden / "cells", self._hidden / "scratch"
+        self.errors = self._hidden / ERRORS
         self._refuse_taken()
         try:
             lock = locked(self._hidden, make=True)
@@ -140,6 +145,8 @@ class RunWriter:
             _write(whole / "meta.json", json.dumps({"schema_version": SCHEMA_VERSION, **meta}, indent=1) + "\n")
             if not stored:
                 (whole / LOSSES).unlink()
+            if self.errors.is_file():
+                shutil.copyfile(self.errors, whole / ERRORS)
             _sync(whole)
             self._refuse_taken()
             whole.rename(self.path)

@@ -80,7 +80,7 @@ class Outcome(enum.IntEnum):
     MAX_STEPS = 0, "took all the steps it was given"
     CONVERGED = 1, "the gradient norm fell below its tolerance"
     DIVERGED = 2, f"the gradient norm grew {DIVERGENCE_FACTOR:.0e}-fold"
-    BREAKDOWN = 3, "the next step is undefined (a division by zero)"
+    BREAKDOWN = 3, "there is no next step (a division by zero, a search that gives up)"
     NONFINITE = 4, "an input or an iterate is nan or infinite"
 
 

@@ -239,6 +239,34 @@ def test_a_task_on_which_scipy_raises_is_a_breakdown(monkeypatch):
     assert trace.weights[-1, 1].tolist() == [1.0] * 5
 
 
+@pytest.mark.parametrize("method", ["BFGS", "CG", "L-BFGS-B", "Newton-CG", "minres"])
+def test_scipy_that_stops_at_the_level_of_rounding_has_converged(method):
+    given = scored(Isotropic(d=5, N=20), 50).blinded()
+    trace = Scipy(method).solve(given, 40)
+    assert (trace.outcome == Outcome.CONVERGED).all()
+    assert (trace.finished < 40).all()
+
+
+@pytest.mark.parametrize("method", ["lsqr", "lsmr", "gmres"])
+def test_scipy_that_stops_early_took_the_steps_it_took(method):
+    given = scored(Isotropic(d=5, N=20), 50).blinded()
+    trace = Scipy(method).solve(given, 40)
+    assert (trace.outcome == Outcome.CONVERGED).all()
+    assert trace.finished.max() < 15
+    assert trace.weights is not None
+    assert trace.weights[1 : int(trace.finished.min())].count_nonzero() == 0
+
+
+def test_scipy_that_gives_up_too_early_is_a_breakdown():
+    """lsqr takes labels of 1e-100 for solved after a step, 60 % off; lsmr does not."""
+    given = scored(Isotropic(d=5, N=20), 3).blinded()
+    tiny = Problem(given.X, given.y * 1e-100, given.x_query)
+    gave_up = Scipy("lsqr").solve(tiny, 40)
+    assert (gave_up.outcome == Outcome.BREAKDOWN).all()
+    assert (gave_up.finished == 1).all()
+    assert (Scipy("lsmr").solve(tiny, 40).outcome == Outcome.CONVERGED).all()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

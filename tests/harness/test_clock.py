@@ -20,10 +20,16 @@ from benchmarks.suites.entries import Timings
 from benchmarks.suites.suite import Suite
 
 
+def batch() -> Any:
+    """Tasks that nobody looks at."""
+    seal = SimpleNamespace(check=lambda: None)
+    return SimpleNamespace(draw=lambda: (None, seal), forget=lambda: None)
+
+
 def contender(times: Iterator[float], monkeypatch: pytest.MonkeyPatch) -> clock._Contender:
     """One whose solves take these times, the first of which was its cold one."""
     monkeypatch.setattr(clock, "time_once", lambda *_: next(times))
-    result = CellResult(cast(Cell, SimpleNamespace(time_limit=60.0)))
+    result = CellResult(cast(Cell, SimpleNamespace(time_limit=60.0, device=SimpleNamespace(type="cpu"))))
     return clock._Contender(result, cold=next(times))
 
 
@@ -38,7 +44,7 @@ def test_the_longer_a_solve_takes_the_less_often_it_is_repeated(warm: list[float
 
 def test_an_accelerator_is_warm_once_two_solves_take_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([9.0, 3.0, 2.0, 1.5, 1.48, 7.0])
-    clock._warm_up(contender(times, monkeypatch), cast(Any, None), 1)
+    clock._warm_up(contender(times, monkeypatch), batch(), 1)
     assert next(times) == 7.0
 
 
@@ -47,15 +53,15 @@ def test_only_accelerators_warm_up(device: str, warmed: int, monkeypatch: pytest
     seen: list[clock._Contender] = []
     monkeypatch.setattr(clock, "_warm_up", lambda contender, *_: seen.append(contender))
     one = contender(iter([1.0, 2.0, 3.0]), monkeypatch)
-    one.result.cell.solver = cast(Any, SimpleNamespace(countable=False))
-    problem = cast(Any, SimpleNamespace(device=SimpleNamespace(type=device)))
-    clock._race([one], problem, 1, Timings(repeats=1, budget=9.0))
+    cell = cast(Any, one.result.cell)
+    cell.solver, cell.device = SimpleNamespace(countable=False), SimpleNamespace(type=device)
+    clock._race([one], batch(), 1, Timings(repeats=1, budget=9.0))
     assert (len(seen), one.cold, one.warm) == (warmed, 2.0, [3.0])
 
 
 def test_warm_up_ends_although_times_never_settle(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(2.0**-power for power in range(100))
-    clock._warm_up(contender(times, monkeypatch), cast(Any, None), 1)
+    clock._warm_up(contender(times, monkeypatch), batch(), 1)
     assert next(times) == 2.0 ** -(1 + clock.MOST_WARM_UPS)
 
 
@@ -66,7 +72,7 @@ def test_a_solve_that_fails_while_warming_up_is_recorded(monkeypatch: pytest.Mon
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(clock, "time_once", fail)
-    clock._warm_up(failing, cast(Any, None), 1)
+    clock._warm_up(failing, batch(), 1)
     assert (failing.status, failing.reason) == ("error", "RuntimeError: out of memory")
 
 

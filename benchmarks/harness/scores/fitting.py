@@ -15,10 +15,14 @@ from typing import Any
 import torch
 
 from benchmarks.errors import UserError
-from benchmarks.runs.source import source_hash
+from benchmarks.harness.guard import checked_fit
+from benchmarks.runs.source import foreign_source, source_hash
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core import checkpoint
 from memformer.core.solver import Solver
+
+NO_SOURCE = "no source"
+"""In a header, in place of the hash of a plug-in that has no source file."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class ParameterStore:
         solver.prepare(dtype, device)
         start = time.perf_counter()
         streams = [law.stream(seed, Purpose.TRAIN, dtype, device) for seed in seeds]
-        solvers = solver.fit_many(streams, steps, seeds)
+        solvers = checked_fit(solver.fit_many(streams, steps, seeds), len(seeds))
         seconds = time.perf_counter() - start
         for fitted, header in zip(solvers, headers, strict=True):
             self._keep(fitted, header, seconds / len(seeds))
@@ -88,8 +92,8 @@ class ParameterStore:
         return Fit([entry[0] for entry in entries], sum(entry[1] for entry in entries), reused=True)
 
     def path(self, header: dict[str, str]) -> Path | None:
-        """File of the parameters with that header."""
-        if self.folder is None:
+        """File of the parameters with that header; None if nothing is kept, or nobody could say what made them."""
+        if self.folder is None or header["plugin"] == NO_SOURCE:
             return None
         digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:16]
         d = json.loads(header["law_settings"])["d"]
@@ -122,6 +126,7 @@ def header_of(
     name: str, solver: Solver, law: Law, steps: Sequence[int], seed: int, dtype: torch.dtype, device: torch.device
 ) -> dict[str, str]:
     """Everything that can change the parameters, as text; its hash names the file."""
+    foreign = foreign_source(modules_of(solver, law))
     law_settings = {"d": law.d, "N": law.N, "noise_std": law.noise_std, **law.parameters}
     return {
         "solver": name,
@@ -138,7 +143,13 @@ def header_of(
         "torch": version("torch"),
         "numba": version("numba"),
         "source": source_hash(),
+        "plugin": NO_SOURCE if foreign is None else foreign,
     }
+
+
+def modules_of(*things: object) -> set[str]:
+    """Modules of the classes, and their bases, of solvers and laws: what source their numbers depend on."""
+    return {kind.__module__ for thing in things for kind in type(thing).__mro__}
 
 
 def settings_of(solver: Any) -> dict[str, Any]:

@@ -10,27 +10,30 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.catalogue.registry import METRICS
-from benchmarks.errors import one_line
+from benchmarks.errors import one_line, traced
 from benchmarks.harness.cell import Cell, CellResult, Measured
+from benchmarks.harness.guard import Seal, checked, guarded
 from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.scores.floors import has_floor
 from benchmarks.harness.scores.protocol import fit_under_protocol, in_blocks, scored_tasks
 from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit
 from benchmarks.tasks.law import Purpose
 from memformer.core.problem import Problem
-from memformer.core.solver import Solver, Trace
+from memformer.core.solver import Outcome, Solver
 
 
 def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
     """Fit, solve and measure; whatever the solver raises becomes a status and a reason, never an exception."""
     try:
-        with time_limit(cell.time_limit):
+        with time_limit(cell.time_limit), guarded(cell.law, cell.fitted_on):
             fit = fit_under_protocol(cell, store)
             measured = [_measured(cell, solver, seed) for solver, seed in zip(fit.solvers, cell.seeds, strict=True)]
     except TimeLimitExceeded as error:
+        scored_tasks.cache_clear()
         return CellResult(cell, status="time_limit", reason=str(error))
     except Exception as error:
-        return CellResult(cell, status="error", reason=one_line(error))
+        scored_tasks.cache_clear()  # it may have changed them
+        return CellResult(cell, status="error", reason=one_line(error), traceback=traced(error))
     return CellResult(cell, measured, fit.solvers, fit.seconds, fit.reused)
 
 
@@ -67,9 +70,11 @@ def measure(solver: Solver, problem: Problem, steps: Sequence[int]) -> Measured:
         steps: numbers of steps.
 
     Raises:
-        ValueError: if the solver's trace does not have the shape it must have.
+        ValueError: if the solver's trace is not what a trace must be (see `benchmarks.harness.guard.checked`).
+        Misdeed: if the solver changed the problem.
     """
     blind, trace = problem.blinded(), None
+    seal = Seal(blind)
     losses: dict[str, list[NDArray[np.float64]]] = {}
     applied: dict[str, torch.Tensor | None] = {}
     outcomes: list[NDArray[np.int8]] = []
@@ -77,28 +82,14 @@ def measure(solver: Solver, problem: Problem, steps: Sequence[int]) -> Measured:
         if trace is None or not solver.anytime:
             last = max(steps) if solver.anytime else step
             trace = checked(solver.solve(blind, last), blind, last)
+            seal.check()
             applied = {name: METRICS[name].load()(problem, trace) for name in METRICS}
+        outcome = trace.outcome_at(step)
         for name, value in applied.items():
             if value is not None:
                 losses.setdefault(name, []).append(problem.weighted(value[step]).to("cpu", torch.float64).numpy())
-        outcomes.append(trace.outcome_at(step).cpu().numpy())
+                unknown = ~value[step].isfinite() & (outcome != int(Outcome.DIVERGED))
+                outcome = torch.where(unknown, int(Outcome.NONFINITE), outcome)
+        outcomes.append(outcome.cpu().numpy())
     weights = None if problem.weights is None else problem.weights.to("cpu", torch.float64).numpy()
     return Measured({name: np.stack(rows) for name, rows in losses.items()}, np.stack(outcomes), weights)
-
-
-def checked(trace: Trace, problem: Problem, num_steps: int) -> Trace:
-    """The trace, if its shapes are what `Trace` promises.
-
-    Raises:
-        ValueError: otherwise.
-    """
-    values, name = (trace.weights, "weights") if trace.weights is not None else (trace.predictions, "predictions")
-    if values is None:
-        raise ValueError("the solver's trace has neither weights nor predictions")
-    last = problem.d if name == "weights" else problem.x_query.shape[1]
-    wanted = (num_steps + 1, problem.B, last)
-    if tuple(values.shape) != wanted:
-        raise ValueError(f"the solver's trace has {name} of shape {tuple(values.shape)}; they must be {wanted}")
-    if tuple(trace.outcome.shape) != (problem.B,) or tuple(trace.finished.shape) != (problem.B,):
-        raise ValueError(f"the solver's trace must have outcome and finished of shape {(problem.B,)}")
-    return trace

@@ -9,11 +9,13 @@ from functools import lru_cache
 import torch
 
 from benchmarks.harness.cell import Cell
+from benchmarks.harness.guard import Seal, checked_fit
 from benchmarks.harness.scores.fitting import Fit, ParameterStore
 from benchmarks.tasks.importance import Sampling
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.stream import StandIn
 from memformer.core.problem import Problem, TaskSource
+from memformer.core.solver import Solver
 
 BLOCK_BYTES = 2**31
 """Contexts and moments of the tasks that are solved at once hold at most about this much."""
@@ -97,12 +99,23 @@ def fit_under_protocol(cell: Cell, store: ParameterStore) -> Fit:
         start = time.perf_counter()
         streams = [cell.law.stream(seed, Purpose.TRAIN, cell.dtype, cell.device) for seed in cell.seeds]
         sources = [ScoredTasks(stream, problem) for stream, problem in zip(streams, scored, strict=True)]
-        return Fit(cell.solver.fit_many(sources, cell.steps, cell.seeds), time.perf_counter() - start, reused=False)
+        solvers = checked_fit(cell.solver.fit_many(sources, cell.steps, cell.seeds), len(sources))
+        return Fit(solvers, time.perf_counter() - start, reused=False)
     fit = store.fit(cell.solver_name, cell.solver, cell.fitted_on, cell.steps, cell.seeds, cell.dtype, cell.device)
     if cell.protocol == "context_adapted":
-        adapted = [solver.adapt(problem.blinded()) for solver, problem in zip(fit.solvers, _scored(cell), strict=True)]
+        pairs = zip(fit.solvers, _scored(cell), strict=True)
+        adapted = checked_fit([adapted_to(solver, problem) for solver, problem in pairs], len(cell.seeds))
         return Fit(adapted, fit.seconds, fit.reused)
     return fit
+
+
+def adapted_to(solver: Solver, problem: Problem) -> Solver:
+    """The solver adapted to what it may see of a problem, which it must leave as it is."""
+    blind = problem.blinded()
+    seal = Seal(blind)
+    adapted = solver.adapt(blind)
+    seal.check()
+    return adapted
 
 
 def _scored(cell: Cell) -> list[Problem]:

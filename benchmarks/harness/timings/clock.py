@@ -6,13 +6,14 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
-from benchmarks.errors import one_line
-from benchmarks.harness.cell import CellResult
+from benchmarks.errors import one_line, traced
+from benchmarks.harness.cell import Cell, CellResult
+from benchmarks.harness.guard import Seal, guarded
 from benchmarks.harness.scores.table import identity
 from benchmarks.harness.timings.cost import Work, count_work
 from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit
@@ -31,6 +32,9 @@ LONG = 4
 STABLE = 0.05
 """An accelerator is warm once a solve takes as long as the one before, within this share."""
 
+COUNTING = 10
+"""A solve whose work is counted may take so many times its time limit."""
+
 MOST_WARM_UPS = 20
 """Solves after which an accelerator counts as warm at the latest."""
 
@@ -45,10 +49,19 @@ class _Contender:
     status: Status = "ok"
     reason: str = ""
     work: Work | None = None
+    traceback: str = ""
+
+
+Failed = Callable[[CellResult, str], None]
+"""Told of a cell whose solve failed while it was timed, with its traceback, and what it was doing."""
 
 
 def time_cells(
-    results: list[CellResult], settings: Timings, threads: int, tick: Callable[[str], None]
+    results: list[CellResult],
+    settings: Timings,
+    threads: int,
+    tick: Callable[[str], None],
+    failed: Failed = lambda result, doing: None,
 ) -> Iterator[TimingRow]:
     """Time the solvers of one law against each other.
 
@@ -60,41 +73,74 @@ def time_cells(
         settings: batch and repetitions.
         threads: CPU threads that every library is pinned to, for the record.
         tick: called with a solver's name once for each number of steps, for progress.
+        failed: called with what failed.
 
     Yields:
         One row for each cell and number of steps.
     """
     cell = results[0].cell
     for batch in cell.batches or (settings.batch,):
-        problem = cell.law.stream(cell.seeds[0], Purpose.TIMING, cell.dtype, cell.device).sample(batch).blinded()
+        tasks = _Batch(cell, batch)
         for steps in sorted({step for result in results for step in result.cell.steps}):
             contenders = [_Contender(result) for result in results if steps in result.cell.steps]
             with no_collection():
-                _race(contenders, problem, steps, settings)
+                try:
+                    with guarded(cell.law):
+                        tasks.draw()
+                except Exception as error:
+                    for contender in contenders:
+                        if contender.result.status == "ok":
+                            _fail(contender, error)
+                _race(contenders, tasks, steps, settings)
             for contender in contenders:
+                if contender.traceback:
+                    doing = f", a batch of {batch} for {steps} steps"
+                    failed(replace(contender.result, traceback=contender.traceback), doing)
                 tick(contender.result.cell.solver_name)
                 yield _row(contender, steps, batch, threads)
-        del problem  # before the next, larger one
+        del tasks  # before the next, larger one
 
 
-def _race(contenders: list[_Contender], problem: Problem, steps: int, settings: Timings) -> None:
+class _Batch:
+    """The tasks that all solvers of a race solve: drawn when needed, and anew once a solver may have changed them."""
+
+    def __init__(self, cell: Cell, size: int) -> None:
+        self._cell, self._size = cell, size
+        self._drawn: tuple[Problem, Seal] | None = None
+
+    def draw(self) -> tuple[Problem, Seal]:
+        """The tasks, and what tells whether they were changed."""
+        if self._drawn is None:
+            cell = self._cell
+            stream = cell.law.stream(cell.seeds[0], Purpose.TIMING, cell.dtype, cell.device)
+            problem = stream.sample(self._size).blinded()
+            self._drawn = problem, Seal(problem)
+        return self._drawn
+
+    def forget(self) -> None:
+        """Draw them anew when they are needed again."""
+        self._drawn = None
+
+
+def _race(contenders: list[_Contender], tasks: _Batch, steps: int, settings: Timings) -> None:
     for contender in contenders:
+        if contender.status != "ok":
+            continue
         if contender.result.status != "ok":
             contender.status, contender.reason = contender.result.status, contender.result.reason
             continue
-        contender.cold = _attempt(contender, problem, steps)
-        if problem.device.type != "cpu":
-            _warm_up(contender, problem, steps)
+        contender.cold = _attempt(contender, tasks, steps, seal=True)
+        if contender.result.cell.device.type != "cpu":
+            _warm_up(contender, tasks, steps)
     for repeat in range(settings.repeats):
         for contender in contenders:
             if contender.status == "ok" and repeat < _repeats(contender.warm, settings):
-                seconds = _attempt(contender, problem, steps)
+                seconds = _attempt(contender, tasks, steps)
                 if seconds is not None:
                     contender.warm.append(seconds)
     for contender in contenders:
         if contender.status == "ok" and contender.result.cell.solver.countable:
-            solver = contender.result.fitted[0]
-            contender.work = count_work(lambda fresh, solver=solver: solver.solve(fresh, steps), problem)
+            _attempt(contender, tasks, steps, seal=True, count=True)
 
 
 def _repeats(warm: list[float], settings: Timings) -> int:
@@ -104,29 +150,53 @@ def _repeats(warm: list[float], settings: Timings) -> int:
     return min(1 if warm[0] > LONG * settings.budget else LEAST_REPEATS, settings.repeats)
 
 
-def _warm_up(contender: _Contender, problem: Problem, steps: int) -> None:
+def _warm_up(contender: _Contender, tasks: _Batch, steps: int) -> None:
     """Solve until times are stable: an accelerator's clock rises under load, and kernels are loaded when first used."""
     last = contender.cold
     if last is None:
         return
     for _ in range(MOST_WARM_UPS):
-        seconds = _attempt(contender, problem, steps)
+        seconds = _attempt(contender, tasks, steps)
         if seconds is None or abs(seconds - last) <= STABLE * last:
             return
         last = seconds
 
 
-def _attempt(contender: _Contender, problem: Problem, steps: int) -> float | None:
-    """Seconds of one solve, or None and a status."""
+def _attempt(contender: _Contender, tasks: _Batch, steps: int, seal: bool = False, count: bool = False) -> float | None:
+    """Seconds of one solve, or None and a status.
+
+    Args:
+        contender: whose solver.
+        tasks: what it solves.
+        steps: how many.
+        seal: whether to look if it changed the tasks, which reads them and so is not done between repetitions.
+        count: whether its work is counted instead, and None is no failure.
+    """
     cell = contender.result.cell
+
+    def solve(fresh: Problem) -> object:
+        return contender.result.fitted[0].solve(fresh, steps)
+
     try:
-        with time_limit(cell.time_limit):
-            return time_once(lambda fresh: contender.result.fitted[0].solve(fresh, steps), problem)
+        with time_limit(cell.time_limit * (COUNTING if count else 1)), guarded():
+            problem, unchanged = tasks.draw()
+            if count:
+                contender.work, seconds = count_work(solve, problem), None
+            else:
+                seconds = time_once(solve, problem)
+        if seal:
+            unchanged.check()
+        return seconds
     except TimeLimitExceeded as error:
         contender.status, contender.reason = "time_limit", str(error)
     except Exception as error:
-        contender.status, contender.reason = "error", one_line(error)
+        _fail(contender, error, "its work cannot be counted: " if count else "")
+    tasks.forget()
     return None
+
+
+def _fail(contender: _Contender, error: Exception, doing: str = "") -> None:
+    contender.status, contender.reason, contender.traceback = "error", doing + one_line(error), traced(error)
 
 
 def time_once(call: Callable[[Problem], object], problem: Problem) -> float:

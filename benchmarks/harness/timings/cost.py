@@ -82,10 +82,11 @@ class _Watch(TorchDispatchMode):
                 self.flops += _POINTWISE[kind] * max(tensor.numel() for tensor in (*given, out))
         self.unreported |= kind in _CONTRACTIONS and not self.ledger.covered
         # What shares its memory with an argument was not made here: a view, or what was there before the solve.
-        old = {tensor.untyped_storage().data_ptr() for tensor in given}
+        old = {storage.data_ptr() for tensor in given for storage in _storages(tensor)}
         for value in tree_leaves(out):
-            if isinstance(value, Tensor) and value.untyped_storage().data_ptr() not in old:
-                self._hold(value.untyped_storage())
+            for storage in _storages(value) if isinstance(value, Tensor) else ():
+                if storage.data_ptr() not in old:
+                    self._hold(storage)
         return out
 
     def _hold(self, storage: Any) -> None:
@@ -98,6 +99,17 @@ class _Watch(TorchDispatchMode):
 
     def _release(self, size: int) -> None:
         self.alive -= size
+
+
+def _storages(tensor: Tensor) -> list[Any]:
+    """The memory of a tensor: of a sparse one, that of its indices and values."""
+    parts = {
+        torch.strided: lambda: (tensor,),
+        torch.sparse_coo: lambda: (tensor._indices(), tensor._values()),
+        torch.sparse_csr: lambda: (tensor.crow_indices(), tensor.col_indices(), tensor.values()),
+        torch.sparse_csc: lambda: (tensor.ccol_indices(), tensor.row_indices(), tensor.values()),
+    }
+    return [part.untyped_storage() for part in parts.get(tensor.layout, tuple)()]
 
 
 def _qr(shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:

@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from benchmarks.errors import UserError, one_line
+from benchmarks.errors import UserError, one_line, traced
 from benchmarks.harness.cell import Cell, CellResult
-from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.guard import guarded
+from benchmarks.harness.scores.fitting import ParameterStore, modules_of
 from benchmarks.harness.scores.measure import run_cell
+from benchmarks.harness.scores.protocol import scored_tasks
 from benchmarks.harness.scores.table import Scored, summarised
 from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.harness.workers.pool import as_finished
 from benchmarks.harness.workers.supervisor import NO_LIMIT, Ended, Worker
-from benchmarks.runs.source import SCORING, source_hash
+from benchmarks.runs.source import SCORING, TOLD, plugin_sources, source_hash
 
 WORTH_PROCESSES = 50
 """With fewer cells, starting other processes takes longer than it saves."""
@@ -29,12 +31,16 @@ Numbered = tuple[int, Scored]
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to be computed, by the source with this hash, by default that of this process."""
+    """A cell to be computed, by the source with this hash, by default that of this process; and its plug-ins' source.
+
+    Workers are sent the code of a plug-in file, not the file.
+    """
 
     cell: Cell
     store: ParameterStore
     threads: int
     source: str = field(default_factory=lambda: source_hash(SCORING))
+    plugins: dict[str, str | None] = field(default_factory=dict)
 
 
 def perform(job: Job, solved: Callable[[], None] = lambda: None) -> Scored:
@@ -49,13 +55,16 @@ def perform(job: Job, solved: Callable[[], None] = lambda: None) -> Scored:
     """
     if job.source != source_hash(SCORING):
         raise UserError("a worker has other source than this process; install the same memformer-bench on both")
+    TOLD.update({name: source for name, source in job.plugins.items() if source is not None})
     with pinned_threads(job.threads):
         result = run_cell(job.cell, job.store)
         solved()
         try:
-            return summarised(result)
+            with guarded(job.cell.law):
+                return summarised(result)
         except Exception as error:
-            return summarised(CellResult(job.cell, status="error", reason=one_line(error)))
+            scored_tasks.cache_clear()
+            return summarised(CellResult(job.cell, status="error", reason=one_line(error), traceback=traced(error)))
 
 
 def cell_worker() -> Worker:
@@ -79,8 +88,8 @@ def score(worker: Worker, job: Job) -> Scored:
             raise
         except Ended as error:
             ended = error
-        except Exception as error:  # what came out of the cell cannot be sent, say
-            return summarised(CellResult(cell, status="error", reason=one_line(error)))
+        except BaseException as error:  # what came out of the cell cannot be sent or read, say
+            return summarised(CellResult(cell, status="error", reason=one_line(error), traceback=traced(error)))
         # Memory that cells before it left behind is not the fault of this one.
         if ended.status == "time_limit" or (ended.status == "memory_limit" and fresh):
             break
@@ -113,7 +122,9 @@ def run_cells(
         UserError: if there are no workers to be had.
     """
     limited = any(cell.memory_limit for cell in cells)
-    work = [Job(cell, store, threads) for cell in cells]
+    work = [
+        Job(cell, store, threads, plugins=plugin_sources(modules_of(cell.fitted_on, cell.solver))) for cell in cells
+    ]
     if not work:
         return
     if scheduler is not None:

@@ -13,35 +13,42 @@ from functools import lru_cache
 import torch
 from threadpoolctl import ThreadpoolController
 
+AGAIN = 0.5
+"""Seconds after which what ignored its time limit is told again."""
 
-class TimeLimitExceeded(Exception):
-    """A cell ran past its time limit."""
+
+class TimeLimitExceeded(BaseException):
+    """A cell ran past its time limit; no `Exception`, which solvers are free to catch."""
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise `TimeLimitExceeded` in the body once `seconds` have passed.
 
-    A timer signal interrupts the body between two Python instructions. Where there is no such signal
-    (another thread than the main one, Windows), the body runs to its end and is judged then.
+    A timer signal interrupts the body between two Python instructions, again and again. Where there is no such signal
+    (another thread than the main one, Windows), or the body catches whatever is raised, it runs to its end and is
+    judged then.
     """
 
     def exceed(*_: object) -> None:
         raise TimeLimitExceeded(f"ran past its time limit of {seconds:g} s")
 
     start = time.perf_counter()
-    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
-        yield
-        if time.perf_counter() - start > seconds:
-            exceed()
-        return
-    previous = signal.signal(signal.SIGALRM, exceed)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timer = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGALRM, exceed) if timer else None
+    if timer:
+        signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
+    except Exception:
+        if time.perf_counter() - start <= seconds:
+            raise
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        if timer:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
+    if time.perf_counter() - start > seconds:
+        exceed()
 
 
 @contextmanager

@@ -122,8 +122,10 @@ class Worker:
         if self._broken is not None:
             return self._broken
         code = None if self._process is None else self._process.wait()
-        how = f"ended by {signal.Signals(-code).name}" if code and code < 0 else f"ended with status {code}"
-        return Ended("error", "its worker process was lost", f", {how}; perhaps for want of memory")
+        if code is not None and code >= 0:
+            return Ended("error", "its worker process was lost", f", ended with status {code}")
+        how = "" if code is None else f", ended by {signal.Signals(-code).name}"
+        return Ended("error", "its worker process was lost", f"{how}; perhaps for want of memory")
 
     def _start(self) -> subprocess.Popen[bytes]:
         """A new process, ready to be asked."""
