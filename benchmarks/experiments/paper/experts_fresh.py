@@ -8,7 +8,7 @@ alike. Beside them: an expert trained on the very law, and conjugate gradient, w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -145,21 +145,19 @@ SHIFTS = {"h-var": [variance_shift, rotation_shift], "h-gmm": [component_shift]}
 """What an experiment of the paper has on fresh tasks."""
 
 
-def answers(
-    shift: Shift, depth: int, seed: int, tasks: int = TASKS, recipe: Recipe = Recipe()
-) -> Iterator[tuple[str, str, Losses]]:
+def answers(shift: Shift, depth: int, seed: int, tasks: int = TASKS) -> Iterator[tuple[str, str, Losses]]:
     """Per-task losses of every method on every law, in units of E[y^2]."""
     (d,) = {law.d for law in shift.laws.values()}
     config = MemformerConfig(d=d, depth=depth, memory="first_order")
     sources = [law.stream(seed, Purpose.TRAIN) for law in shift.laws.values()]
-    trained = train(config, sources, [depth], [seed] * len(sources), recipe).parameters
+    trained = train(config, sources, [depth], [seed] * len(sources)).parameters
     alone = {name: {part: own[i : i + 1] for part, own in trained.items()} for i, name in enumerate(shift.laws)}
     joined = {part: torch.cat([alone[name][part] for name in shift.experts]) for part in alone[shift.one]}
     mixture, one = assemble(config, joined), assemble(config, alone[shift.one])
     if shift.as_many:
-        search = Search(starts=recipe.search_for(config).starts * len(shift.experts))
-        source, alike = shift.laws[shift.one].stream(seed, Purpose.TRAIN), replace(recipe, search=search)
-        one = Mixture(mixture.config, train(mixture.config, [source], [depth], [seed], alike).parameters)
+        starts = Recipe().search_for(config).starts * len(shift.experts)
+        source, recipe = shift.laws[shift.one].stream(seed, Purpose.TRAIN), Recipe(search=Search(starts=starts))
+        one = Mixture(mixture.config, train(mixture.config, [source], [depth], [seed], recipe).parameters)
     for name in shift.scored:
         law = shift.laws[name]
 
