@@ -25,7 +25,7 @@ def gaussian_tasks(tasks: TaskSource, preconditioned: bool = False) -> GaussianT
     """
     if not getattr(tasks, "whitens_to_isotropic", False):
         return None
-    prior = tasks.prior(torch.zeros(1, tasks.N, tasks.d, dtype=torch.float64))
+    prior = tasks.prior(torch.zeros(1, tasks.N, tasks.d, dtype=torch.float64, device="cpu"))
     if prior is None:
         return None
     rounding = 16 * torch.finfo(tasks.second_moment.dtype).eps
@@ -34,7 +34,7 @@ def gaussian_tasks(tasks: TaskSource, preconditioned: bool = False) -> GaussianT
     scale = 1.0
     if not preconditioned:
         scale = float(S.trace() / tasks.d)
-        if not torch.allclose(S, scale * torch.eye(tasks.d, dtype=S.dtype), rtol=0, atol=rounding * scale):
+        if not torch.allclose(S, scale * torch.eye(tasks.d, device="cpu").to(S), rtol=0, atol=rounding * scale):
             return None
     v, s, noise = (_simple(value, rounding) for value in (whitened, scale, tasks.noise_var))
     return GaussianTasks(tasks.N, tasks.d, s, v / s, noise)

@@ -62,8 +62,8 @@ def fixed_coefficients(
     coefficients = _interpolate([Fraction(node) for node in nodes], [Fraction(value) for value in values])
 
     generator = torch.Generator().manual_seed(0)
-    X = torch.randn(CHECKED_TASKS, law.N, law.d, generator=generator, dtype=torch.float64)
-    y = torch.randn(CHECKED_TASKS, law.N, generator=generator, dtype=torch.float64)
+    X = torch.randn(CHECKED_TASKS, law.N, law.d, generator=generator, dtype=torch.float64, device="cpu")
+    y = torch.randn(CHECKED_TASKS, law.N, generator=generator, dtype=torch.float64, device="cpu")
     X = math.sqrt(law.scale) * X
     H, b = Problem(X, y, X[:, :1]).moments
     expected = torch.zeros_like(b)
@@ -86,18 +86,18 @@ def _polynomial_values(
         return []
     rank = min(law.N, law.d)
     tasks = -(-len(nodes) // rank)
-    eigenvalues = torch.tensor([nodes[i % len(nodes)] for i in range(tasks * rank)], dtype=torch.float64)
+    eigenvalues = torch.tensor([nodes[i % len(nodes)] for i in range(tasks * rank)], dtype=torch.float64, device="cpu")
     roots = (law.N * eigenvalues.reshape(tasks, rank)).sqrt()
-    X = torch.zeros(tasks, law.N, law.d, dtype=torch.float64)
+    X = torch.zeros(tasks, law.N, law.d, dtype=torch.float64, device="cpu")
     X[:, range(rank), range(rank)] = roots
-    y = torch.zeros(tasks, law.N, dtype=torch.float64)
+    y = torch.zeros(tasks, law.N, dtype=torch.float64, device="cpu")
     y[:, :rank] = law.N / roots
     return _weights(solver, X, y, num_steps, second_moment)[:, :rank].flatten()[: len(nodes)].tolist()
 
 
 def _weights(solver: Solver, X: Tensor, y: Tensor, num_steps: int, second_moment: Tensor | None) -> Tensor:
     """A solver's last weights `(B, d)` on tasks given in whitened coordinates, in these coordinates."""
-    root = torch.eye(X.shape[-1], dtype=X.dtype)
+    root = torch.eye(X.shape[-1], dtype=X.dtype, device=X.device)
     if second_moment is not None:
         root, _ = symmetric_roots(second_moment.to("cpu", torch.float64))
     X = X @ root

@@ -154,4 +154,6 @@ class BarzilaiBorwein(IterativeSolver):
         cauchy = safe_divide(dot(state.g, state.g), curvature)
         eta = cauchy if k == 0 else state.eta
         following = cauchy if self.variant == "long" else safe_divide(curvature, dot(Hg, Hg))
-        return StepState(state.w - eta * state.g, state.g - eta * Hg, following), undefined_where(curvature)
+        # A short step is also nothing where `H g` has no square: less than any number, or infinite.
+        undefined = undefined_where(curvature if self.variant == "long" else following)
+        return StepState(state.w - eta * state.g, state.g - eta * Hg, following), undefined

@@ -51,12 +51,13 @@ class ConjugateGradient(IterativeSolver):
     def step(self, problem: Problem, state: CGState, k: int) -> tuple[CGState, Tensor]:
         Hp = matvec(problem.moments.H, state.p)
         curvature = dot(state.p, Hp)
-        # A division by zero needs no guard: the task is undefined there, or has converged, and the loop masks it.
-        alpha = state.gg / curvature
+        # A division by zero is masked by the loop: the task is undefined there, or has converged. Its gradient is not.
+        divide = safe_divide if curvature.requires_grad else torch.div
+        alpha = divide(state.gg, curvature)
         w = torch.addcmul(state.w, alpha, state.p)
         g = torch.addcmul(state.g, alpha, Hp)
         gg = dot(g, g)
-        p = torch.addcmul(-g, gg / state.gg, state.p)
+        p = torch.addcmul(-g, divide(gg, state.gg), state.p)
         return CGState(w, g, p, gg), undefined_where(curvature)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from baselines.objective import mean_loss
 from baselines.operations import gradient, zero_start
-from memformer.core.checks import require_choice, require_int, require_number
+from memformer.core.checks import require_choice, require_number, store_ints
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import SPREAD, Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
@@ -88,8 +88,7 @@ class Lfom(Solver):
 
     def __post_init__(self) -> None:
         require_choice("gamma", self.gamma, ("scalar", "diagonal"))
-        require_int("iterations", self.iterations, least=1)
-        require_int("batch", self.batch, least=1)
+        store_ints(self, "iterations", "batch", least=1)
         require_number("learning_rate", self.learning_rate, least=0.0, strictly=True)
 
     @property
@@ -116,7 +115,7 @@ class Lfom(Solver):
         if num_steps > 0 and num_steps not in steps:
             raise ValueError(f"lfom was fitted for {sorted(steps)} steps and cannot take {num_steps}")
         row = steps.index(num_steps) if num_steps > 0 else 0
-        table = self.parameters["gamma"][row] if steps else torch.zeros(0, 0, 1)
+        table = self.parameters["gamma"][row] if steps else torch.zeros(0, 0, 1, device="cpu")
         return _Table(table).solve(problem, num_steps)
 
 

@@ -16,7 +16,7 @@ from baselines.krylov import law_preconditioner
 from baselines.objective import Quadratic, apply_metric, quadratic_loss
 from baselines.operations import zero_start
 from baselines.wishart import GaussianTasks
-from memformer.core.checks import require_int
+from memformer.core.checks import store_ints
 from memformer.core.iterative import IterativeSolver
 from memformer.core.ledger import combine
 from memformer.core.problem import SPREAD, Moments, Problem, TaskSource, matvec
@@ -78,7 +78,7 @@ class LfomOptimal(IterativeSolver):
     version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
-        require_int("num_tasks", self.num_tasks, least=1)
+        store_ints(self, "num_tasks", least=1)
 
     @property
     def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
@@ -148,8 +148,8 @@ class LfomOptimal(IterativeSolver):
 
 def exact_parameters(law: GaussianTasks, num_steps: int) -> dict[str, Tensor]:
     """`coefficients`, `inverse_norm` and `recurrence` of `LfomOptimal`, from exact moments."""
-    coefficients, inverse_norm = torch.zeros(2, num_steps, dtype=torch.float64)
-    recurrence = torch.zeros(num_steps, num_steps, dtype=torch.float64)
+    coefficients, inverse_norm = torch.zeros(2, num_steps, dtype=torch.float64, device="cpu")
+    recurrence = torch.zeros(num_steps, num_steps, dtype=torch.float64, device="cpu")
     directions = law.directions(num_steps)
     for j, direction in enumerate(directions):
         coefficients[j] = direction.overlap / math.sqrt(direction.norm)

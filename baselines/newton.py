@@ -14,11 +14,12 @@ from torch import Tensor
 from baselines.krylov import law_preconditioner
 from baselines.objective import excess_loss
 from baselines.operations import gradient, zero_start
-from memformer.core.checks import require_int
+from memformer.core.checks import store_ints
 from memformer.core.iterative import IterativeSolver
-from memformer.core.ledger import matmul
+from memformer.core.ledger import matmul, uncounted
 from memformer.core.problem import Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
+from memformer.core.units import is_ordinary, power_of_two
 
 STRETCH = 1.5
 """Scales are found as if one more task were drawn, its largest eigenvalue so many times as large as usual."""
@@ -53,7 +54,14 @@ class NewtonSchulz(IterativeSolver):
 
     def init(self, problem: Problem) -> NewtonSchulzState:
         H = problem.moments.H
-        return NewtonSchulzState(*zero_start(problem), H / torch.linalg.matrix_norm(matmul(H, H))[:, None, None])
+        with uncounted():
+            size = None if bool(is_ordinary(H.flatten(1)).all()) else power_of_two(H.detach().abs().amax((1, 2)))
+        if size is None:
+            start = H / torch.linalg.matrix_norm(matmul(H, H))[:, None, None]
+        else:
+            scaled = H / size[:, None, None]
+            start = scaled / (torch.linalg.matrix_norm(matmul(scaled, scaled)) * size)[:, None, None]
+        return NewtonSchulzState(*zero_start(problem), start)
 
     def step(self, problem: Problem, state: NewtonSchulzState, k: int) -> tuple[NewtonSchulzState, None]:
         return _step(problem, state.inverse), None
@@ -93,7 +101,7 @@ class NewtonSchulzLaw(Solver):
     fitting: ClassVar[Fitting] = Fitting.RANDOM
 
     def __post_init__(self) -> None:
-        require_int("num_tasks", self.num_tasks, least=1)
+        store_ints(self, "num_tasks", least=1)
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> NewtonSchulzLaw:
         problem, C = tasks.sample(self.num_tasks).to(dtype=torch.float64), law_preconditioner(tasks)
@@ -110,7 +118,7 @@ class NewtonSchulzLaw(Solver):
         steps = self.parameters["steps"].tolist()
         if num_steps and num_steps not in steps:
             raise ValueError(f"newton_schulz_law was fitted for {steps} steps and cannot take {num_steps}")
-        row = self.parameters["scales"][steps.index(num_steps)] if num_steps else torch.ones(1)
+        row = self.parameters["scales"][steps.index(num_steps)] if num_steps else torch.ones(1, device="cpu")
         return _ScaledNewtonSchulz(self.parameters["preconditioner"].to(problem.y), row.tolist()).solve(
             problem, num_steps
         )

@@ -19,6 +19,7 @@ from baselines.operations import finite_tasks
 from memformer.core.checks import require_choice
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Outcome, Reach, Solver, Trace, check_num_steps
+from memformer.core.units import is_ordinary, rescaled
 
 Record = Callable[[NDArray[Any]], None]
 """Called with the iterate after each step."""
@@ -166,6 +167,9 @@ class Scipy(Solver):
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)
+        units, ordinary = None, is_ordinary(problem.moments.b)
+        if not bool(ordinary.all()):
+            problem, units = rescaled(problem, ordinary, covariates=True)
         X, y, H, b = (tensor.detach().cpu().numpy() for tensor in (problem.X, problem.y, *problem.moments))
         finite = finite_tasks(problem.X, problem.y, *problem.moments).tolist()
         weights = np.zeros((num_steps + 1, problem.B, problem.d), dtype=X.dtype)
@@ -184,7 +188,8 @@ class Scipy(Solver):
                 if iterates:  # the last one is repeated
                     weights[1:, i] = iterates + [iterates[-1]] * (num_steps - len(iterates))
         tensors = (torch.from_numpy(array).to(problem.device) for array in (outcome, finished))
-        return Trace(torch.from_numpy(weights).to(problem.X), None, *tensors)
+        found = torch.from_numpy(weights).to(problem.X)
+        return Trace(found if units is None else units.weights(found), None, *tensors)
 
     def _run(self, task: Task, num_steps: int) -> tuple[list[NDArray[Any]], Outcome]:
         """Iterates up to where the task finished, and how it did."""

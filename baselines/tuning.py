@@ -15,7 +15,7 @@ from baselines.accelerated import HeavyBall, MomentumState, Nesterov
 from baselines.gradient import GradientDescent
 from baselines.krylov import law_preconditioner
 from baselines.objective import mean_loss
-from memformer.core.checks import require_choice, require_int
+from memformer.core.checks import require_choice, store_ints
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import SPREAD, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
@@ -66,7 +66,7 @@ class Tuned(Solver):
 
     def __post_init__(self) -> None:
         require_choice("method", self.method, ("gradient_descent", "heavy_ball", "nesterov"))
-        require_int("num_tasks", self.num_tasks, least=1)
+        store_ints(self, "num_tasks", least=1)
         if self.preconditioned and self.method == "gradient_descent":
             raise ValueError("preconditioned=True needs method='heavy_ball' or 'nesterov'")
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memformer.core.checks import require_int, require_number
+from memformer.core.checks import require_number, store_ints
 
 Number = int | float | Fraction
 
@@ -119,8 +119,7 @@ class GaussianTasks:
     noise_var: Number = 0
 
     def __post_init__(self) -> None:
-        for name in ("N", "d"):
-            require_int(name, getattr(self, name), least=1)
+        store_ints(self, "N", "d", least=1)
         for name in ("scale", "prior_var", "noise_var"):
             value = getattr(self, name)
             require_number(name, float(value), least=0.0, strictly=name != "noise_var")

@@ -55,7 +55,7 @@ class Isotropic(Law):
 
     @cached_property
     def second_moment(self) -> Tensor:
-        return torch.eye(self.d, dtype=torch.float64)
+        return torch.eye(self.d, dtype=torch.float64, device="cpu")
 
     @property
     def whitens_to_isotropic(self) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.tasks.importance import Sampling
 from benchmarks.tasks.stream import TaskStream
-from memformer.core.checks import require_int, require_number
+from memformer.core.checks import require_number, store_ints
 from memformer.core.problem import Prior
 
 FINGERPRINT_TASKS = 16
@@ -102,9 +102,8 @@ class Law(ABC):
     law_seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("d", "N", "num_queries"):
-            require_int(name, getattr(self, name), least=1)
-        require_int("law_seed", self.law_seed, least=0)
+        store_ints(self, "d", "N", "num_queries", least=1)
+        store_ints(self, "law_seed", least=0)
         self._store("noise_std", require_number("noise_std", self.noise_std, least=0.0))
 
     def _store(self, name: str, value: Any) -> None:

@@ -41,7 +41,7 @@ class Radial(Law):
 
     @cached_property
     def second_moment(self) -> Tensor:
-        return self.mean_square_radius / self.d * torch.eye(self.d, dtype=torch.float64)
+        return self.mean_square_radius / self.d * torch.eye(self.d, dtype=torch.float64, device="cpu")
 
     def prior(self, X: Tensor) -> Prior | None:
         return gaussian_prior(torch.eye(self.d, dtype=X.dtype, device=X.device))

@@ -28,7 +28,7 @@ from benchmarks.tasks.gaussian import gaussian_prior
 from benchmarks.tasks.law import Draw, Law, Metadata, Purpose
 from benchmarks.tasks.randomness import LAW_KEY, make_generator
 from benchmarks.tasks.tables import Table, load_table
-from memformer.core.checks import require_int
+from memformer.core.checks import store_ints
 from memformer.core.problem import Prior
 
 
@@ -92,7 +92,7 @@ class RealData(Law):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_int("folds", self.folds, least=2)
+        store_ints(self, "folds", least=2)
         table, rows = self.table, len(self.table.y)
         if self.d > len(table.features):
             raise ValueError(
@@ -154,7 +154,9 @@ class RealData(Law):
     def draw(self, batch: int, generator: np.random.Generator) -> Draw:
         columns = self.table.X.shape[1]
         features = generator.random((batch, columns)).argsort(1)[:, : self.d] if self.d < columns else None
-        chosen = generator.random((batch, len(self.rows))).argsort(1)[:, : self.N + self.num_queries]
+        episode = self.N + self.num_queries
+        keys = np.empty(len(self.rows))
+        chosen = np.stack([_smallest(generator.random(out=keys), episode) for _ in range(batch)])
         X, y = (part[self.rows[chosen]] for part in self.standardised)
         if features is not None:
             X = np.take_along_axis(X, features[:, None, :], 2)
@@ -189,3 +191,11 @@ class RealData(Law):
         for array in (self.table.X, self.table.y):
             digest.update(array.astype("<f8").tobytes())
         return digest.hexdigest()[:12]
+
+
+def _smallest(keys: np.ndarray, count: int) -> np.ndarray:
+    """Where the `count` smallest of keys uniform on [0, 1) lie, in their order; few keys are sorted, not all."""
+    below = np.flatnonzero(keys < (count + 8 * count**0.5) / len(keys))
+    if len(below) < count:
+        below = np.arange(len(keys))
+    return below[keys[below].argsort()[:count]]

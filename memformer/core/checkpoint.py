@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Mapping
@@ -41,8 +42,8 @@ def save(
         path: of the file; its folder is made if it is missing.
         parameters: tensors by name.
         header: what they are: solver, its version and settings, the law, the seed, as strings.
-        scratch: folder on the same file system where the file is written before it gets its place; by default the
-            file's own folder.
+        scratch: folder where the file is written before it gets its place; the file's own folder by default, and where
+            that is on another file system.
         durable: whether to wait until the disk has it, so that it outlasts a loss of power.
 
     Raises:
@@ -72,9 +73,11 @@ def save(
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        raise
+        if scratch is None or not isinstance(error, OSError) or error.errno != errno.EXDEV:
+            raise
+        save(path, parameters, header, None, durable)
 
 
 def load(

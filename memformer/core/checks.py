@@ -7,20 +7,27 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 
 def require_int(name: str, value: Any, least: int) -> int:
-    """`value`, a whole number of at least `least`.
+    """`value` as an int, a whole number of at least `least`, of Python or of NumPy.
 
     Example:
         >>> require_int("d", 0, least=1)
         Traceback (most recent call last):
         ValueError: d is 0; it must be a whole number, 1 or more
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more")
-    return value
+    return int(value)
+
+
+def store_ints(owner: Any, *names: str, least: int) -> None:
+    """Check fields of a frozen dataclass with `require_int`, and keep them as ints."""
+    for name in names:
+        object.__setattr__(owner, name, require_int(name, getattr(owner, name), least))
 
 
 def require_number(name: str, value: Any, least: float = -math.inf, strictly: bool = False) -> float:
@@ -78,7 +85,7 @@ def near(value: Any, choices: Sequence[str]) -> str:
 
 def _finite(value: Any) -> float | None:
     """`value` as a float if it is a finite real number that a float can hold."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, Real) or isinstance(value, bool):
         return None
     try:
         number = float(value)

@@ -11,6 +11,7 @@ from torch import Tensor
 from memformer.core.ledger import is_counting, uncounted
 from memformer.core.problem import Problem
 from memformer.core.solver import DIVERGENCE_FACTOR, Outcome, Solver, Trace, check_num_steps
+from memformer.core.units import is_ordinary, rescaled
 
 CHECK_INTERVAL = 8
 """Steps taken between two looks at whether a task has finished, as long as none has."""
@@ -33,6 +34,9 @@ class IterativeSolver(Solver):
     A task is finished, and its state frozen, when its gradient norm falls to `rtol` times that of the start
     (converged), exceeds `DIVERGENCE_FACTOR` times it (diverged), is not finite, or when `step` reports
     that it is undefined there (breakdown: the last good iterate stays).
+
+    Iterates must be proportional to y: a task whose gradient at the start is so small or large that its square is
+    nothing or infinite is solved with y in other units.
     """
 
     rtol: ClassVar[float | None] = None
@@ -53,12 +57,26 @@ class IterativeSolver(Solver):
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)
         state = self.init(problem)
+        ordinary = is_ordinary(state.g)
+        if bool(ordinary.all()):
+            return self._run(problem, state, num_steps, none_finished=True)
+        with uncounted():
+            scaled, units = rescaled(problem, ordinary)
+            state = self.init(scaled)
+        trace = self._run(scaled, state, num_steps, none_finished=False)
+        assert trace.weights is not None
+        with uncounted():
+            return Trace(units.weights(trace.weights), None, trace.outcome, trace.finished)
+
+    def _run(self, problem: Problem, state: Any, num_steps: int, none_finished: bool) -> Trace:
+        """All steps from the first state, given whether it is known that no task is finished there."""
         rtol = 8 * torch.finfo(problem.dtype).eps if self.rtol is None else self.rtol
         norm = torch.linalg.vector_norm(state.g, dim=-1)
         limits = _Limits(rtol * norm, DIVERGENCE_FACTOR * norm)
         weights, ahead = [state.w], 0
         # While no task has finished there is nothing to freeze, and no need to look after each step.
-        none_finished = bool(limits.running(state.g[None], [None]).all())
+        with uncounted():
+            none_finished = none_finished or bool(limits.running(state.g[None], [None]).all())
         while none_finished and len(weights) <= num_steps:
             taken = len(weights) - 1
             states, running = self._run_ahead(problem, state, limits, taken, min(taken + CHECK_INTERVAL, num_steps))

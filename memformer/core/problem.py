@@ -17,7 +17,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from memformer.core.checks import require_number
 from memformer.core.ledger import Entry, matmul, reports
+from memformer.core.modes import ordinary
 
 
 def _vectors(matrix: Tensor, vector: Tensor) -> Entry:
@@ -61,7 +63,7 @@ class Spectrum(NamedTuple):
     L: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prior:
     """Gaussian-mixture prior of `w_star` given a context's covariates, as a task law knows it.
 
@@ -76,9 +78,14 @@ class Prior:
     log_weights: Tensor
 
 
-@dataclass(frozen=True)
+_TENSORS = {"X": True, "y": True, "x_query": True}
+_TENSORS |= dict.fromkeys(("y_query", "w_star", "second_moment", "weights"), False)
+"""Fields of a problem that are tensors, and whether they must be there."""
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
-    """A batch of B linear-regression tasks, with held-back queries.
+    """A batch of B >= 1 linear-regression tasks, with held-back queries. Two problems are equal if they are one object.
 
     Attributes:
         X: `(B, N, d)` context covariates.
@@ -93,7 +100,7 @@ class Problem:
             that of weight times value.
 
     Raises:
-        ValueError: if a shape, dtype or device does not fit.
+        ValueError: if something is no dense tensor of floating-point numbers, or a shape, dtype or device does not fit.
 
     Example:
         >>> p = Problem(torch.ones(2, 3, 1), torch.ones(2, 3), torch.ones(2, 1, 1))
@@ -111,8 +118,9 @@ class Problem:
     weights: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.X.ndim != 3 or 0 in self.X.shape[1:]:
-            raise ValueError(f"X has shape {tuple(self.X.shape)}; it must be (B, N, d) with N >= 1 and d >= 1")
+        self._check_tensors()
+        if self.X.ndim != 3 or 0 in self.X.shape:
+            raise ValueError(f"X has shape {tuple(self.X.shape)}; it must be (B, N, d), each 1 or more")
         if self.x_query.ndim != 3:
             raise ValueError(f"x_query has shape {tuple(self.x_query.shape)}; it must be (B, q, d)")
         B, N, d = self.X.shape
@@ -131,6 +139,23 @@ class Problem:
             if kind != wanted:
                 both = f"{name} is {kind[0]} on {kind[1]}; X is {wanted[0]} on {wanted[1]}"
                 raise ValueError(f"{both} and they must agree")
+        if self.noise_var is not None:
+            require_number("noise_var", self.noise_var, least=0.0)
+
+    def _check_tensors(self) -> None:
+        """Refuse what is no dense tensor of floating-point numbers; `inference_mode` leaves none behind."""
+        for name, needed in _TENSORS.items():
+            tensor = getattr(self, name)
+            if tensor is None and not needed:
+                continue
+            if not isinstance(tensor, Tensor):
+                kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}".removeprefix("builtins.")
+                raise ValueError(f"{name} is of type {kind}; it must be a torch tensor (torch.as_tensor makes one)")
+            if not tensor.dtype.is_floating_point:
+                raise ValueError(f"{name} is {tensor.dtype}; it must be floating-point, such as torch.float64")
+            if tensor.layout is not torch.strided:
+                raise ValueError(f"{name} is {tensor.layout}; it must be dense (tensor.to_dense() makes it so)")
+            object.__setattr__(self, name, ordinary(tensor))
 
     @property
     def B(self) -> int:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from memformer.core.checks import require_int
+from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource, matvec
 
 DIVERGENCE_FACTOR = 1e8
@@ -84,7 +86,7 @@ class Outcome(enum.IntEnum):
     NONFINITE = 4, "an input or an iterate is nan or infinite"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trace:
     """What a solver leaves: its iterates (or predictions), and how each task ended.
 
@@ -170,6 +172,9 @@ class TrainingRecord:
 class Solver(ABC):
     """A method that answers regression problems. Subclasses are frozen dataclasses of hyper-parameters.
 
+    `fit` and `adapt` take gradients whatever mode of torch their caller is in. Solvers with the same settings and
+    parameters are equal.
+
     The first five class attributes are its traits: declared here alone, stored in every row of a result, and read by
     whatever compares, judges or shows solvers. The name under which a solver is registered decides nothing.
 
@@ -196,6 +201,23 @@ class Solver(ABC):
     version: ClassVar[int] = 1
     anytime: ClassVar[bool] = True
     countable: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        for name in {"fit", "fit_many", "adapt"} & set(own):
+            setattr(cls, name, learns(own[name]))
+        for name in {"__eq__", "__hash__"} - set(own):  # those that a dataclass makes do not know tensors
+            setattr(cls, name, getattr(Solver, name))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of one class, and settings and parameters the same, number for number."""
+        if type(other) is not type(self):
+            return NotImplemented
+        return self is other or _same(_compared(self), _compared(other))
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(_hashable(value) for value in _compared(self).values())))
 
     def prepare(self, dtype: torch.dtype, device: torch.device) -> None:  # noqa: B027 - most have nothing to prepare
         """What the first use of this solver on a machine takes once, such as compiling, done before a clock starts."""
@@ -231,6 +253,28 @@ class Solver(ABC):
     @abstractmethod
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         """Run `num_steps >= 0` steps on every task of `problem`; never modifies the problem."""
+
+
+def _compared(solver: Solver) -> dict[str, Any]:
+    """What makes a solver what it is."""
+    if not dataclasses.is_dataclass(solver):
+        return {"": id(solver)}
+    return {one.name: getattr(solver, one.name) for one in dataclasses.fields(solver) if one.compare}
+
+
+def _same(left: Any, right: Any) -> bool:
+    if isinstance(left, Tensor) and isinstance(right, Tensor):
+        return (left.dtype, left.device) == (right.dtype, right.device) and torch.equal(left, right)
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+    return bool(left == right)
+
+
+def _hashable(value: Any) -> Any:
+    """The same for what is the same: of tensors the shape, of mappings the keys."""
+    if isinstance(value, Tensor):
+        return value.shape
+    return frozenset(value) if isinstance(value, Mapping) else value
 
 
 def check_num_steps(num_steps: int) -> None:

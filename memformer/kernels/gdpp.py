@@ -9,7 +9,7 @@ summed over heads. With memory weights for each token moments do not suffice; th
 of the state, and `M^T [H M | r]` is a mean over them. Tasks are last in every array.
 
 On a CPU all of it is one compiled function with a gradient of its own (`memformer.kernels.gdpp_numba`); elsewhere, and
-while `torch.compile` is at work, the same in plain operations.
+while `torch.compile` is at work or numba must not compile, the same in plain operations.
 """
 
 from __future__ import annotations
@@ -107,9 +107,16 @@ def _method(
     K = K.expand(len(Q), -1, -1, -1, N + 1, d + 1)
     given = (K, Q / N if N else Q, _with_labels(P), features, labels, N, window)
     known = Q.device.type == "cpu" and Q.dtype in (torch.float32, torch.float64) and d <= _KERNEL_D
-    if known and not torch.compiler.is_compiling():
+    if known and not torch.compiler.is_compiling() and _compiles():
         return _Kernel.apply(*given)  # pyright: ignore[reportReturnType]
     return _plain(*given)
+
+
+def _compiles() -> bool:
+    """Whether numba compiles; `NUMBA_DISABLE_JIT=1` forbids it."""
+    from numba import config  # only where it is needed, like the kernel
+
+    return not getattr(config, "DISABLE_JIT", False)
 
 
 def _with_labels(P: Tensor) -> Tensor:

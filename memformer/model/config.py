@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from memformer.core.checks import require_choice, require_int
+from memformer.core.checks import require_choice, store_ints
 
 Memory = Literal["none", "conjugate", "first_order"]
 Preconditioner = Literal["scalar", "full"]
@@ -85,11 +85,8 @@ class MemformerConfig:
     num_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("d", "depth", "heads"):
-            require_int(name, getattr(self, name), least=1)
-        for name in ("window", "num_tokens"):
-            if getattr(self, name) is not None:
-                require_int(name, getattr(self, name), least=1)
+        given = (name for name in ("window", "num_tokens") if getattr(self, name) is not None)
+        store_ints(self, "d", "depth", "heads", *given, least=1)
         for name, choice in _CHOICES.items():
             require_choice(name, getattr(self, name), get_args(choice))
         for wrong, sentence in self._contradictions():

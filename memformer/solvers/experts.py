@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from memformer.core.checks import require_choice
+from memformer.core.modes import learns, ordinary
 from memformer.core.problem import Problem, TaskSource
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import Output, check_fits, forward, forward_paired
@@ -21,7 +22,7 @@ from memformer.training.train import train
 Adapt = Literal["gates", "gates_and_memory"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mixture:
     """Experts as the heads of one Memformer.
 
@@ -46,6 +47,7 @@ class Mixture:
         return Output(None if weights is None else weights[:, 0], predictions[:, 0])
 
 
+@learns
 def train_experts(
     config: MemformerConfig,
     components: Sequence[TaskSource],
@@ -108,6 +110,7 @@ def assemble(config: MemformerConfig, experts: Mapping[str, Tensor], gates: Tens
     return Mixture(whole, joined)
 
 
+@learns
 def adapt(
     mixture: Mixture,
     problem: Problem,
@@ -137,7 +140,7 @@ def adapt(
     require_choice("what", what, get_args(Adapt))
     if len(mixture.gates) > 1:
         raise ValueError("the mixture has weights for each task already; adapt the one it came from")
-    tasks = problem if folds is None else context_folds(problem, folds)
+    tasks = replace(problem) if folds is None else context_folds(problem, folds)
     check_fits(mixture.config, tasks.N, tasks.d)
     models = problem.B if per_task else 1
     # Consecutive tasks belong to a group.
@@ -146,7 +149,7 @@ def adapt(
         lambda metric: metric.expand(models, -1, -1),
     )
     free = ["gates"] + [name for name in ("alpha", "gamma") if name in mixture.parameters and what != "gates"]
-    parameters = {name: tensor.expand(models, *tensor.shape[1:]) for name, tensor in mixture.parameters.items()}
+    parameters = {name: ordinary(one).expand(models, *one.shape[1:]) for name, one in mixture.parameters.items()}
     sizes = [parameters[name][0].numel() for name in free]
 
     def put(theta: Tensor) -> dict[str, Tensor]:

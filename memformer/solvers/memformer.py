@@ -10,6 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from memformer.core.checks import store_ints
+from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, TrainingRecord, check_num_steps
 from memformer.kernels.gdpp import prepare
@@ -85,6 +87,8 @@ class Memformer(Solver):
     def __post_init__(self) -> None:
         self.config(d=1, N=1, depth=1)
         self.recipe  # noqa: B018 - building it checks its fields
+        numbers = ("window", "heads", "iterations", "tasks", "batch", "starts")
+        store_ints(self, *(name for name in numbers if getattr(self, name) is not None), least=1)
 
     def config(self, d: int, N: int, depth: int) -> MemformerConfig:
         """What models of this solver are made of, for contexts of N points in d dimensions."""
@@ -147,6 +151,7 @@ class Memformer(Solver):
     def fit_many(self, sources: Sequence[TaskSource], steps: Sequence[int], seeds: Sequence[int]) -> list[Solver]:
         return list(self.fit_together(sources, steps, seeds))
 
+    @learns
     def fit_together(
         self,
         sources: Sequence[TaskSource],

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
-from memformer.core.checks import require_choice, require_int, require_number
+from memformer.core.checks import require_choice, require_int, require_number, store_ints
 from memformer.core.problem import SPREAD
 from memformer.model.config import MemformerConfig
 from memformer.training.objective import LossKind
@@ -106,7 +106,7 @@ class Recipe:
             value, least = getattr(self, name), 0 if name in ("patience", "retries") else 1
             optional = name in ("steps", "validation", "interval", "patience", "passes")
             if not (optional and value is None):
-                require_int(name, value, least)
+                store_ints(self, name, least=least)
         for step in self.checkpoints or ():
             require_int("a step of checkpoints", step, least=1)
         for name in ("learning_rate", "clip", "noise", "tolerance", "warmup"):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memformer.core.checks import require_int, require_number
+from memformer.core.checks import require_number, store_ints
 
 NEAR = 0.05
 """A start is near the best if its log validation loss is at most so far above it."""
@@ -51,7 +51,7 @@ class Search:
     drops: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        require_int("starts", self.starts, least=1)
+        store_ints(self, "starts", least=1)
         for name in ("scale", "memory_scale"):
             require_number(name, getattr(self, name), least=0.0)
         for when, share in self.drops:

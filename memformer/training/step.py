@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from memformer.core.modes import learns
 from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
 from memformer.training.adam import BatchedAdam
@@ -28,12 +32,14 @@ class TrainingStep:
         True
     """
 
+    @learns
     def __init__(self, config: MemformerConfig, problem: Problem) -> None:
         self._config = config
-        self._batch = Batch.stack([read(config, problem, "query")])
+        self._batch = Batch.stack([read(config, dataclasses.replace(problem), "query")])
         generator, shapes = torch.Generator().manual_seed(1), config.shapes()
-        start = {name: 0.05 * torch.randn(1, *shape, generator=generator) for name, shape in shapes.items()}
-        start["Q"] -= 0.5 * (torch.eye(problem.d) if start["Q"].ndim == 5 else 1.0)
+        randn = partial(torch.randn, generator=generator, dtype=torch.float32)
+        start = {name: 0.05 * randn(1, *shape) for name, shape in shapes.items()}
+        start["Q"] -= 0.5 * (torch.eye(problem.d).to(start["Q"]) if start["Q"].ndim == 5 else 1.0)
         self._coordinates = Coordinates(config, None)
         self._adam = BatchedAdam(self._coordinates.theta({name: one.to(problem.X) for name, one in start.items()}))
 
@@ -42,6 +48,7 @@ class TrainingStep:
         with torch.no_grad():
             return self._loss(self._adam.theta).item()
 
+    @learns
     def gradient(self) -> Tensor:
         """Forward and backward pass: the gradient of the loss in the flat parameters, `(1, n)`."""
         theta = self._adam.theta.detach().requires_grad_()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from memformer.core.modes import learns
 from memformer.core.problem import TaskSource
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import check_fits
@@ -15,7 +16,7 @@ from memformer.training.run import Run
 from memformer.training.search import Search, SearchRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trained:
     """S trained models.
 
@@ -32,6 +33,7 @@ class Trained:
     searches: list[SearchRecord]
 
 
+@learns
 def train(
     config: MemformerConfig,
     sources: Sequence[TaskSource],

@@ -211,7 +211,7 @@ def test_preconditioning_is_cg_in_other_coordinates():
 
 def test_cg_breaks_down_where_its_curvature_underflows():
     tiny = Problem(
-        torch.full((2, 1, 1), 1e-150, dtype=torch.float64), torch.ones(2, 1).double(), torch.ones(2, 1, 1).double()
+        torch.full((2, 1, 1), 1e-170, dtype=torch.float64), torch.ones(2, 1).double(), torch.ones(2, 1, 1).double()
     )
     trace = ConjugateGradient().solve(tiny, 3)
     assert (trace.outcome == Outcome.BREAKDOWN).all()

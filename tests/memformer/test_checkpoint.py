@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -87,6 +89,19 @@ def test_a_failed_save_leaves_the_old_file_and_no_rest(path, monkeypatch):
         checkpoint.save(path, {"Q": torch.zeros(1)}, {})
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     assert checkpoint.load(path).header == HEADER
+
+
+def test_a_scratch_folder_on_another_file_system_is_passed_over(tmp_path, monkeypatch):
+    def replace_here(source, target, replace=os.replace):
+        if Path(source).parent != Path(target).parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, target)
+
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(os, "replace", replace_here)
+    checkpoint.save(tmp_path / "there" / "p", PARAMETERS, HEADER, tmp_path / "scratch")
+    assert checkpoint.load(tmp_path / "there" / "p").header == HEADER
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["p", "scratch", "there"]
 
 
 def test_header_names_of_the_format_are_reserved(tmp_path):

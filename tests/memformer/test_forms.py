@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from memformer.core.problem import Problem
+from memformer.kernels import gdpp
 from memformer.kernels.first_order import _unrolled, first_order_iterates
 from memformer.kernels.gdpp import _plain, _with_labels, covariate_method, token_method
 from memformer.model.config import MemformerConfig
@@ -238,3 +239,12 @@ def test_float32_and_prediction_is_weights_times_query():
     assert output.weights is not None
     assert output.predictions.dtype == torch.float32
     torch.testing.assert_close(output.predictions, torch.einsum("bqd,lsbd->lsbq", problem.x_query, output.weights))
+
+
+def test_the_kernel_is_plain_operations_where_numba_must_not_compile(monkeypatch):
+    config = MemformerConfig(d=3, depth=2, covariate_update=True)
+    given = config, random_parameters(config, 1), random_problem()
+    compiled = forward(*given).predictions
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    monkeypatch.setattr(gdpp, "_in_threads", None)
+    assert_close(forward(*given).predictions, compiled)

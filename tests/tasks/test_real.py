@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from baselines.ridge_loo import PENALTIES, RidgeLoo, left_out
 from benchmarks.errors import UserError
 from benchmarks.harness.resolve import build_law
 from benchmarks.suites.entries import TaskEntry
-from benchmarks.tasks import tables
+from benchmarks.tasks import real, tables
 from benchmarks.tasks.law import Purpose
-from benchmarks.tasks.real import RealData
-from benchmarks.tasks.tables import DATA_SETS, load_table
+from benchmarks.tasks.real import RealData, _smallest
+from benchmarks.tasks.tables import DATA_SETS, Table, load_table
 from memformer.core.problem import Problem
 from tests.helpers import mistake
 
@@ -67,6 +68,28 @@ def test_an_episode_has_no_row_twice_and_episodes_differ() -> None:
     rows = rows_of(law, 0, law.stream(0, Purpose.SCORE).sample(200))
     assert all(len(set(task)) == 60 for task in rows)
     assert len({tuple(sorted(task)) for task in rows}) == 200
+
+
+@pytest.mark.parametrize(("rows", "count"), [(1, 1), (40, 40), (500, 3), (500, 60), (20_000, 60)])
+def test_an_episode_is_that_of_sorting_all_rows(rows: int, count: int) -> None:
+    keys = np.random.default_rng(rows).random(rows)
+    for some in (keys, 1 - 1e-3 * keys):  # the second has far fewer small keys than uniform ones have
+        np.testing.assert_array_equal(_smallest(some, count), some.argsort()[:count])
+
+
+def test_a_block_of_a_long_table_sorts_few_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).random((20_000, 3))
+    monkeypatch.setattr(real, "load_table", lambda *_: Table("long.csv", ("a", "b", "c"), "y", X, X.sum(1)))
+    stream = RealData(dataset="long.csv", target="y", d=3, N=12).stream(0, Purpose.TRAIN)
+    assert isinstance(stream.law, RealData)
+    assert stream.law.standardised[0].shape == X.shape
+    tracemalloc.start()
+    try:
+        stream.sample(1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * X.nbytes, "that of one episode's keys, not of all 256"
 
 
 def test_another_law_seed_cuts_other_parts() -> None:
