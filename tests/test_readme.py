@@ -23,6 +23,7 @@ def test_a_solver_of_ones_own_takes_at_most_15_lines_and_runs(tmp_path: Path) ->
     assert len([line for line in solver.splitlines() if line.strip()]) <= 15
     (tmp_path / "sign_descent.py").write_text(solver)
     suite = block("toml", "schema = 1").replace('["cg"', '["sign_descent", "cg"')
+    suite = suite.replace('name = "lfom",', 'name = "lfom", params = { iterations = 20 },')
     (tmp_path / "my.toml").write_text(suite + "[scores]\ntasks = 50\n[timings]\nbatch = 2\nrepeats = 3\n")
     line = [
         sys.executable,

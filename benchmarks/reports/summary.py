@@ -38,6 +38,7 @@ def summary(runs: Sequence[Run], ranked: pd.DataFrame, width: int, top: int = 3)
         width: characters of a line.
         top: solvers of each group, those with the least mean log loss over the laws; the best learned one is always in.
     """
+    alarms: Any = ranked["alarm"] != ""
     laws = [Board(table) for _, table in ranked.groupby(SCORED_ON, sort=False, dropna=False)]
     width = max(width, NARROW)
     return template.render(
@@ -48,15 +49,15 @@ def summary(runs: Sequence[Run], ranked: pd.DataFrame, width: int, top: int = 3)
         devices=_devices(runs),
         readings=[(law.title, law.reading()) for law in laws],
         tables=list(_tables(laws, width, top)),
-        alarms=int((ranked["alarm"] != "").sum()),
+        alarms=int(alarms.sum()),
         failures=_failures(ranked),
     )
 
 
 def shared_steps(table: pd.DataFrame) -> int:
     """The largest number of steps that most solvers of a table have: solvers are ordered, and gaps shown, there."""
-    counts = table["steps"].value_counts()
-    return int(max(counts[counts == counts.max()].index))
+    counts = table["steps"].value_counts().to_dict()
+    return int(max(step for step, count in counts.items() if count == max(counts.values())))
 
 
 class Board:
@@ -71,7 +72,8 @@ class Board:
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.steps = shared_steps(table)
-        at = table[(table["steps"] == self.steps) & table["rank"].notna()].sort_values("log_loss", kind="stable")
+        at: Any = table[(table["steps"] == self.steps) & table["rank"].notna()]
+        at = at.sort_values("log_loss", kind="stable")
         at = at.assign(name=[_name(row) for row in at.to_dict("records")]).drop_duplicates("name")
         self.rows = at.set_index("name", drop=False)
         row = table.iloc[0]
@@ -84,7 +86,7 @@ class Board:
 
     def reading(self) -> str:
         """Who leads, how far from the best that any method of its class could reach, and what it costs."""
-        exact = self.rows[[_exact(row) for row in self.rows.to_dict("records")]]
+        exact = self.rows.loc[[_exact(row) for row in self.rows.to_dict("records")]]
         found = self.rows.drop(index=exact.index)
         told_law, learned = found["needs"] == "law", found["learned"].astype(bool)
         kinds = {
@@ -159,7 +161,7 @@ def _tables(laws: list[Board], width: int, top: int) -> Iterator[str]:
 
 def _lines(laws: list[Board], top: int) -> Iterator[list[str]]:
     """A title for each group, and its best solvers."""
-    everyone = pd.concat([law.rows for law in laws]) if laws else pd.DataFrame()
+    everyone: Any = pd.concat([law.rows for law in laws]) if laws else pd.DataFrame()
     if everyone.empty:
         return
     floor = everyone["dtype"].map(ROUNDING).astype(float)
@@ -177,16 +179,17 @@ def _lines(laws: list[Board], top: int) -> Iterator[list[str]]:
         if chosen:
             yield [f"-- {title.split(':')[0].split(',')[0]}", *[""] * len(laws)]
         for name in (*chosen, *best):
-            yield [escape.plain(name), *(law.cell(name) for law in laws)]
+            yield [escape.plain(name), *(law.cell(str(name)) for law in laws)]
 
 
 def _failures(ranked: pd.DataFrame) -> list[str]:
     """A solver that failed, how, on how many laws."""
-    failed = ranked[ranked["status"].isin(FAILURES)]
-    laws = failed.groupby(["solver", "status"], sort=False)["fingerprint"].nunique()
-    return [
-        f"{escape.plain(solver)} {status} on {count} law{'s' * (count > 1)}" for (solver, status), count in laws.items()
-    ]
+    laws: dict[Any, set[str]] = {}
+    for row in ranked.to_dict("records"):
+        if row["status"] in FAILURES:
+            laws.setdefault((row["solver"], row["status"]), set()).add(row["fingerprint"])
+    counts = {key: len(where) for key, where in laws.items()}
+    return [f"{escape.plain(name)} {how} on {n} law{'s' * (n > 1)}" for (name, how), n in counts.items()]
 
 
 def _devices(runs: Sequence[Run]) -> str:

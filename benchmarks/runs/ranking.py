@@ -79,5 +79,5 @@ def choose(ranked: pd.DataFrame, **wanted: Sequence[Any] | None) -> pd.DataFrame
             if value not in known:
                 raise UserError(f"no row has {column} {value!r}; there are {', '.join(map(str, known))}")
         if values:
-            ranked = ranked[ranked[column].isin(list(values))]
+            ranked = ranked.loc[ranked[column].isin(list(values))]
     return ranked

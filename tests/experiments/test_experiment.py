@@ -69,11 +69,11 @@ def test_a_new_experiment_is_a_folder_and_a_line(toy: Path) -> None:
     assert (toy / "toy-quick" / "squares.csv").read_text() == "number,square\n1,1\n2,4\n"
     assert (toy / "toy-quick" / "TOY.md").read_text() == "5\n"
     assert "toy: squaring: 2 done" in done.error
-    whole = call("run", "toy", "--results", toy)
+    whole = call("run", "toy", "--results", toy, "--jobs", "1")
     assert whole.code == 1, "what failed is said by the exit status as well"
     assert "failed: 5: too many" in whole.error
     assert (toy / "toy" / "TOY.md").read_text() == "30\n"
-    assert call("run", "toy", "--only", "3", "--results", toy).code == 0
+    assert call("run", "toy", "--only", "3", "--results", toy, "--jobs", "1").code == 0
     assert (toy / "toy" / "TOY.md").read_text() == "9\n"
     assert "toy                            squares of numbers" in call("list", "experiments").output
     shown = call("show", "toy").output

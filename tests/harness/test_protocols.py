@@ -120,7 +120,7 @@ def test_scored_tasks_come_again_in_the_same_order_without_true_weights() -> Non
 
 
 def test_a_model_fitted_on_ten_scored_tasks_raises_the_alarm_and_held_out_does_not() -> None:
-    solver = SOLVERS.create("memformer_conjugate_scalar")
+    solver = SOLVERS.create("memformer_conjugate_scalar", tasks=2000, iterations=200)
     law = Anisotropic(d=5, N=20)
     leaking = run(solver, law, "transductive", tasks=10, steps=(3,), seeds=(0, 1, 2))
     alarms = [row.alarm for row in pooled(leaking, "test_loss")]
@@ -212,7 +212,7 @@ def test_a_suite_names_the_protocol_and_the_tables_keep_it(registered: None, tmp
 def test_adaptation_to_the_context_beats_what_is_fixed_and_stays_above_the_krylov_oracle() -> None:
     law = Anisotropic(d=5, N=20)
     settings: dict[str, Any] = {"tasks": 300, "steps": (3,), "seeds": (0,)}
-    solver = SOLVERS.create("memformer_gated", tasks=2000)
+    solver = SOLVERS.create("memformer_gated", tasks=2000, iterations=100)
     (fixed,) = (row for row, _ in score_rows(run(solver, law, **settings)) if row.metric == "expected_test_loss")
     adapted = [row for row, _ in score_rows(run(solver, law, "context_adapted", **settings))]
     assert (fixed.reach, adapted[0].reach) == ("fixed coefficients", "Krylov")

@@ -19,13 +19,13 @@ SUITE = """
 schema = 1
 steps = [1, 2, 4]
 seeds = [0]
-solvers = ["cg", "cgls", { name = "ridge", steps = [1] }, { name = "lfom_optimal", params = { num_tasks = 200 } },
+solvers = ["cg", "cgls", { name = "ridge", steps = [1] }, { name = "lfom_optimal", params = { num_tasks = 50 } },
   { name = "lfom", steps = [1], params = { iterations = 2, batch = 8 }, only = { d = 60 } }]
 [scores]
-tasks = 40
+tasks = 10
 [timings]
 batch = 10
-repeats = 3
+repeats = 1
 """
 TASK = '[[tasks]]\nlaw = "isotropic"\nd = {d}\nN = {N}\nnoise_std = 1.0\nbatch = {batch}\n'
 
