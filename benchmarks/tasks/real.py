@@ -107,8 +107,8 @@ class RealData(Law):
         training, needed = rows - part - (rows % self.folds > 0), len(table.features) + 2
         if training < needed:
             raise ValueError(
-                f"{table.name} has too many columns for its rows: {len(table.features)} features need {needed} training "
-                f"rows, and {rows} rows in {self.folds} parts leave {training}; leave columns out"
+                f"{table.name} has too many columns for its rows: {len(table.features)} features need {needed} "
+                f"training rows, and {rows} rows in {self.folds} parts leave {training}; leave columns out"
             )
         for number in range(self.folds):
             training = self._parts(number)[0]

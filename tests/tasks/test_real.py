@@ -243,14 +243,16 @@ def test_one_hot_columns_have_the_pseudo_inverse_of_their_rank(seed: int, tmp_pa
             np.testing.assert_allclose(C, len(y) * (Vt.T / s**2) @ Vt, rtol=0, atol=atol)
 
         problem = law.stream(fold, Purpose.SCORE).sample(20)
-        bayes = Bayes().fit(training, [1]).solve(problem, 1).weights
-        least = [solver.solve(problem, 1).weights for solver in (OLS(), Scipy("lstsq"))]
+        bayes, *least = (
+            solver.solve(problem, 1).predict(torch.eye(10, dtype=torch.float64).expand(20, -1, -1))[-1].numpy()
+            for solver in (Bayes().fit(training, [1]), OLS(), Scipy("lstsq"))
+        )
         for i in range(problem.B):
             both = np.vstack([X, problem.X[i]]), np.concatenate([y, problem.y[i]])
-            np.testing.assert_allclose(bayes[-1, i], np.linalg.lstsq(*both, rcond=1e-12)[0], rtol=0, atol=1e-8)
+            np.testing.assert_allclose(bayes[i], np.linalg.lstsq(*both, rcond=1e-12)[0], rtol=0, atol=1e-8)
             own = np.linalg.lstsq(problem.X[i].numpy(), problem.y[i].numpy(), rcond=1e-12)[0]
             for weights in least:
-                np.testing.assert_allclose(weights[-1, i], own, rtol=1e-6, atol=1e-6 * np.abs(own).max())
+                np.testing.assert_allclose(weights[i], own, rtol=1e-6, atol=1e-6 * np.abs(own).max())
 
 
 @pytest.mark.parametrize("scale", [2.0**700, 2.0**-700])
@@ -294,8 +296,12 @@ GOOD = "a,b,y\n" + "\n".join(f"{i},{i * i % 17},{i % 5}" for i in range(60)) + "
     [
         (lambda text: None, {}, "there is no file"),
         (lambda text: "", {}, "is not a CSV file"),
-        (lambda text: text + "1,2,3,4,5\n", {}, "is not a CSV file"),
-        (lambda text: text.replace("\n7,15,", "\n7,,"), {}, "the column 'b' of t.csv has missing values (1)"),
+        (lambda text: text + "1,2,3,4,5\n", {}, "line 62 of t.csv has 5 fields, not 3"),
+        (
+            lambda text: text.replace("\n7,15,", "\n7,,"),
+            {},
+            "the column 'b' of t.csv has missing values (1, the first in line 9)",
+        ),
         (lambda text: text.replace("7,15,", "7,inf,"), {}, "the column 'b' of t.csv has infinite values"),
         (lambda text: text.replace("7,15,", "7,red,"), {}, "the column 'b' of t.csv is text"),
         (
