@@ -187,7 +187,9 @@ def _numbers(name: str, cut: _Cut) -> pd.DataFrame:
 def _decimal_mark(name: str, words: pd.DataFrame) -> tuple[str, list[int]]:
     """The mark under which every column that can be numbers is numbers, and these columns."""
     fits = {
-        column: {mark for mark, number in _NUMBERS.items() if all(map(number.fullmatch, words[column].dropna()))}
+        column: {
+            mark for mark, number in _NUMBERS.items() if all(map(number.fullmatch, words[column].dropna().tolist()))
+        }
         for column in words
     }
     numeric = [column for column, marks in fits.items() if marks]
@@ -195,7 +197,8 @@ def _decimal_mark(name: str, words: pd.DataFrame) -> tuple[str, list[int]]:
     if len(common) == 1:
         return common.pop(), numeric
     for column in numeric:
-        for line, word in words[column].dropna().items():
+        present = words[column].dropna()
+        for line, word in zip(present.index, present.tolist(), strict=True):
             if "," in word or word.count(".") > 1:
                 raise ValueError(
                     f"it is not certain whether {shown(word)} in line {line} of {name} has decimals or thousands; "

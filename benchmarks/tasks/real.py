@@ -67,7 +67,7 @@ class RealData(Law):
     Attributes:
         dataset: `diabetes`, `boston_housing` (whose column B was engineered from the share of Black residents: numbers
             to solve systems with, no source about housing or people), `auto_mpg`, or the path of a CSV file with a
-            line of names.
+            line of names (see `benchmarks.tasks.csv_file`).
         target: the column of a CSV file that is predicted.
         folds: parts the rows are cut into, at least 2.
 

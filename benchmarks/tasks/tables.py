@@ -122,11 +122,11 @@ def read_csv(path: Path, target: str | None) -> Table:
     return Table(name, tuple(frame.columns), target, frame.to_numpy(dtype=np.float64), y.to_numpy(dtype=np.float64))
 
 
-def _check_column(name: str, column: str, values: pd.Series) -> None:
-    """Raise ValueError unless a column, indexed by lines, holds finite numbers that differ."""
+def _check_column(name: str, column: str, values: Any) -> None:
+    """Raise ValueError unless a column, a series indexed by lines, holds finite numbers that differ."""
     where = f"the column {shown(column)} of {name}"
     words, missing = values.dropna(), values.index[values.isna()]
-    text = words[pd.to_numeric(words, errors="coerce").isna()]
+    text = words[pd.isna(pd.to_numeric(words, errors="coerce"))]
     if len(text):
         raise ValueError(
             f"{where} is text ({shown(text.iloc[0])} in line {text.index[0]}); make numbers of it (pandas.get_dummies "
