@@ -114,7 +114,10 @@ class PreconditionedCG(IterativeSolver):
 
 def law_preconditioner(tasks: TaskSource) -> Tensor:
     """The (pseudo-)inverse of the law's second moment, `(d, d)` float64."""
-    return torch.linalg.pinv(tasks.second_moment.double(), hermitian=True)
+    moment = tasks.second_moment
+    # Where it is singular, one computed from rows has eigenvalues of tens of eps, and is then rounded to its dtype.
+    rounding = max(64, len(moment)) * torch.finfo(torch.float64).eps + torch.finfo(moment.dtype).eps
+    return torch.linalg.pinv(moment.double(), hermitian=True, rtol=rounding)
 
 
 class CGLSState(NamedTuple):

@@ -67,7 +67,7 @@ class RealData(Law):
     Attributes:
         dataset: `diabetes`, `boston_housing` (whose column B was engineered from the share of Black residents: numbers
             to solve systems with, no source about housing or people), `auto_mpg`, or the path of a CSV file with a
-            line of names.
+            line of names (see `benchmarks.tasks.csv_file`).
         target: the column of a CSV file that is predicted.
         folds: parts the rows are cut into, at least 2.
 
@@ -99,10 +99,16 @@ class RealData(Law):
                 f"d is {self.d}, but {table.name} has {len(table.features)} features; d must be at most that"
             )
         episode, part = self.N + self.num_queries, rows // self.folds
-        if part < episode or rows - part < len(table.features) + 2:
+        if part < episode:
             raise ValueError(
                 f"{table.name} has too few rows: one of {self.folds} parts of {rows} rows is {part}, "
                 f"and it must hold an episode of N + num_queries = {episode} rows"
+            )
+        training, needed = rows - part - (rows % self.folds > 0), len(table.features) + 2
+        if training < needed:
+            raise ValueError(
+                f"{table.name} has too many columns for its rows: {len(table.features)} features need {needed} "
+                f"training rows, and {rows} rows in {self.folds} parts leave {training}; leave columns out"
             )
         for number in range(self.folds):
             training = self._parts(number)[0]
@@ -138,7 +144,8 @@ class RealData(Law):
     def standardised(self) -> tuple[np.ndarray, np.ndarray]:
         """All rows of the table, columns and labels, in units of the training rows."""
         training, _ = self._parts(self.fold)
-        X, y = self.table.X, self.table.y
+        # By powers of 2, which changes no digit, so that no square overflows.
+        X, y = (np.ldexp(part, -np.frexp(np.abs(part).max(0))[1]) for part in (self.table.X, self.table.y))
         return (X - X[training].mean(0)) / X[training].std(0), (y - y[training].mean()) / y[training].std()
 
     @cached_property
@@ -146,10 +153,11 @@ class RealData(Law):
         """What the training rows say."""
         training, _ = self._parts(self.fold)
         X, y = (part[training] for part in self.standardised)
-        inverse = np.linalg.pinv(X.T @ X, hermitian=True)
-        w = np.linalg.lstsq(X, y)[0]
-        noise_var = float(np.sum((y - X @ w) ** 2) / (len(y) - np.linalg.matrix_rank(X)))
-        return GaussianModel(X.T @ X / len(y), w, noise_var * inverse, noise_var)
+        cutoff = max(X.shape) * np.finfo(X.dtype).eps
+        inverse = np.linalg.pinv(X, rcond=cutoff)  # of X: rounding in X^T X hides which of its eigenvalues are 0
+        w, _, rank, _ = np.linalg.lstsq(X, y, rcond=cutoff)
+        noise_var = float(np.sum((y - X @ w) ** 2) / (len(y) - rank))
+        return GaussianModel(X.T @ X / len(y), w, noise_var * inverse @ inverse.T, noise_var)
 
     def draw(self, batch: int, generator: np.random.Generator) -> Draw:
         columns = self.table.X.shape[1]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import MissingPackage
+from benchmarks.tasks.csv_file import listed, read_frame, shown
 from memformer.core.checks import near
 
 
@@ -103,42 +104,42 @@ def read_csv(path: Path, target: str | None) -> Table:
     Raises:
         ValueError: if it cannot be read, or a column is missing, incomplete, text or constant; names the file.
     """
-    name = path.name
-    if not path.is_file():
-        raise ValueError(f"there is no file {str(path)!r}")
-    try:
-        frame = pd.read_csv(path, skipinitialspace=True)
-    except OSError as error:
-        raise ValueError(f"{name} cannot be read: {error.strerror}") from None
-    except (ValueError, pd.errors.ParserError) as error:  # not UTF-8, empty, or lines of different lengths
-        raise ValueError(f"{name} is not a CSV file: {' '.join(str(error).split())}") from None
-    columns = [str(column) for column in frame.columns]
-    if target is None or target not in columns:
-        given = "target is not given" if target is None else f"{name} has no column {target!r}"
-        raise ValueError(f"{given}; target must be a column of {name}: {', '.join(columns)}{near(target, columns)}")
+    name, frame = path.name, read_frame(path)
+    columns = list(frame.columns)
     if len(columns) < 2:
-        raise ValueError(f"{name} has no column beside {target!r}; at least one feature is needed")
+        raise ValueError(
+            f"{name} has too few columns ({listed(columns) or 'none'}); a feature and a target are needed, separated "
+            "by commas, semicolons, tabs, '|' or spaces"
+        )
+    if target is None or target not in columns:
+        given = "target is not given" if target is None else f"{name} has no column {shown(target)}"
+        raise ValueError(f"{given}; target must be a column of {name}: {listed(columns)}{near(target, columns)}")
     if len(frame) < 2:
         raise ValueError(f"{name} has too few rows: {len(frame)}")
-    for place, column in enumerate(columns):
-        _check_column(name, column, frame.iloc[:, place])
-    numbers = frame.to_numpy(dtype=np.float64)
-    place = columns.index(target)
-    features = tuple(column for column in columns if column != target)
-    return Table(name, features, target, np.delete(numbers, place, axis=1), numbers[:, place])
+    for column in columns:
+        _check_column(name, column, frame[column])
+    y = frame.pop(target)
+    return Table(name, tuple(frame.columns), target, frame.to_numpy(dtype=np.float64), y.to_numpy(dtype=np.float64))
 
 
-def _check_column(name: str, column: str, values: pd.Series) -> None:
-    """Raise ValueError unless a column holds finite numbers that differ."""
-    missing = int(values.isna().sum())
-    if missing:
+def _check_column(name: str, column: str, values: Any) -> None:
+    """Raise ValueError unless a column, a series indexed by lines, holds finite numbers that differ."""
+    where = f"the column {shown(column)} of {name}"
+    words, missing = values.dropna(), values.index[values.isna()]
+    text = words[pd.isna(pd.to_numeric(words, errors="coerce"))]
+    if len(text):
         raise ValueError(
-            f"the column {column!r} of {name} has missing values ({missing}); fill them in or drop the rows"
+            f"{where} is text ({shown(text.iloc[0])} in line {text.index[0]}); make numbers of it (pandas.get_dummies "
+            "makes columns of 0 and 1), or leave it out"
         )
-    if not pd.api.types.is_numeric_dtype(values):
-        raise ValueError(f"the column {column!r} of {name} is text ({str(values.iloc[0])[:30]!r}); it must be numbers")
+    if len(missing):
+        raise ValueError(
+            f"{where} has missing values ({len(missing)}, the first in line {missing[0]}); fill them in or drop the "
+            "rows"
+        )
     numbers = values.to_numpy(dtype=np.float64)
     if not np.isfinite(numbers).all():
-        raise ValueError(f"the column {column!r} of {name} has infinite values; every value must be a finite number")
+        line = values.index[~np.isfinite(numbers)][0]
+        raise ValueError(f"{where} has infinite values (line {line}); every value must be a finite number")
     if numbers.min() == numbers.max():
-        raise ValueError(f"the column {column!r} of {name} is constant ({numbers[0]:g}); leave it out")
+        raise ValueError(f"{where} is constant ({numbers[0]:g}); leave it out")

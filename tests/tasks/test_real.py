@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 
 from baselines.direct import OLS, Bayes
 from baselines.direct import Ridge as OwnRidge
+from baselines.krylov import law_preconditioner
 from baselines.ridge_loo import PENALTIES, RidgeLoo, left_out
+from baselines.scipy_solvers import Scipy
 from benchmarks.errors import UserError
 from benchmarks.harness.resolve import build_law
 from benchmarks.suites.entries import TaskEntry
@@ -207,6 +210,66 @@ def test_bayes_is_the_regression_on_training_rows_and_context(dataset: str) -> N
         np.testing.assert_allclose(weights[-1, i].numpy(), np.linalg.lstsq(*both)[0], rtol=1e-7, atol=1e-8)
 
 
+def one_hot_law(path: Path, seed: int) -> RealData:
+    """Rows with a number and three one-hot groups: three columns too many for the rank."""
+    generator = np.random.default_rng(seed)
+    frame = pd.DataFrame({"size": generator.normal(size=180)})
+    for name, values in (("town", 3), ("kind", 4), ("heat", 2)):
+        frame[name] = generator.integers(0, values, 180).astype(str)
+    frame = pd.get_dummies(frame)
+    frame["price"] = frame.to_numpy(float) @ generator.normal(size=10) + generator.normal(size=180)
+    frame.to_csv(path, index=False)
+    return RealData(dataset=str(path), target="price", d=10, N=16, num_queries=4)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_one_hot_columns_have_the_pseudo_inverse_of_their_rank(seed: int, tmp_path: Path) -> None:
+    law = one_hot_law(tmp_path / "houses.csv", seed)
+    for fold in range(law.folds):
+        training, under = law.stream(fold, Purpose.TRAIN), law.under(fold, Purpose.TRAIN)
+        X, y = (part[under.rows] for part in under.standardised)
+        U, s, Vt = np.linalg.svd(X, full_matrices=False)
+        U, s, Vt = U[:, :7], s[:7], Vt[:7]
+        w = Vt.T @ (U.T @ y / s)
+        noise_var = np.sum((y - X @ w) ** 2) / (len(y) - 7)
+        covariance = noise_var * (Vt.T / s**2) @ Vt
+        np.testing.assert_allclose(under.fit.covariance, covariance, rtol=1e-9, atol=1e-14)
+        ridge = OwnRidge().fit(training, [1])
+        assert ridge.parameters is not None
+        prior_var = (w @ w + covariance.trace()) / 10
+        assert float(ridge.parameters["penalty"]) == pytest.approx(noise_var / prior_var, rel=1e-9)
+        for dtype, atol in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+            C = law_preconditioner(law.stream(fold, Purpose.TRAIN, dtype)).numpy()
+            np.testing.assert_allclose(C, len(y) * (Vt.T / s**2) @ Vt, rtol=0, atol=atol)
+
+        problem = law.stream(fold, Purpose.SCORE).sample(20)
+        bayes, *least = (
+            solver.solve(problem, 1).predict(torch.eye(10, dtype=torch.float64).expand(20, -1, -1))[-1].numpy()
+            for solver in (Bayes().fit(training, [1]), OLS(), Scipy("lstsq"))
+        )
+        for i in range(problem.B):
+            both = np.vstack([X, problem.X[i]]), np.concatenate([y, problem.y[i]])
+            np.testing.assert_allclose(bayes[i], np.linalg.lstsq(*both, rcond=1e-12)[0], rtol=0, atol=1e-8)
+            own = np.linalg.lstsq(problem.X[i].numpy(), problem.y[i].numpy(), rcond=1e-12)[0]
+            for weights in least:
+                np.testing.assert_allclose(weights[i], own, rtol=1e-6, atol=1e-6 * np.abs(own).max())
+
+
+@pytest.mark.parametrize("scale", [2.0**700, 2.0**-700])
+def test_units_change_nothing(scale: float, tmp_path: Path) -> None:
+    law = csv_law(tmp_path / "a.csv")
+    write(tmp_path / "b.csv", np.loadtxt(tmp_path / "a.csv", delimiter=",", skiprows=1) * [1, scale, 1, scale])
+    other = RealData(dataset=str(tmp_path / "b.csv"), target="price", d=3, N=12, num_queries=4)
+    for mine, theirs in zip(law.standardised, other.standardised, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-13, atol=1e-13)
+
+
+def test_too_many_columns_is_what_is_said(tmp_path: Path) -> None:
+    pd.DataFrame(np.random.default_rng(0).normal(size=(40, 32))).add_prefix("x").to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ValueError, match="31 features need 33 training rows, and 40 rows in 5 parts leave 32"):
+        RealData(dataset=str(tmp_path / "t.csv"), target="x7", N=5)
+
+
 def write(path: Path, numbers: np.ndarray) -> None:
     np.savetxt(path, numbers, delimiter=",", header="rooms,age,size,price", comments="")
 
@@ -233,8 +296,12 @@ GOOD = "a,b,y\n" + "\n".join(f"{i},{i * i % 17},{i % 5}" for i in range(60)) + "
     [
         (lambda text: None, {}, "there is no file"),
         (lambda text: "", {}, "is not a CSV file"),
-        (lambda text: text + "1,2,3,4,5\n", {}, "is not a CSV file"),
-        (lambda text: text.replace("\n7,15,", "\n7,,"), {}, "the column 'b' of t.csv has missing values (1)"),
+        (lambda text: text + "1,2,3,4,5\n", {}, "line 62 of t.csv has 5 fields, not 3"),
+        (
+            lambda text: text.replace("\n7,15,", "\n7,,"),
+            {},
+            "the column 'b' of t.csv has missing values (1, the first in line 9)",
+        ),
         (lambda text: text.replace("7,15,", "7,inf,"), {}, "the column 'b' of t.csv has infinite values"),
         (lambda text: text.replace("7,15,", "7,red,"), {}, "the column 'b' of t.csv is text"),
         (
