@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from typing import ParamSpec, TypeVar
 
 import torch
-from torch import Tensor
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -35,8 +34,3 @@ def learns(function: Callable[Parameters, Result]) -> Callable[Parameters, Resul
             return function(*args, **kwargs)
 
     return learning
-
-
-def ordinary(tensor: Tensor) -> Tensor:
-    """The tensor, or a copy that autograd may keep where it was made under `inference_mode`, which is over now."""
-    return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor

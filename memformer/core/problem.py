@@ -19,7 +19,7 @@ from torch import Tensor
 
 from memformer.core.checks import require_number
 from memformer.core.ledger import Entry, matmul, reports
-from memformer.core.modes import ordinary
+from memformer.core.tensors import require_tensor
 
 
 def _vectors(matrix: Tensor, vector: Tensor) -> Entry:
@@ -78,11 +78,6 @@ class Prior:
     log_weights: Tensor
 
 
-_TENSORS = {"X": True, "y": True, "x_query": True}
-_TENSORS |= dict.fromkeys(("y_query", "w_star", "second_moment", "weights"), False)
-"""Fields of a problem that are tensors, and whether they must be there."""
-
-
 @dataclass(frozen=True, eq=False)
 class Problem:
     """A batch of B >= 1 linear-regression tasks, with held-back queries. Two problems are equal if they are one object.
@@ -118,7 +113,10 @@ class Problem:
     weights: Tensor | None = None
 
     def __post_init__(self) -> None:
-        self._check_tensors()
+        maybe = ("y_query", "w_star", "second_moment", "weights")
+        optional = [name for name in maybe if getattr(self, name) is not None]
+        for name in ("X", "y", "x_query", *optional):
+            object.__setattr__(self, name, require_tensor(name, getattr(self, name)))
         if self.X.ndim != 3 or 0 in self.X.shape:
             raise ValueError(f"X has shape {tuple(self.X.shape)}; it must be (B, N, d), each 1 or more")
         if self.x_query.ndim != 3:
@@ -127,12 +125,10 @@ class Problem:
         q = self.x_query.shape[1]
         fitting = {"y": [(B, N)], "x_query": [(B, q, d)], "y_query": [(B, q)], "w_star": [(B, d)]}
         fitting |= {"second_moment": [(d, d), (B, d, d)], "weights": [(B,)]}
-        for name, shapes in fitting.items():
+        for name in ("y", "x_query", *optional):
             tensor = getattr(self, name)
-            if tensor is None:
-                continue
-            if tuple(tensor.shape) not in shapes:
-                wanted = " or ".join(str(shape) for shape in shapes)
+            if tuple(tensor.shape) not in fitting[name]:
+                wanted = " or ".join(str(shape) for shape in fitting[name])
                 shape, given = tuple(tensor.shape), tuple(self.X.shape)
                 raise ValueError(f"{name} has shape {shape}; with X of shape {given} it must be {wanted}")
             kind, wanted = (tensor.dtype, tensor.device), (self.X.dtype, self.X.device)
@@ -141,21 +137,6 @@ class Problem:
                 raise ValueError(f"{both} and they must agree")
         if self.noise_var is not None:
             require_number("noise_var", self.noise_var, least=0.0)
-
-    def _check_tensors(self) -> None:
-        """Refuse what is no dense tensor of floating-point numbers; `inference_mode` leaves none behind."""
-        for name, needed in _TENSORS.items():
-            tensor = getattr(self, name)
-            if tensor is None and not needed:
-                continue
-            if not isinstance(tensor, Tensor):
-                kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}".removeprefix("builtins.")
-                raise ValueError(f"{name} is of type {kind}; it must be a torch tensor (torch.as_tensor makes one)")
-            if not tensor.dtype.is_floating_point:
-                raise ValueError(f"{name} is {tensor.dtype}; it must be floating-point, such as torch.float64")
-            if tensor.layout is not torch.strided:
-                raise ValueError(f"{name} is {tensor.layout}; it must be dense (tensor.to_dense() makes it so)")
-            object.__setattr__(self, name, ordinary(tensor))
 
     @property
     def B(self) -> int:

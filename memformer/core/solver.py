@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from memformer.core.checks import require_int
 from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource, matvec
+from memformer.core.tensors import hashable, same
 
 DIVERGENCE_FACTOR = 1e8
 """A task has diverged once its gradient norm exceeds this multiple of the norm at the start."""
@@ -214,10 +215,10 @@ class Solver(ABC):
         """Whether both are of one class, and settings and parameters the same, number for number."""
         if type(other) is not type(self):
             return NotImplemented
-        return self is other or _same(_compared(self), _compared(other))
+        return self is other or same(_compared(self), _compared(other))
 
     def __hash__(self) -> int:
-        return hash((type(self), *(_hashable(value) for value in _compared(self).values())))
+        return hash((type(self), *(hashable(value) for value in _compared(self).values())))
 
     def prepare(self, dtype: torch.dtype, device: torch.device) -> None:  # noqa: B027 - most have nothing to prepare
         """What the first use of this solver on a machine takes once, such as compiling, done before a clock starts."""
@@ -260,21 +261,6 @@ def _compared(solver: Solver) -> dict[str, Any]:
     if not dataclasses.is_dataclass(solver):
         return {"": id(solver)}
     return {one.name: getattr(solver, one.name) for one in dataclasses.fields(solver) if one.compare}
-
-
-def _same(left: Any, right: Any) -> bool:
-    if isinstance(left, Tensor) and isinstance(right, Tensor):
-        return (left.dtype, left.device) == (right.dtype, right.device) and torch.equal(left, right)
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
-    return bool(left == right)
-
-
-def _hashable(value: Any) -> Any:
-    """The same for what is the same: of tensors the shape, of mappings the keys."""
-    if isinstance(value, Tensor):
-        return value.shape
-    return frozenset(value) if isinstance(value, Mapping) else value
 
 
 def check_num_steps(num_steps: int) -> None:

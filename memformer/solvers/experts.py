@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from memformer.core.checks import require_choice
-from memformer.core.modes import learns, ordinary
+from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource
+from memformer.core.tensors import ordinary
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import Output, check_fits, forward, forward_paired
 from memformer.training.lbfgs import BatchedLbfgs
