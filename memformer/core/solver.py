@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,9 +12,9 @@ import torch
 from torch import Tensor
 
 from memformer.core.checks import require_int
+from memformer.core.equality import ComparedByValue
 from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource, matvec
-from memformer.core.tensors import hashable, same
 
 DIVERGENCE_FACTOR = 1e8
 """A task has diverged once its gradient norm exceeds this multiple of the norm at the start."""
@@ -170,7 +169,7 @@ class TrainingRecord:
     median: float | None = None
 
 
-class Solver(ABC):
+class Solver(ComparedByValue, ABC):
     """A method that answers regression problems. Subclasses are frozen dataclasses of hyper-parameters.
 
     `fit` and `adapt` take gradients whatever mode of torch their caller is in. Solvers with the same settings and
@@ -208,19 +207,8 @@ class Solver(ABC):
         own = vars(cls)
         for name in {"fit", "fit_many", "adapt"} & set(own):
             setattr(cls, name, learns(own[name]))
-        for name in {"__eq__", "__hash__"} - set(own):  # those that a dataclass makes do not know tensors
-            setattr(cls, name, getattr(Solver, name))
 
-    def __eq__(self, other: object) -> bool:
-        """Whether both are of one class, and settings and parameters the same, number for number."""
-        if type(other) is not type(self):
-            return NotImplemented
-        return self is other or same(_compared(self), _compared(other))
-
-    def __hash__(self) -> int:
-        return hash((type(self), *(hashable(value) for value in _compared(self).values())))
-
-    def prepare(self, dtype: torch.dtype, device: torch.device) -> None:  # noqa: B027 - most have nothing to prepare
+    def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
         """What the first use of this solver on a machine takes once, such as compiling, done before a clock starts."""
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Solver:
@@ -240,7 +228,7 @@ class Solver(ABC):
         """One fitted solver for each pair of source and seed; a solver that can trains them all at once."""
         return [self.fit(tasks, steps, seed) for tasks, seed in zip(sources, seeds, strict=True)]
 
-    def training_record(self, num_steps: int) -> TrainingRecord | None:  # noqa: B027 - most have none
+    def training_record(self, num_steps: int) -> TrainingRecord | None:
         """What the training of the parameters for a number of steps cost and found; None if nothing was recorded."""
 
     def adapt(self, context: Problem) -> Solver:
@@ -254,13 +242,6 @@ class Solver(ABC):
     @abstractmethod
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         """Run `num_steps >= 0` steps on every task of `problem`; never modifies the problem."""
-
-
-def _compared(solver: Solver) -> dict[str, Any]:
-    """What makes a solver what it is."""
-    if not dataclasses.is_dataclass(solver):
-        return {"": id(solver)}
-    return {one.name: getattr(solver, one.name) for one in dataclasses.fields(solver) if one.compare}
 
 
 def check_num_steps(num_steps: int) -> None:

@@ -1,8 +1,7 @@
-"""Tensors that come from elsewhere: what they must be, and when two of them, or mappings of them, are the same."""
+"""Tensors that come from elsewhere: what they must be."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -30,24 +29,3 @@ def require_tensor(name: str, value: Any) -> Tensor:
 def ordinary(tensor: Tensor) -> Tensor:
     """The tensor, or a copy that autograd may keep where it was made under `inference_mode`, which is over now."""
     return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor
-
-
-def same(left: Any, right: Any) -> bool:
-    """Whether two settings are equal, tensors number for number.
-
-    Example:
-        >>> same({"eta": torch.ones(2)}, {"eta": torch.ones(2)}), same(torch.ones(2), torch.ones(1))
-        (True, False)
-    """
-    if isinstance(left, Tensor) and isinstance(right, Tensor):
-        return (left.dtype, left.device) == (right.dtype, right.device) and torch.equal(left, right)
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    return bool(left == right)
-
-
-def hashable(value: Any) -> Any:
-    """Something that is the same for settings that are: of tensors the shape, of mappings the keys."""
-    if isinstance(value, Tensor):
-        return value.shape
-    return frozenset(value) if isinstance(value, Mapping) else value
