@@ -40,7 +40,7 @@ class ParameterStore:
 
     Attributes:
         folder: where they are kept; None keeps nothing.
-        scratch: where files are written before they are moved there, on the same file system; by default `folder`.
+        scratch: where files are written before they are moved there, on any file system; by default `folder`.
             A process that is killed leaves what it was writing here.
     """
 
