@@ -10,7 +10,7 @@ import textwrap
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,11 @@ _NUMBERS = {
     )
     for mark, group in _GROUPS.items()
 }
+
+_EXACT: dict[str, Any] = (
+    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+)
+"""Numbers are read to the last digit: of itself from pandas 3.1 on, which deprecates the option."""
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -159,7 +164,7 @@ def _numbers(name: str, cut: _Cut) -> pd.DataFrame:
     if not cut.names or not cut.numbers:
         return pd.DataFrame(columns=cut.names)
     columns = range(len(cut.names))
-    read = partial(
+    read: Any = partial(
         pd.read_csv,
         sep=cut.separator,
         header=None,
@@ -168,6 +173,7 @@ def _numbers(name: str, cut: _Cut) -> pd.DataFrame:
         skipinitialspace=True,
         na_values=_MISSING,
         low_memory=False,
+        **_EXACT,
     )
     frame = read(io.StringIO(cut.rows))
     if len(frame) != len(cut.numbers):
