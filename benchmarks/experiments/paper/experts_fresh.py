@@ -36,7 +36,7 @@ from memformer.training.recipe import Recipe
 from memformer.training.search import Search
 from memformer.training.train import train
 
-LAYERS, SEEDS = (1, 2, 3, 4), (0, 1, 2, 3, 4)
+LAYERS, SEEDS = (1, 2, 3, 4), (0, 1, 2)
 TASKS, FOLDS, PER_TASK = 3000, 5, 500
 RECIPE = Recipe()
 
