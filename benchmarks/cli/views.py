@@ -142,6 +142,26 @@ def pareto(setting: "Setting") -> Iterator["Part"]:
 
 
 @views_app.command()
+def curves(
+    run: RunName = None,
+    law: Annotated[list[str] | None, typer.Option(help="Only this law; repeatable, as are the next two.")] = None,
+    d: Annotated[list[int] | None, typer.Option("--d", help="Only this dimension.")] = None,
+    solver: Annotated[
+        list[str] | None, typer.Option(help="Only this solver; by default the best and all learned.")
+    ] = None,
+    output: Output = FIGURES,
+    results: Results = RESULTS,
+) -> None:
+    """Loss against steps with floors dashed, from the tables alone: the committed run can be drawn as well."""
+    from benchmarks.reports.loss_curves import curves_figure, loss_curves
+    from benchmarks.runs.ranking import choose, rank
+
+    ranked = choose(rank([_latest(run, results)]), law=law, d=d, solver=solver)
+    for slug, title, table in loss_curves(ranked, solver or ()):
+        _write(output, f"curves_{slug}", table, curves_figure(title, table))
+
+
+@views_app.command()
 def scaling(
     run: RunName = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps at which iterative methods are drawn.")] = 8,

@@ -24,6 +24,9 @@ COLOURS = {
 }
 """What a solver needs to know, as a colour (Okabe and Ito's palette, safe for colour-blind readers)."""
 
+LEARNED = "#CC79A7"
+"""The colour of what is learned from tasks, where learned methods are told apart from others that know the law."""
+
 EXACT = -30.0
 """A log loss below this is an exact answer but for rounding: it is drawn at the edge of a figure."""
 
@@ -104,13 +107,13 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
     return moved.tolist()
 
 
-def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str]], x: float, height: float) -> None:
+def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str]], x: float | Sequence[float], height: float) -> None:
     """Direct labels to the right of a plot, moved apart, each with a thin line to where its curve ends.
 
     Args:
         axes: linear in y, limits set.
         labels: text, y of the curve's end, colour.
-        x: of the curves' ends.
+        x: of the curves' ends, one for all or one for each.
         height: of the axes in inches.
     """
     low, high = axes.get_ylim()
@@ -121,10 +124,11 @@ def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str]], x: float, h
         places[index] = min(places[index], high)
         high = places[index] - gap
     low, high = axes.get_ylim()
-    for (text, y, colour), place in zip(labels, places, strict=True):
+    ends = [x] * len(labels) if isinstance(x, float | int) else x
+    for (text, y, colour), end, place in zip(labels, ends, places, strict=True):
         axes.annotate(
             text,
-            xy=(x, y),
+            xy=(end, y),
             xytext=(1.06, (place - low) / (high - low)),
             textcoords="axes fraction",
             color=colour,

@@ -1,0 +1,67 @@
+"""Loss against steps: what is drawn, what is drawn once, and where floors lie."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from benchmarks.errors import UserError
+from benchmarks.reports.loss_curves import curves_figure, loss_curves
+from benchmarks.runs.ranking import choose, rank
+from benchmarks.runs.read import read_run
+from tests.helpers import call
+
+REFERENCE = Path(__file__).parents[2] / "results" / "runs" / "core-reference"
+
+
+@pytest.fixture(scope="module")
+def ranked() -> pd.DataFrame:
+    return choose(rank([read_run(REFERENCE)]), law=["anisotropic"], d=[5])
+
+
+def test_every_learned_solver_is_named_or_counted_and_cg_is_its_losses(ranked: pd.DataFrame) -> None:
+    ((_, _, table),) = loss_curves(ranked)
+    learned = table[table["kind"] == "learned"]["curve"].unique()
+    named = sum(
+        len(curve.split(" + ")[0].split(", ")) + int(curve.split(" + ")[1] if " + " in curve else 0)
+        for curve in learned
+    )
+    assert named == ranked.loc[ranked["learned"], "solver"].nunique()
+    cg = table[table["curve"].str.startswith("cg")]
+    own = ranked.query("solver == 'cg' and log_loss > -30").sort_values("steps")
+    assert cg["log_loss"].tolist() == pytest.approx(own["log_loss"].tolist())
+
+
+def test_a_floor_is_the_loss_less_the_gap_and_below_its_class(ranked: pd.DataFrame) -> None:
+    ((_, _, table),) = loss_curves(ranked, ["cg", "heavy_ball_tuned"])
+    assert set(table.loc[table["kind"] != "floor", "curve"]) == {"cg", "heavy_ball_tuned"}
+    floor = table[table["curve"] == "best of each Krylov space"].set_index("steps")["log_loss"]
+    cg = table[table["curve"] == "cg"].set_index("steps")["log_loss"]
+    assert (floor < cg).all()
+
+
+def test_forty_solvers_have_forty_labels_that_do_not_overlap(ranked: pd.DataFrame) -> None:
+    one = ranked[ranked["solver"] == "cg"]
+    many = pd.concat([one.assign(solver=f"s{i:02}", log_loss=one["log_loss"] + i / 5) for i in range(40)])
+    ((_, title, table),) = loss_curves(many, [f"s{i:02}" for i in range(40)])
+    drawn = curves_figure(title, table)
+    drawn.draw_without_rendering()
+    boxes = sorted((Text.get_window_extent(text) for text in drawn.axes[0].texts), key=lambda box: box.y0)
+    assert len(boxes) >= 40
+    assert all(low.y1 <= high.y0 + 1 for low, high in pairwise(boxes))
+
+
+def test_nothing_to_draw_is_a_sentence(ranked: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match="nothing to draw"):
+        list(loss_curves(choose(ranked, solver=["ols"])))
+
+
+def test_the_command_draws_the_committed_run(tmp_path: Path) -> None:
+    words = ("views", "curves", "core-reference", "--law", "gmm", "--output", tmp_path)
+    done = call(*words, "--results", REFERENCE.parents[1])
+    assert done.code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {f"curves_gmm_d5.{kind}" for kind in ("csv", "svg", "png")}
