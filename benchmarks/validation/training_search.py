@@ -14,6 +14,8 @@ Run it: `python -m benchmarks.validation.training_search [--classes gdpp] [--d 5
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from torch import Tensor
 from baselines.lfom_optimal import LfomOptimal
 from baselines.objective import excess_loss
 from benchmarks import api
+from benchmarks.harness.workers.pool import map_ordered
 from benchmarks.reports.template import render
 from benchmarks.statistics import mean_interval_of_few
 from benchmarks.tasks.law import Law, Purpose
@@ -88,6 +91,10 @@ class Case:
     def solver(self, starts: int, batch: int) -> Memformer:
         """Not fitted yet."""
         return Memformer(**vars(self), starts=starts, batch=batch)
+
+
+Work = tuple[Case, Setting, Sequence[int], Sequence[int], int, int]
+"""Searches of one class, size and number of starts: what `rows` takes."""
 
 
 def cases(kind: str) -> list[Case]:
@@ -161,6 +168,15 @@ def rows(
             yield row(case, law, floor, depth, seed, unfitted, tasks)
 
 
+def _searches(work: Work) -> list[dict[str, Any]]:
+    return list(rows(*work))
+
+
+def _cost(case: Case, setting: Setting, depths: Sequence[int], seeds: Sequence[int], starts: int, _: int) -> float:
+    """Roughly."""
+    return sum(depth**2 for depth in depths) * starts * len(seeds) * setting.d * (1 + 4 * case.covariate_update)
+
+
 def report(table: pd.DataFrame, tasks: int) -> str:
     """The study as Markdown."""
     shown = table.astype(object).where(table.notna(), "")
@@ -209,19 +225,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", help="in place of the setting's")
     parser.add_argument("--starts", type=int, help="in place of the recipe's")
     parser.add_argument("--tasks", type=int, default=200_000)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--output", type=Path, help="a folder for training_search.csv and .md")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    found: list[dict] = []
-    settings = [(SETTINGS[d], kind) for d in options.d for kind in options.classes]
-    for setting, kind in settings:
-        depths, seeds = options.depths or setting.depths[kind], options.seeds or setting.seeds
-        searches = [options.starts] if options.starts else setting.starts[kind]
-        chosen = [case for case in cases(kind) if case.memory in options.memories]
-        for case, starts in product(chosen, searches):
-            for one in rows(case, setting, depths, seeds, starts, options.tasks):
-                found.append(one)
-                print("  ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in one.values()), flush=True)
+    work = [
+        (case, setting, [depth], options.seeds or setting.seeds, starts, options.tasks)
+        for setting, kind in product([SETTINGS[d] for d in options.d], options.classes)
+        for case, starts in product(cases(kind), [options.starts] if options.starts else setting.starts[kind])
+        if case.memory in options.memories
+        for depth in options.depths or setting.depths[kind]
+    ]
+    # The longest work first; every search has one thread, however many are at it.
+    order = sorted(range(len(work)), key=lambda i: -_cost(*work[i]))
+    found = map_ordered(
+        _searches, [work[i] for i in order], options.jobs, lambda _: print(".", end="", file=sys.stderr, flush=True)
+    )
+    in_order = (rows for _, rows in sorted(zip(order, found, strict=True), key=lambda pair: pair[0]))
+    found = [one for rows in in_order for one in rows]
+    for one in found:
+        print("  ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in one.values()))
     table = pd.DataFrame(found)
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ def test_main_writes_a_row_for_each_search(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training_search.Case, "solver", lambda *given: dataclasses.replace(solver(*given), **short))
     monkeypatch.setattr(training_search, "cases", lambda kind: [case])
     words = "--classes", "P = 0", "--memories", "conjugate", "--depths", "1", "--seeds", "0", "1", "--starts", "2"
-    more = "--d", "5", "--tasks", "4000"
+    more = "--d", "5", "--tasks", "4000", "--jobs", "1"
     monkeypatch.setattr(sys, "argv", ["training_search", *words, *more, "--output", str(tmp_path)])
     training_search.main()
     table = pd.read_csv(tmp_path / "training_search.csv")
