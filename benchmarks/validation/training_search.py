@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -228,18 +227,17 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--output", type=Path, help="a folder for training_search.csv and .md")
     options = parser.parse_args()
-    work = [
-        (case, setting, [depth], options.seeds or setting.seeds, starts, options.tasks)
-        for setting, kind in product([SETTINGS[d] for d in options.d], options.classes)
-        for case, starts in product(cases(kind), [options.starts] if options.starts else setting.starts[kind])
+    work: list[Work] = [
+        (case, SETTINGS[d], [depth], options.seeds or SETTINGS[d].seeds, starts, options.tasks)
+        for d, kind in product(options.d, options.classes)
+        for case, starts in product(cases(kind), [options.starts] if options.starts else SETTINGS[d].starts[kind])
         if case.memory in options.memories
-        for depth in options.depths or setting.depths[kind]
+        for depth in options.depths or SETTINGS[d].depths[kind]
     ]
     # The longest work first; every search has one thread, however many are at it.
     order = sorted(range(len(work)), key=lambda i: -_cost(*work[i]))
-    found = map_ordered(
-        _searches, [work[i] for i in order], options.jobs, lambda _: print(".", end="", file=sys.stderr, flush=True)
-    )
+    found = map_ordered(_searches, [work[i] for i in order], options.jobs, lambda _: print(end=".", flush=True))
+    print()
     in_order = (rows for _, rows in sorted(zip(order, found, strict=True), key=lambda pair: pair[0]))
     found = [one for rows in in_order for one in rows]
     for one in found:

@@ -50,7 +50,7 @@ def test_main_writes_a_row_for_each_search(tmp_path, monkeypatch, capsys):
     # One layer reaches its floor.
     assert table["above the floor"].tolist() == pytest.approx([0.0, 0.0], abs=0.01)
     assert "| conjugate, scalar Q, P = 0 |" in (tmp_path / "training_search.md").read_text()
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 def test_a_claim_that_moves_when_the_search_is_doubled_is_named():
