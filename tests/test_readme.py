@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.runs.ranking import rank
+from benchmarks.runs.read import read_run
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
@@ -46,3 +49,22 @@ def test_the_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     exec(block("python", "import api"), scope)
     mean, floor = (float(word) for word in capsys.readouterr().out.splitlines()[1].split())  # of the Memformer
     assert 1.0 <= mean / floor < 1.1
+
+
+def test_the_first_screen_is_short_and_its_numbers_are_those_of_the_committed_run() -> None:
+    assert len(README.splitlines()) <= 150
+    ranked = rank([read_run(Path(__file__).parents[1] / "results" / "runs" / "core-reference")])
+    rows = ranked.query("law == 'anisotropic' and d == 5 and steps == 4").set_index("solver")
+    shown = {
+        "Memformer, scalar preconditioner": "memformer_first_order_scalar",
+        "cg": "cg",
+        "Memformer, full preconditioner": "memformer_first_order",
+        "pcg": "pcg",
+    }
+    for title, solver in shown.items():
+        row = rows.loc[solver]
+        interval = f"{row['log_loss']:.2f} [{row['log_low']:.2f}, {row['log_high']:.2f}]"
+        (line,) = (line for line in README.splitlines() if line.startswith(f"| {title} |"))
+        assert line.endswith(f"| {interval} | {row['gap_to_floor']:.2f} |")
+    assert "| exact |" in README
+    assert f"{row['num_tasks']:,} fresh tasks" in README
