@@ -67,13 +67,13 @@ class Board:
         title: the law, short.
         steps: that number.
         rows: a row of `rank` for each; of several variants of a solver the best. Solvers that were scored on fewer
-            tasks than the others are left out.
+            tasks than the others are left out, unless there are no others.
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.steps = shared_steps(table)
-        at: Any = table[(table["steps"] == self.steps) & table["rank"].notna()]
-        at = at.sort_values("log_loss", kind="stable")
+        at: Any = table[(table["steps"] == self.steps) & table["log_loss"].notna()]
+        at = (at[at["rank"].notna()] if at["rank"].notna().any() else at).sort_values("log_loss", kind="stable")
         at = at.assign(name=[_name(row) for row in at.to_dict("records")]).drop_duplicates("name")
         self.rows = at.set_index("name", drop=False)
         row = table.iloc[0]
@@ -94,12 +94,14 @@ class Board:
             "told the law": found[told_law & ~learned],
             "learned": found[learned],
         }
+        if not any(map(len, kinds.values())):
+            kinds = {"here": found}
         best = [f"{title}: {_said(some.iloc[0])}" for title, some in kinds.items() if len(some)]
         said = f"Best after {self.steps} step{'s' * (self.steps != 1)} of what is {'; '.join(best)}." if best else ""
         if len(exact):
             names, more = [escape.plain(name) for name in exact["name"][:4]], len(exact) - 4
             said += f" Exact: {', '.join(names)}{f' and {more} more' * (more > 0)}."
-        return said.strip() or "No solver that was scored on all tasks has a loss."
+        return said.strip() or "No solver has a loss."
 
 
 def _said(row: Any) -> str:
@@ -149,7 +151,7 @@ def _tables(laws: list[Board], width: int, top: int) -> Iterator[str]:
         used, end = 0, start
         while end < len(laws):
             header = max(len(text) for text in (*laws[end].short.splitlines(), f"k = {laws[end].steps}"))
-            used += 2 + max(header + MIN_PADDING, *(len(line[1 + end]) for line in lines))
+            used += 2 + max(header + MIN_PADDING, *(len(line[1 + end]) for line in lines), 0)
             if used > room and end > start:
                 break
             end += 1

@@ -3,9 +3,9 @@
     python -m benchmarks.validation.bad_days
 
 Kills: each is a SIGKILL, at a moment drawn uniformly over the length of an undisturbed run, to the main process, to one
-worker, or to all of them at once; half of the runs have two workers, the others none. A main process loses one worker
-at most: a cell that loses two is given up, and its row says so. A run that is finished before its moment comes is
-compared with the undisturbed one in every column but times, and the next one begins.
+worker, or to all of them at once; whether a run has two workers or none is drawn at random. A main process loses one
+worker at most: a cell that loses two is given up, and its row says so. A run that is finished before its moment comes
+is compared with the undisturbed one in every column but times, and the next one begins.
 
 Starts: processes start runs, each under a name of its own, and others call `results prune --yes` all the while. Every
 third start is killed, and the next one of that place resumes its run. A run that comes to its end must be whole.

@@ -50,6 +50,19 @@ def test_the_table_has_the_best_of_each_group_and_the_best_learned_one(run: Run,
     assert any(line.split() and line.split()[0] in learned for line in text.splitlines())
 
 
+def test_a_part_without_leaders_or_losses_is_shown_all_the_same(run: Run, ranked: pd.DataFrame) -> None:
+    few = summary([run], choose(ranked, law=["gmm"], solver=["scipy_minimize_cg"]), 200)
+    assert "told nothing beyond the context: scipy_minimize_cg at -" in few, (
+        "scored on fewer tasks than others, and the only one that was asked for"
+    )
+    told = summary([run], choose(ranked, law=["gmm"], solver=["chebyshev"]), 200)
+    assert "of what is here: chebyshev at" in told
+    failed = ranked.query("law == 'gmm' and solver == 'cg'").assign(log_loss=float("nan"), rank=pd.NA, status="error")
+    text = summary([run], failed, 80)
+    assert "No solver has a loss." in text
+    assert "Failed: cg error on 1 law." in text
+
+
 def test_where_nothing_was_measured_is_said(run: Run, ranked: pd.DataFrame) -> None:
     text = " ".join(summary([run], ranked, 100).split())
     assert "cuda: not measured; mps: not measured" in text
