@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import signal
 import subprocess
@@ -160,9 +161,20 @@ def test_without_dask_a_sentence_says_what_to_install(monkeypatch: pytest.Monkey
     ],
 )
 def test_an_address_that_cannot_be_reached_is_one_sentence(address: str, sentence: str) -> None:
-    pytest.importorskip("distributed", exc_type=ImportError)
-    with pytest.raises(UserError, match=sentence):
-        list(run_on_cluster([], address))
+    distributed = pytest.importorskip("distributed", exc_type=ImportError)
+
+    def clients() -> int:
+        return sum(type(one) is distributed.Client for one in gc.get_objects())
+
+    gc.collect()
+    before = clients()
+    gc.disable()
+    try:
+        with pytest.raises(UserError, match=sentence):
+            list(run_on_cluster([], address))
+        assert clients() == before, "one that is left closes when it is collected, and hangs if another starts then"
+    finally:
+        gc.enable()
 
 
 def test_a_cluster_without_workers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

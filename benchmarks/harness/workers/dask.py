@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -101,5 +102,8 @@ def _connect(address: str) -> Client:
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except Exception as error:  # of the address, of the network, of Dask's configuration
-        asks = "; tls:// needs certificates in Dask's configuration, distributed.comm.tls" * address.startswith("tls:")
-        raise UserError(f"no Dask scheduler answers at {address!r}{asks}: {one_line(error)}") from None
+        why = one_line(error)
+    # A client that failed closes itself when it is collected. While another one starts, that would wait for ever.
+    gc.collect()
+    asks = "; tls:// needs certificates in Dask's configuration, distributed.comm.tls" * address.startswith("tls:")
+    raise UserError(f"no Dask scheduler answers at {address!r}{asks}: {why}")
