@@ -17,23 +17,31 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from typer import BadParameter, Exit, Option, run
 
 from benchmarks.errors import UserError
 from benchmarks.runs.source import ROOT, SCORING
+from benchmarks.validation.reached import CATALOGUE, reached
 
 RESULTS = ROOT / "results"
 PROVENANCE = "provenance.json"
 GENERATED = (PROVENANCE, "runs/core-reference/losses.npz", "paper/figures/*.png")
 """Patterns of files under results/ that no product makes, or that are not committed."""
+
+ROWS = "rows"
+"""Among a product's sources: everything that a row of a table hangs on."""
+
+RUN = "benchmarks/harness/run.py"
+"""From where that is reached."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,8 @@ class Product:
         name: of the product.
         commands: that make it, one after another.
         writes: patterns of its files, relative to results/.
-        sources: files, and folders of Python, TOML and templates, that its numbers and words hang on.
+        sources: its own files, and folders of Python, TOML and templates; and the project's rooms whose source its
+            numbers hang on, of which those files count that its own files reach (see `reached`).
     """
 
     name: str
@@ -61,8 +70,11 @@ class Product:
     @property
     def source(self) -> str:
         """12 hexadecimal digits that change with its source."""
-        parts = [part for name in self.sources for part in (SCORING if name == "rows" else (name,))]
-        return source_digest(file for part in parts for file in _sources(ROOT / part))
+        own = [file for name in self.sources if name not in (*SCORING, ROWS) for file in _sources(ROOT / name)]
+        parts = [part for name in self.sources for part in (SCORING if name == ROWS else (name,))]
+        rooms = {file for part in parts if part in SCORING for file in _sources(ROOT / part)} - {CATALOGUE}
+        files, named = reached([*own, ROOT / RUN] if ROWS in self.sources else own)
+        return source_digest([*own, *(rooms & files)], named)
 
 
 def products() -> list[Product]:
@@ -74,9 +86,14 @@ def products() -> list[Product]:
     ]
 
 
-def source_digest(files: Iterable[Path]) -> str:
-    """A hash of what files do: of the syntax trees of Python, without docstrings, and of data and templates."""
-    digest = hashlib.sha256()
+def source_digest(files: Iterable[Path], named: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """A hash of what files do: of the syntax trees of Python, without docstrings, and of data and templates.
+
+    Args:
+        files: in any order.
+        named: entries of the catalogue.
+    """
+    digest = hashlib.sha256(json.dumps(dict(named)).encode())
     for file in sorted(set(files)):
         digest.update(_tree_digest(file))
     return digest.hexdigest()[:12]
@@ -119,15 +136,15 @@ def read_provenance(results: Path = RESULTS) -> dict[str, dict[str, Any]]:
 
 def stale(product: Product, results: Path = RESULTS) -> str:
     """Why a product is not what its command would make today, in a sentence; empty if it is."""
-    kept, files = read_provenance(results), product.files(results)
+    kept, files, source = read_provenance(results), product.files(results), product.source
     if not files:
         return "its files are not there"
     for file in files:
         known = kept.get(_name(file, results))
         if known is None or known["file"] != _file_digest(file):
             return f"{_name(file, results)} was made by a command whose source nobody kept"
-        if known["source"] != product.source:
-            return f"{_name(file, results)} was made by other source ({known['source']}, now {product.source})"
+        if known["source"] != source:
+            return f"{_name(file, results)} was made by other source ({known['source']}, now {source})"
     return ""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.runs.source import ROOT
 from benchmarks.validation.committed import (
     PROVENANCE,
     RESULTS,
@@ -17,6 +18,7 @@ from benchmarks.validation.committed import (
     source_digest,
     stale,
 )
+from benchmarks.validation.reached import reached
 
 
 def tracked() -> list[str]:
@@ -41,9 +43,8 @@ def test_is_made_by_this_source(product: Product) -> None:
     why = stale(product)
     if why:
         pytest.skip(f"stale: {why}")
-    assert {read_provenance()[file.relative_to(RESULTS).as_posix()]["source"] for file in product.files()} == {
-        product.source
-    }
+    sources = {read_provenance()[file.relative_to(RESULTS).as_posix()]["source"] for file in product.files()}
+    assert sources == {product.source}
 
 
 def test_provenance_names_committed_files_alone() -> None:
@@ -80,3 +81,23 @@ def test_source_is_what_code_does_and_not_how_it_is_written(tmp_path: Path) -> N
         file.write_text(text)
     one, two, other = (source_digest([file]) for file in files)
     assert one == two != other
+
+
+def test_a_program_reaches_what_it_imports_and_what_it_names(tmp_path: Path) -> None:
+    program, settings = tmp_path / "study.py", tmp_path / "study.toml"
+    program.write_text('def main():\n    from benchmarks.tasks import law\n    return law, "isotropic"\n')
+    settings.write_text('solvers = ["cg"]\n')
+    alone, named = reached([program])
+    assert ROOT / "memformer/core/problem.py" in alone  # by way of the law
+    assert ROOT / "benchmarks/tasks/gaussian.py" in alone
+    assert ROOT / "baselines/krylov.py" not in alone
+    assert list(named) == ["isotropic"]
+    files, named = reached([program, settings])
+    assert ROOT / "baselines/krylov.py" in files
+    assert named["cg"] == ["baselines.krylov:ConjugateGradient", "conjugate gradient on H"]
+    assert source_digest([program], named) != source_digest([program])
+
+
+@pytest.mark.parametrize("product", products(), ids=lambda product: product.name)
+def test_every_source_of_a_product_is_there(product: Product) -> None:
+    assert all((ROOT / name).exists() for name in product.sources if name != "rows")
