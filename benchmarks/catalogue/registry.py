@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.errors import UserError, one_line
+from benchmarks.errors import MissingPackage, UserError, one_line
 
 Made = TypeVar("Made")
 
@@ -130,6 +130,7 @@ class Registry:
 
         Raises:
             UserError: if the name or a parameter is unknown, a value is out of its range, or the entry does not fit.
+            MissingPackage: if a package that it needs is not installed.
         """
         entry = self[name]
         try:
@@ -147,6 +148,8 @@ class Registry:
             built = self.create(name, **parameters)
         except (ValueError, TypeError) as error:
             raise UserError(f"{self.kind} {name!r}: {error}") from None
+        except MissingPackage:
+            raise
         except (Exception, SystemExit) as error:
             raise UserError(f"the {self.kind} {name!r} ({entry.origin}) cannot be made: {one_line(error)}") from None
         if not isinstance(built, kind):

@@ -18,7 +18,7 @@ def leaderboard(
     law: Annotated[list[str] | None, typer.Option(help="Only this law; repeatable, as are the next three.")] = None,
     d: Annotated[list[int] | None, typer.Option("--d", help="Only this dimension.")] = None,
     solver: Annotated[list[str] | None, typer.Option(help="Only this solver.")] = None,
-    group: Annotated[list[str] | None, typer.Option(help="Only what is told this: nothing, L, 'mu, L', law.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Only this group: nothing, L, 'mu, L', law, direct.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Solvers of each group in a terminal's summary.")] = 3,
     whole: Annotated[
         bool, typer.Option("--whole", help="Every solver and step in a terminal, 200 columns wide.")
@@ -36,7 +36,7 @@ def leaderboard(
     from benchmarks.runs.ranking import choose, rank
 
     read = read_runs(runs, results)
-    ranked = choose(rank(read), law=law, d=d, solver=solver, needs=group)
+    ranked = choose(rank(read), law=law, d=d, solver=solver, group=group)
     text = summary(read, ranked, columns(), top) if form == "terminal" and not whole else render(read, form, ranked)
     if output is None:
         say(text, nl=False)

@@ -75,6 +75,8 @@ def run(
             raise typer.Exit(130) from None
     for path in dict.fromkeys([*written, finished.path]):
         say(f"written to {path}")
+    for reason in finished.left_out:
+        say(f"left out: {reason}", err=True)
     for alarm in finished.alarms:
         say(f"alarm: {alarm}", err=True)
     for failure in finished.failures:

@@ -88,6 +88,7 @@ class CellResult:
         fitted: the fitted solver of each seed, for the timings pass.
         train_seconds: wall-clock time of the fit, all seeds; None if nothing is fitted.
         train_reused: whether the parameters were found again.
+        shipped: whether they are those that come with the project.
         status, reason: `ok`, or why the cell as a whole has no numbers.
         traceback: of the exception that was the reason, if one was.
         lost: whether its worker was lost for a reason outside of the cell, so that another attempt may succeed.
@@ -98,6 +99,7 @@ class CellResult:
     fitted: list[Solver] = field(default_factory=list)
     train_seconds: float | None = None
     train_reused: bool = False
+    shipped: bool = False
     status: Status = "ok"
     reason: str = ""
     traceback: str = ""

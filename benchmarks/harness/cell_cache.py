@@ -149,7 +149,7 @@ def _digest(header: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> s
     return digest.hexdigest()
 
 
-_RESULT = ("train_seconds", "train_reused", "status", "reason")
+_RESULT = ("train_seconds", "train_reused", "shipped", "status", "reason")
 
 
 def _fitted(cell: Cell, parameters: dict[str, torch.Tensor]) -> Solver:

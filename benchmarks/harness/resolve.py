@@ -13,7 +13,7 @@ import cloudpickle
 import torch
 
 from benchmarks.catalogue.registry import LAWS, SOLVERS
-from benchmarks.errors import UserError, one_line
+from benchmarks.errors import MissingPackage, UserError, one_line
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.guard import guarded
 from benchmarks.runs.source import TOLD, plugin_source
@@ -86,7 +86,7 @@ def build_cells(suite: Suite) -> list[Cell]:
     Raises:
         UserError: naming the first thing that is wrong.
     """
-    device = build_device(suite.device)
+    build_device(suite.device)
     tasks = [(entry, build_law(entry)) for entry in suite.tasks]
     methods = [(entry, build_solver(entry)) for entry in suite.solvers]
     for entry, solver in methods:
@@ -97,29 +97,58 @@ def build_cells(suite: Suite) -> list[Cell]:
         if task.draw == "importance":
             _require_importance(task, law, [entry for entry, _ in methods if entry.only.holds(task)])
     return [
-        Cell(
-            law_name=task.law,
-            law=law,
-            solver_name=entry.name,
-            solver=solver,
-            solver_params=entry.params,
-            steps=tuple(sorted(entry.steps or suite.steps)),
-            seeds=tuple(suite.seeds),
-            tasks=min(entry.tasks or suite.scores.tasks, task.tasks or suite.scores.tasks, suite.scores.tasks),
-            batches=tuple(task.batch or ()),
-            dtype=getattr(torch, suite.dtype),
-            device=device,
-            time_limit=suite.scores.time_limit,
-            draw=task.draw,
-            protocol=entry.protocol,
-            memory_limit=suite.scores.memory_limit,
-            training_law=entry.trained_on and build_law(entry.trained_on.at(task)),
-            trained_on="" if entry.trained_on is None else entry.trained_on.label,
-        )
+        _cell(suite, task, law, entry, solver)
         for task, law in tasks
         for entry, solver in methods
         if entry.only.holds(task)
     ]
+
+
+def available(suite: Suite) -> tuple[Suite, list[str]]:
+    """The suite without the optional tasks that need a package which is not installed; and a sentence for each.
+
+    Raises:
+        UserError: as `build_law`; or if nothing would be left.
+    """
+    tasks, left_out = [], []
+    for entry in suite.tasks:
+        try:
+            build_law(entry)
+        except MissingPackage as error:
+            if not entry.optional:
+                raise
+            left_out.append(f"{entry.law}: {error}")
+            continue
+        tasks.append(entry)
+    if not tasks:
+        raise UserError(f"no task of the suite {suite.name} can be had here: {left_out[0]}")
+    solvers = [entry for entry in suite.solvers if any(entry.only.holds(task) for task in tasks)]
+    return suite.model_copy(update={"tasks": tasks, "solvers": solvers}) if left_out else suite, left_out
+
+
+def _cell(suite: Suite, task: TaskEntry, law: Law, entry: SolverEntry, solver: Solver) -> Cell:
+    """One solver on one law; what has to be fitted is fitted on the law that its entry names, or else the task's."""
+    shifted = solver.fitting.required and entry.protocol != "transductive"
+    trained_on = entry.trained_on or (task.trained_on if shifted else None)
+    return Cell(
+        law_name=task.law,
+        law=law,
+        solver_name=entry.name,
+        solver=solver,
+        solver_params=entry.params,
+        steps=tuple(sorted(entry.steps or suite.steps)),
+        seeds=tuple(suite.seeds),
+        tasks=min(entry.tasks or suite.scores.tasks, task.tasks or suite.scores.tasks, suite.scores.tasks),
+        batches=tuple(task.batch or ()),
+        dtype=getattr(torch, suite.dtype),
+        device=build_device(suite.device),
+        time_limit=suite.scores.time_limit,
+        draw=task.draw,
+        protocol=entry.protocol,
+        memory_limit=suite.scores.memory_limit,
+        training_law=trained_on and build_law(trained_on.at(task)),
+        trained_on="" if trained_on is None else trained_on.label,
+    )
 
 
 def _require_importance(task: TaskEntry, law: Law, solvers: Sequence[SolverEntry]) -> None:

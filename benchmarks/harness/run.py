@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from benchmarks.harness.cell_cache import KeptCells
 from benchmarks.harness.cell_key import cell_key
 from benchmarks.harness.guard import guarded
 from benchmarks.harness.passes import Progress, score_pass, time_pass
-from benchmarks.harness.resolve import build_cells
+from benchmarks.harness.resolve import available, build_cells
 from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.shipped import SHIPPED
 from benchmarks.harness.workers.cells import run_cells
 from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.runs import environment
@@ -28,11 +29,12 @@ from benchmarks.suites.suite import Suite
 
 @dataclass(frozen=True)
 class Finished:
-    """A written run: its folder, the rows that failed and those that raised an alarm, a sentence each."""
+    """A written run: its folder; rows that failed, those that raised an alarm, laws left out, a sentence each."""
 
     path: Path
     failures: list[str]
     alarms: list[str]
+    left_out: list[str] = field(default_factory=list)
 
 
 def run_suite(
@@ -54,7 +56,8 @@ def run_suite(
     Args:
         suite: what to run.
         folder: where the run's folder is made.
-        parameters: folder of fitted parameters, None to fit everything anew and keep nothing.
+        parameters: folder of fitted parameters, None to fit everything anew and keep nothing; otherwise those that
+            come with the project are used too.
         command: the command line, for `meta.json`.
         progress: told of every cell.
         name: of the run; by default the suite, the time (UTC) and the suite's hash.
@@ -69,6 +72,7 @@ def run_suite(
         UserError: before anything is computed, if the suite, the device or the folder is no good.
     """
     start, now = time.perf_counter(), datetime.now(UTC)
+    suite, left_out = available(suite)
     cells = build_cells(suite)
     if resume and name is not None and (done := _complete(folder, name, suite)) is not None:
         return done
@@ -77,7 +81,7 @@ def run_suite(
         before = writer.describe({"suite_hash": suite.content_hash, "started_at": stamp})
         kept = KeptCells(writer.cells, writer.errors)
         keys = _keys(cells, suite.threads)
-        store = ParameterStore(parameters and parameters.absolute(), writer.scratch.absolute())
+        store = ParameterStore(parameters and parameters.absolute(), writer.scratch.absolute(), parameters and SHIPPED)
         results = score_pass(
             cells, keys, kept, lambda todo: run_cells(todo, store, jobs, suite.threads, scheduler), progress
         )
@@ -89,13 +93,14 @@ def run_suite(
             "command": shlex.join(command),
             "measured_at": stamp,
             "seconds": round(time.perf_counter() - start, 1),
+            **({"left_out": left_out} if left_out else {}),
             **({"resumed_from": before["started_at"]} if "started_at" in before else {}),
             **environment.describe(),
             "conditions": {"before_timings": conditions, "after_timings": environment.conditions()},
         }
         rows: list[ScoreRow] = []
         path = writer.write(_parts(keys, kept, rows), timings, meta)
-    return Finished(path, failures([*rows, *timings]), alarms(rows))
+    return Finished(path, failures([*rows, *timings]), alarms(rows), left_out)
 
 
 def open_run(folder: Path, suite: Suite, name: str | None, resume: bool, now: datetime) -> RunWriter:

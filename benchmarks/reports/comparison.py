@@ -15,9 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
-from benchmarks.runs.ranking import ROUNDING, solver_label
+from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import LAW, PREFERRED_METRICS, SCORED_ON, TASK
+from benchmarks.runs.standing import ROUNDING
 from benchmarks.statistics import Levels, Summary, summarise, tail_limited, thinned
 
 SHOWN = [*LAW, "protocol", "draw"]

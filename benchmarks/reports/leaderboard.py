@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -12,13 +12,18 @@ import pandas as pd
 from tabulate import tabulate
 
 from benchmarks.reports import escape, template
-from benchmarks.reports.summary import GROUPS, shared_steps
+from benchmarks.reports.board import GROUPS, shared_steps
+from benchmarks.reports.budgets import COSTS, REFERENCE, budgets, within
 from benchmarks.reports.write import csv_text
-from benchmarks.runs.ranking import ROUNDING, rank, solver_label
+from benchmarks.runs.ranking import rank, solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import SCORED_ON, SOLVER
+from benchmarks.runs.standing import ROUNDING
 
 Format = Literal["terminal", "markdown", "csv", "latex"]
+
+FEWER = "scored on the first of the tasks alone, so not ranked"
+"""Title of the group of solvers that are too slow for all tasks."""
 
 TAIL = {"terminal": "~", "markdown": "~", "latex": r"$\sim$"}
 """Before the log of the median, beside a mean that a few tasks carry: see `benchmarks.statistics.tail_limited`."""
@@ -83,25 +88,56 @@ def _table(table: list[Row], form: Format) -> str:
     searched = any(row["starts"] is not None for row in table)
     headers += ["median start"] * searched
     headers.append("ms" if batch is None else f"ms / {batch} tasks")
+    spent = budgets(table, shared)
+    headers += [f"at the {COSTS[cost]} of {REFERENCE}" for cost in spent]
     layout = {"terminal": "simple", "markdown": "github", "latex": "latex_raw"}[form]
     return tabulate(
-        list(_lines(table, steps, shared, searched, form)), headers=headers, tablefmt=layout, disable_numparse=True
+        list(_lines(table, steps, shared, searched, spent, form)),
+        headers=headers,
+        tablefmt=layout,
+        disable_numparse=True,
     )
 
 
-def _lines(table: list[Row], steps: list[int], shared: int, searched: bool, form: Format) -> Iterator[list[str]]:
-    """Lines of one table: a title for each group, then its solvers, best first."""
-    for need, title in GROUPS.items():
-        solvers = _split([row for row in table if row["needs"] == need], SOLVER)
+def _lines(
+    table: list[Row], steps: list[int], shared: int, searched: bool, spent: Row, form: Format
+) -> Iterator[list[str]]:
+    """Lines of one table: a title for each group, then its solvers, best first; those on fewer tasks come last."""
+    most = max(row["num_tasks"] for row in table)
+    fewer = {row["solver"] for row in table if 0 < row["num_tasks"] < most}
+    groups = {
+        title: [row for row in table if row["group"] == key and row["solver"] not in fewer]
+        for key, title in GROUPS.items()
+    }
+    groups[FEWER] = [row for row in table if row["solver"] in fewer]
+    for title, rows in groups.items():
+        solvers = _split(rows, SOLVER)
         if not solvers:
             continue
         bold = {"terminal": f"-- {title}", "markdown": f"**{title}**", "latex": rf"\emph{{{title}}}"}[form]
-        yield [bold, *[""] * (len(steps) + 2 + searched)]
+        yield [bold, *[""] * (len(steps) + 2 + searched + len(spent))]
         for by_steps in sorted(({row["steps"]: row for row in rows} for rows in solvers), key=partial(_order, shared)):
             last = by_steps[max(by_steps)]
             cells = [_cell(by_steps[step], form) if step in by_steps else "" for step in steps]
             starts = [_starts(last, form)] * searched
-            yield [_solver_name(last, form), *cells, _gap(by_steps.get(shared), form), *starts, _milliseconds(last)]
+            equal = [_within(by_steps.values(), cost, budget, form) for cost, budget in spent.items()]
+            yield [
+                _solver_name(last, form),
+                *cells,
+                _gap(by_steps.get(shared), form),
+                *starts,
+                _milliseconds(last),
+                *equal,
+            ]
+
+
+def _within(rows: Iterable[Row], cost: str, budget: float, form: Format) -> str:
+    """The loss at equal cost, and after how many steps."""
+    row = within(rows, cost, budget)
+    if row is None:
+        return ""
+    number = "exact" if row["log_loss"] < ROUNDING[row["dtype"]] else f"{row['log_loss']:.3f}"
+    return (f"${number}$" if form == "latex" and number != "exact" else number) + f", k = {row['steps']}"
 
 
 def _order(shared: int, by_steps: dict[int, Row]) -> float:
@@ -136,6 +172,8 @@ def _with_error(number: str, low: float | None, high: float | None, form: Format
 
 def _solver_name(row: Row, form: Format) -> str:
     name = solver_label(row)
+    if row["parameters"] == "shipped":
+        return _solver_name({**row, "parameters": ""}, form) + {"latex": r"\textsuperscript{s}"}.get(form, " *")
     if form == "markdown":
         return str(escape.cell(escape.code(name)))
     return rf"\texttt{{{escape.latex(name)}}}" if form == "latex" else escape.plain(name)

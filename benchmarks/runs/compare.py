@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.runs.pairing import keyed, refuse_other_tasks
-from benchmarks.runs.ranking import ROUNDING, solver_label
+from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.recompute import CELL, Row, from_seeds, grouped, rows_of
 from benchmarks.runs.schema import FAILURES, SCORED, SOLVER, TIMED
+from benchmarks.runs.standing import ROUNDING
 from benchmarks.statistics import Levels, log_ratio_interval
 
 SHOWN = 20

@@ -138,12 +138,15 @@ def _found(
     *draw: str,
 ) -> list[Row]:
     """The rows of a cell of a suite."""
-    device, on = suite.device.partition(":")[0], "" if entry.trained_on is None else entry.trained_on.label
-    key = (task.law, task.d, task.N, task.noise_std, entry.name, on, entry.protocol, suite.dtype, device, step, *draw)
+    device, trained_on = suite.device.partition(":")[0], entry.trained_on or task.trained_on
+    place = (task.law, task.d, task.N, task.noise_std, entry.name)
+    rest = (entry.protocol, suite.dtype, device, step, *draw)
+    labels = {"" if trained_on is None else trained_on.label, *([""] if entry.trained_on is None else [])}
+    mine = [row for on in sorted(labels) for row in cells.get((*place, on, *rest), [])]
     law = json.loads(json.dumps(settings(LAWS, task.law, task.params), default=str))
     return [
         row
-        for row in cells.get(key, [])
+        for row in mine
         if json.loads(row["solver_params"]) == entry.params and _fits(json.loads(row["law_params"]), law)
     ]
 

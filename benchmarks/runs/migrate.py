@@ -74,6 +74,15 @@ def _from_3(tables: Tables) -> Tables:
     return replace(tables, scores=scores, timings=timings)
 
 
+def _from_4(tables: Tables) -> Tables:
+    """Version 5 says where parameters are from (before it, all from fits of that source), and who shares a rank."""
+    scores = tables.scores.copy()
+    fitted = ["" if kind == "none" else "fitted" for kind in scores["fitting"]]
+    scores.insert(_after(scores, "nonfinite"), "parameters", fitted)
+    scores.insert(_after(scores, "median_start"), "rank", None)
+    return replace(tables, scores=scores)
+
+
 _SHOWN_3 = ("expected_test_loss", "test_loss")
 _SOLVER_3 = ("solver", "solver_params", "trained_on", "protocol", "device", "dtype", "steps")
 _TRAINING_4 = ("train_steps", "train_tasks", "train_flops")
@@ -130,7 +139,7 @@ def _machine_3(machines: Sequence[dict[str, str]], kind: str) -> str:
     return found.pop() if len(found) == 1 else "unknown"
 
 
-STEPS: dict[int, Step] = {1: _from_1, 2: _from_2, 3: _from_3}
+STEPS: dict[int, Step] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
 """The step from each older version to the one after it."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +11,10 @@ import pandas as pd
 from benchmarks.errors import UserError
 from benchmarks.runs.pairing import refuse_other_tasks
 from benchmarks.runs.read import Run
+from benchmarks.runs.recompute import rows_of
 from benchmarks.runs.schema import SCORED_ON, SOLVER, TASK
-
-ROUNDING = {name: 2 * math.log(1e3 * eps) for name, eps in (("float64", 2.0**-52), ("float32", 2.0**-23))}
-"""A log loss below this is 0 but for rounding: it is shown as exact, and such losses share a rank."""
+from benchmarks.runs.standing import DIRECT, ROUNDING, takes_no_steps
+from benchmarks.statistics import shared_ranks
 
 
 def solver_label(row: Mapping[Any, Any]) -> str:
@@ -28,13 +27,17 @@ def solver_label(row: Mapping[Any, Any]) -> str:
 def rank(runs: Sequence[Run]) -> pd.DataFrame:
     """One row for each task, solver and number of steps, ranked within the task, the steps and the need.
 
+    Ranks of one run are those that it was stored with; of several, or where it has none, intervals that overlap share a
+    rank.
+
     Of several runs that hold the same identity, the one measured last counts.
 
     Returns:
-        The identity columns, `rank` (1 is least loss; missing where there is no finite loss), `log_loss` with
-        its 95 % interval `log_low`, `log_high`, `median_loss`, the gap to the floor of the solver's class with its
-        paired interval, `alarm`, what the starts of training found, `warm_seconds` and `batch` of the timing, `status`
-        and `reason`.
+        The identity columns, `group` (what a solver needs, or `direct` if it takes no steps), `rank` (1 is best, shared
+        by those that cannot be told apart; missing where there is none), `log_loss` with its 95 % interval `log_low`,
+        `log_high`, `median_loss`, the gap to the floor of the solver's class with its paired interval, `alarm`, where
+        parameters are from, what the starts of training found, `warm_seconds` and `batch` of the timing with its
+        `flops`, `status` and `reason`.
 
     Raises:
         UserError: if two runs hold different versions or fingerprints of one law.
@@ -51,20 +54,42 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     kept = last.groupby(key, sort=False).tail(1).index
     table = scores.loc[scores.index.isin(kept)]
     timed = timings.groupby(timing_key, sort=False).tail(1)
-    table = table.merge(timed[[*timing_key, "warm_median", "batch", "train_seconds"]], on=timing_key, how="left")
-    # A solver scored on fewer tasks is not ranked: its loss differs by which tasks those were.
-    all_tasks = table["num_tasks"] == table.groupby([*SCORED_ON, "steps"])["num_tasks"].transform("max")
-    rounding = table["dtype"].map(ROUNDING).astype(float)
-    comparable = table["log_mean"].clip(lower=rounding).where(all_tasks)
-    table["rank"] = comparable.groupby([table[name] for name in (*SCORED_ON, "needs", "steps")]).rank(method="min")
-    table["rank"] = table["rank"].astype("Int64")
+    table = table.merge(
+        timed[[*timing_key, "warm_median", "batch", "flops", "train_seconds"]], on=timing_key, how="left"
+    )
+    table["group"] = _groups(table)
+    if len(runs) > 1 or table["rank"].isna().all():
+        table["rank"] = _by_intervals(table)
     names = {"log_mean": "log_loss", "median": "median_loss", "warm_median": "warm_seconds"}
-    columns = [*key, "metric", "rank", "log_loss", "log_low", "log_high", "median_loss", "num_tasks"]
+    columns = [*key, "group", "metric", "rank", "log_loss", "log_low", "log_high", "median_loss", "num_tasks"]
     columns += ["levels", "tail_limited", "reach", "floor", "floor_exact"]
     columns += ["gap_to_floor", "gap_low", "gap_high", "gap_to_bayes", "alarm"]
-    columns += ["starts", "starts_spread", "starts_near_best", "median_start"]
-    columns += ["warm_seconds", "batch", "train_seconds", "status", "reason"]
+    columns += ["parameters", "starts", "starts_spread", "starts_near_best", "median_start"]
+    columns += ["warm_seconds", "batch", "flops", "train_seconds", "status", "reason"]
     return pd.DataFrame(table.rename(columns=names), columns=columns)
+
+
+def _groups(table: pd.DataFrame) -> list[str]:
+    """The group in which each row is ranked."""
+    rows = rows_of(table.reset_index(drop=True))
+    direct = takes_no_steps(rows)
+    return [DIRECT if row["row"] in direct else str(row["needs"]) for row in rows]
+
+
+def _by_intervals(table: pd.DataFrame) -> pd.Series:
+    """Shared ranks where nobody can pair losses, of several runs or of an old one: by intervals that overlap."""
+    rounding = table["dtype"].map(ROUNDING).astype(float)
+    low, middle, high = (table[name].clip(lower=rounding) for name in ("log_low", "log_mean", "log_high"))
+    ends = pd.DataFrame({"low": low.fillna(middle), "middle": middle, "high": high.fillna(middle)})
+    # A solver scored on fewer tasks is not ranked: its loss differs by which tasks those were.
+    all_tasks = table["num_tasks"] == table.groupby([*SCORED_ON, "steps"])["num_tasks"].transform("max")
+    ends = ends[all_tasks & middle.notna()]
+    ranks = pd.Series(pd.NA, table.index, dtype="Int64")
+    for _, group in ends.groupby([table[name] for name in (*SCORED_ON, "group", "steps")], sort=False):
+        rows: Any = list(group.itertuples())
+        found = shared_ranks([row.middle for row in rows], lambda i, j, of=rows: float(of[i].high >= of[j].low))
+        ranks.loc[group.index] = found
+    return ranks
 
 
 def choose(ranked: pd.DataFrame, **wanted: Sequence[Any] | None) -> pd.DataFrame:

@@ -9,12 +9,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from benchmarks.suites.entries import Protocol
 from benchmarks.tasks.importance import Sampling
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Goes up when a column changes its name, type or meaning; `benchmarks.runs.migrate` reads the older ones.
 
 2: a status may be `memory_limit`. 3: timings say the work of a solve: `products`, `flops`, `peak_bytes`.
 4: traits of the solver, the law trained on, what an interval holds random, how tasks were drawn, which floor a gap
-refers to, what training cost, which metric is shown, whether few tasks carry a mean; the machine of a timing."""
+refers to, what training cost, which metric is shown, whether few tasks carry a mean; the machine of a timing. 5: where
+fitted parameters are from, and ranks that solvers share."""
 
 PREFERRED_METRICS = ("expected_test_loss", "test_loss")
 """The metric that tables show is the first of these that a cell has: same mean, least variance first."""
@@ -34,6 +35,9 @@ def _missing(value: object) -> object:
 Optional = Annotated[float | None, BeforeValidator(_missing)]
 OptionalInt = Annotated[int | None, BeforeValidator(_missing)]
 OptionalBool = Annotated[bool | None, BeforeValidator(_missing)]
+ParametersFrom = Annotated[
+    Literal["", "fitted", "shipped"], BeforeValidator(lambda value: "" if _missing(value) is None else value)
+]
 Text = Annotated[str, BeforeValidator(lambda value: "" if _missing(value) is None else value)]
 
 
@@ -150,10 +154,15 @@ class ScoreRow(Identity):
         gap_to_bayes: the same for the Bayes estimate; empty where that has no loss.
         alarm: what is suspicious about the number, in one sentence; empty if nothing is.
         converged, max_steps, diverged, breakdown, nonfinite: tasks that ended so (see `Outcome`).
+        parameters: `fitted`, by this source, here or earlier; `shipped`, those that come with the project (see
+            `benchmarks.shipped`); empty where nothing is fitted.
         train_steps, train_tasks, train_flops: training steps, tasks and floating-point operations of the fit.
         starts, starts_spread, starts_near_best, median_start: what its starts found; these seven are explained in
             `memformer.core.solver.TrainingRecord`. A row of several seeds has the mean over them; empty where nothing
             is trained, or nothing was recorded.
+        rank: 1 + the number of solvers with lower ranks among those that need the same, on the same tasks after the
+            same steps; shared by all that paired tests cannot tell apart (see `benchmarks.runs.standing`). Only in the
+            row of all seeds, or the only one; empty where the solver was scored on fewer tasks than others, or failed.
         status, reason: `ok`, or what went wrong, in one sentence.
     """
 
@@ -186,6 +195,7 @@ class ScoreRow(Identity):
     diverged: int = Field(ge=0)
     breakdown: int = Field(ge=0)
     nonfinite: int = Field(ge=0)
+    parameters: ParametersFrom
     train_steps: Optional
     train_tasks: Optional
     train_flops: Optional
@@ -193,6 +203,7 @@ class ScoreRow(Identity):
     starts_spread: Optional
     starts_near_best: Optional
     median_start: Optional
+    rank: OptionalInt
     status: Status
     reason: Text
 

@@ -24,6 +24,7 @@ from benchmarks.runs.recompute import (
     tail_by_losses,
 )
 from benchmarks.runs.schema import PREFERRED_METRICS, SCORED, TIMED, Identity
+from benchmarks.runs.standing import standings
 
 IDENTITY = list(Identity.model_fields)
 
@@ -48,7 +49,8 @@ def problems(run: Run) -> list[str]:
     suite asks for, no more and no fewer.
     """
     scores = rows_of(run.scores)
-    return [*_doubled(run), *_scores(run.scores), *_timings(run.timings), *_cells(run, scores), *against_suite(run)]
+    tables = [*_doubled(run), *_scores(run.scores), *_timings(run.timings)]
+    return [*tables, *_cells(run, scores), *_ranks(run, scores), *against_suite(run)]
 
 
 def _doubled(run: Run) -> Iterator[str]:
@@ -115,6 +117,22 @@ def _cells(run: Run, rows: Sequence[Row]) -> Iterator[str]:
                     yield from _row(row, parts, None if lacking is not None or not parts else run)
     except UserError as error:
         yield str(error)
+
+
+def _ranks(run: Run, rows: Sequence[Row]) -> Iterator[str]:
+    """The first row whose rank is not what the losses give, where they are stored and rows have ranks."""
+    try:
+        seeded = {row["row"] for row in rows if row["seed"] is not None and row["metric"]}
+        if not run.has_losses or seeded - run.with_losses or all(row["rank"] is None for row in rows):
+            return
+        wanted = standings(rows, run.stored)
+    except UserError:
+        return  # said already
+    for row in rows:
+        if row["rank"] != wanted.get(row["row"]):
+            what = f"{row['rank']}: its losses give {wanted.get(row['row'])}"
+            yield f"scores.csv, line {row['row'] + 2}: the row has rank {what}"
+            return
 
 
 def _row(row: Row, seeds: Sequence[Row], run: Run | None) -> Iterator[str]:

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from benchmarks.errors import UserError
 from benchmarks.runs.read import LOSSES, column
 from benchmarks.runs.schema import SCHEMA_VERSION, ScoreRow, TimingRow
+from benchmarks.runs.standing import standings
 from benchmarks.runs.unfinished import (
     UNFINISHED,
     describe_unfinished,
@@ -140,7 +141,7 @@ class RunWriter:
                         _add_array(arrays, str(len(scores) + number), array)
                     stored += len(losses)
                     scores.extend(rows)
-            _write(whole / "scores.csv", csv_of(scores, ScoreRow))
+            _write(whole / "scores.csv", csv_of(_ranked(scores, whole / LOSSES), ScoreRow))
             _write(whole / "timings.csv", csv_of(timings, TimingRow))
             _write(whole / "meta.json", json.dumps({"schema_version": SCHEMA_VERSION, **meta}, indent=1) + "\n")
             if not stored:
@@ -175,6 +176,17 @@ def csv_of(rows: Sequence[BaseModel], model: type[BaseModel]) -> str:
     """Rows as the text of a table."""
     table = pd.DataFrame({name: column(rows, name, field) for name, field in model.model_fields.items()})
     return table.to_csv(index=False, float_format="%.8g", lineterminator="\n")
+
+
+def _ranked(scores: Sequence[ScoreRow], losses: Path) -> list[ScoreRow]:
+    """Rows with their ranks, by the losses that were stored."""
+    with np.load(losses) as arrays:
+        rows = [{**row.model_dump(), "row": number} for number, row in enumerate(scores)]
+        lacking = {row["row"] for row in rows if row["seed"] is not None and row["metric"]} - set(
+            map(int, arrays.files)
+        )
+        ranks = {} if lacking else standings(rows, lambda number: arrays[str(number)])
+    return [row.model_copy(update={"rank": ranks.get(number)}) for number, row in enumerate(scores)]
 
 
 def _add_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:

@@ -2,7 +2,7 @@
 
 from benchmarks.statistics.intervals import HELD_TAIL_LIMIT, LEVEL, TAIL_LIMIT, mean_interval, tail_limited
 from benchmarks.statistics.paired import Comparison, compare, log_ratio_interval, log_ratio_p_value
-from benchmarks.statistics.ranks import Ranking, letters, rank_solvers, tie_groups
+from benchmarks.statistics.ranks import Ranking, letters, rank_solvers, shared_ranks, tie_groups
 from benchmarks.statistics.seed_levels import Levels, two_level, two_level_interval
 from benchmarks.statistics.significance import equal_means_test, holm, sign_flip_test, wilcoxon_log_test
 from benchmarks.statistics.student import Interval, mean_interval_of_few, power_law_interval, student_interval
@@ -29,6 +29,7 @@ __all__ = [
     "mean_interval_of_few",
     "power_law_interval",
     "rank_solvers",
+    "shared_ranks",
     "sign_flip_test",
     "student_interval",
     "summarise",

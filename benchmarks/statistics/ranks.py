@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.statistics.intervals import Array
-from benchmarks.statistics.significance import ALPHA
+from benchmarks.statistics.significance import ALPHA, holm
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,35 @@ def _friedman_p(ranks: Array) -> float:
         better, worse = int(np.sum(ranks[0] < ranks[1])), int(np.sum(ranks[0] > ranks[1]))
         return float(stats.binomtest(better, better + worse).pvalue)
     return float(stats.friedmanchisquare(*ranks).pvalue)
+
+
+def shared_ranks(means: Sequence[float], p_value: Callable[[int, int], float]) -> list[int]:
+    """Ranks by mean loss, which solvers share that cannot be told apart.
+
+    The first solver shares its rank with all whose test against it is not rejected at `ALPHA`, with Holm's correction
+    for as many tests; the first of the rest then shares the next rank likewise.
+
+    Args:
+        means: `(k,)`; 1 is least.
+        p_value: of the hypothesis that two solvers, by their indices, have equal mean losses; nan where nobody knows,
+            which tells nobody apart.
+
+    Returns:
+        `(k,)`, each 1 more than the number of solvers with lower ranks.
+
+    Example:
+        >>> shared_ranks([3.0, 1.0, 1.1], lambda i, j: 0.5 if {i, j} == {1, 2} else 0.001)
+        [3, 1, 1]
+    """
+    rest, ranks = sorted(range(len(means)), key=lambda index: means[index]), [0] * len(means)
+    while rest:
+        first, *others = rest
+        corrected = holm([p_value(first, other) for other in others])
+        tied = [first, *(one for one, p in zip(others, corrected, strict=True) if not p <= ALPHA)]
+        for index in tied:
+            ranks[index] = len(means) - len(rest) + 1
+        rest = [index for index in rest if index not in tied]
+    return ranks
 
 
 def tie_groups(tied: NDArray[np.bool_]) -> list[list[int]]:

@@ -75,48 +75,6 @@ class Timings(Strict):
     budget: float = Field(default=0.25, gt=0, le=MOST_SECONDS)
 
 
-class TaskEntry(Strict):
-    """One law with its parameters.
-
-    Attributes:
-        law: id of the law.
-        d: covariate dimension.
-        N: context length.
-        noise_std: standard deviation of the label noise.
-        params: further parameters of the law.
-        tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
-        batch: sizes of the batches that are timed, one after another, if not that of the suite.
-        draw: how the scored tasks are drawn; `importance` draws rare ill-conditioned contexts more often and weighs
-            them, which a law with Gaussian covariates can.
-    """
-
-    law: str
-    d: int = 5
-    N: int = 20
-    noise_std: float = 0.0
-    params: dict[str, JsonValue] = {}
-    tasks: Count | None = None
-    batch: Annotated[list[Count], Field(min_length=1), Distinct] | None = None
-    draw: Sampling = "plain"
-
-
-class Only(Strict):
-    """A condition on tasks: every key that is given must equal the task's; d may have bounds instead, inclusive."""
-
-    law: str | None = None
-    d: int | None = None
-    N: int | None = None
-    d_min: int | None = None
-    d_max: int | None = None
-    draw: Sampling | None = None
-
-    def holds(self, task: TaskEntry) -> bool:
-        """Whether a task meets the condition."""
-        within = (self.d_min or 0) <= task.d and (self.d_max is None or task.d <= self.d_max)
-        equal = self.model_dump(exclude_none=True, include={"law", "d", "N", "draw"})
-        return within and all(getattr(task, key) == value for key, value in equal.items())
-
-
 def spelt_out(key: str) -> BeforeValidator:
     """A bare string stands for a table with that one key."""
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
@@ -140,6 +98,52 @@ class TrainedOn(Strict):
         return TaskEntry(law=self.law, d=task.d, N=task.N, noise_std=self.noise_std, params=self.params)
 
 
+class TaskEntry(Strict):
+    """One law with its parameters.
+
+    Attributes:
+        law: id of the law.
+        d: covariate dimension.
+        N: context length.
+        noise_std: standard deviation of the label noise.
+        params: further parameters of the law.
+        tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
+        batch: sizes of the batches that are timed, one after another, if not that of the suite.
+        draw: how the scored tasks are drawn; `importance` draws rare ill-conditioned contexts more often and weighs
+            them, which a law with Gaussian covariates can.
+        trained_on: the law that solvers are fitted on which have to be fitted, by name or as a `TrainedOn`: a shift.
+        optional: whether the law is left out, with the reason, where a package that it needs is not installed.
+    """
+
+    law: str
+    d: int = 5
+    N: int = 20
+    noise_std: float = 0.0
+    params: dict[str, JsonValue] = {}
+    tasks: Count | None = None
+    batch: Annotated[list[Count], Field(min_length=1), Distinct] | None = None
+    draw: Sampling = "plain"
+    trained_on: Annotated[TrainedOn | None, spelt_out("law")] = None
+    optional: bool = False
+
+
+class Only(Strict):
+    """A condition on tasks: every key that is given must equal the task's; d may have bounds instead, inclusive."""
+
+    law: str | None = None
+    d: int | None = None
+    N: int | None = None
+    d_min: int | None = None
+    d_max: int | None = None
+    draw: Sampling | None = None
+
+    def holds(self, task: TaskEntry) -> bool:
+        """Whether a task meets the condition."""
+        within = (self.d_min or 0) <= task.d and (self.d_max is None or task.d <= self.d_max)
+        equal = self.model_dump(exclude_none=True, include={"law", "d", "N", "draw"})
+        return within and all(getattr(task, key) == value for key, value in equal.items())
+
+
 class SolverEntry(Strict):
     """One solver with its parameters; in the file, a bare string is an entry without any.
 
@@ -150,7 +154,8 @@ class SolverEntry(Strict):
         tasks: scored tasks for each seed, if fewer than those of the suite (the first ones).
         protocol: what the test loss means (see `Protocol`).
         only: the tasks this entry is for, `{ d = 5 }` say; by default all of them.
-        trained_on: the law it is fitted on, by name or as a `TrainedOn`; by default the law it is scored on.
+        trained_on: the law it is fitted on, by name or as a `TrainedOn`; by default that of the task, or the law it
+            is scored on.
     """
 
     name: str

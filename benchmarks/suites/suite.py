@@ -86,12 +86,12 @@ class Suite(Strict):
         content = self.model_dump(mode="json", by_alias=True)
         if self.scores.memory_limit is None:
             del content["scores"]["memory_limit"]  # suites written before there was such a limit keep their hash
-        later = [(task, ("tasks", "batch", "draw")) for task in content["tasks"]]
+        later = [(task, ("tasks", "batch", "draw", "trained_on", "optional")) for task in content["tasks"]]
         later += [(solver["only"], ("d_min", "d_max", "draw")) for solver in content["solvers"]]
         later += [(solver, ("trained_on",)) for solver in content["solvers"]]
         for entry, keys in later:  # the same
             for key in keys:
-                if entry[key] in (None, "plain"):
+                if entry[key] in (None, "plain", False):
                     del entry[key]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 

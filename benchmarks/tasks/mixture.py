@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.law import Draw, Law, Metadata
+from benchmarks.tasks.importance import Sampling
+from benchmarks.tasks.law import Draw, Law, Metadata, Purpose
 from benchmarks.tasks.randomness import rand_component
+from benchmarks.tasks.stream import TaskStream
 from memformer.core.checks import require_choice, require_numbers
 from memformer.core.problem import Prior
 
@@ -62,6 +65,23 @@ class GaussianMixture(Law):
         if not math.isclose(sum(self.weights), 1.0, abs_tol=1e-9):
             raise ValueError(f"weights sum to {sum(self.weights):.12g}; they must sum to 1")
 
+    def stream(
+        self,
+        seed: int,
+        purpose: Purpose,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+        draw: Sampling = "plain",
+    ) -> TaskStream:
+        """An endless stream of tasks of this law, which knows its components."""
+        return MixtureStream(self, seed, purpose, dtype, device, draw)
+
+    @property
+    def components(self) -> list[GaussianMixture]:
+        """The law of each component alone."""
+        parts = zip(self.means, self.variances, strict=True)
+        return [dataclasses.replace(self, means=(m,), variances=(v,), weights=(1.0,)) for m, v in parts]
+
     def draw(self, batch: int, generator: np.random.Generator) -> Draw:
         component = rand_component((batch, 1), self.weights, generator)
         w_star = self._points(component, generator)[:, 0]
@@ -108,3 +128,14 @@ class GaussianMixture(Law):
             covariance=var[:, None, None] * eye,
             log_weights=torch.log_softmax(log_weights, -1),
         )
+
+
+class MixtureStream(TaskStream):
+    """Tasks of a mixture, which also tells what it is made of."""
+
+    law: GaussianMixture
+
+    @property
+    def components(self) -> list[TaskStream]:
+        """Tasks of each component alone, for experts to be trained on."""
+        return [one.stream(self.seed, self.purpose, self.dtype, self.device) for one in self.law.components]

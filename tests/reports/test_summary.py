@@ -36,7 +36,7 @@ def test_no_line_is_wider_than_the_terminal(run: Run, ranked: pd.DataFrame, widt
 def test_each_law_has_one_reading_that_its_rows_bear_out(run: Run, ranked: pd.DataFrame) -> None:
     text = " ".join(summary([run], ranked, 10_000).split())
     laws = ranked.groupby(["law", "d"]).ngroups
-    assert text.count("Best after") == laws
+    assert text.count("; best after 4 steps") == laws
     row = ranked.query("law == 'isotropic' and d == 5 and solver == 'cg' and steps == 4").iloc[0]
     assert f"told nothing beyond the context: cg at {row['log_loss']:.2f} ±" in text
     assert f"{row['gap_to_floor']:.2f} above its floor (krylov_oracle)" in text
@@ -59,7 +59,7 @@ def test_a_part_without_leaders_or_losses_is_shown_all_the_same(run: Run, ranked
     assert "of what is here: chebyshev at" in told
     failed = ranked.query("law == 'gmm' and solver == 'cg'").assign(log_loss=float("nan"), rank=pd.NA, status="error")
     text = summary([run], failed, 80)
-    assert "No solver has a loss." in text
+    assert "no solver has a loss" in text
     assert "Failed: cg error on 1 law." in text
 
 

@@ -98,3 +98,10 @@ def test_a_damaged_table_is_one_sentence(column: str, tmp_path: Path) -> None:
         read_run(path)
     assert column in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_schema_4_gets_where_parameters_are_from_and_no_ranks() -> None:
+    run = read_run(FIXTURE.with_name("schema-4"))
+    found = run.scores.drop_duplicates("solver").set_index("solver")["parameters"].to_dict()
+    assert found == {"cg": "", "lfom_optimal": "fitted", "scipy_lsqr": "", "linear_transformer": "fitted"}
+    assert run.scores["rank"].isna().all()

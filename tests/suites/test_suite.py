@@ -25,7 +25,14 @@ def test_core_covers_what_it_promises() -> None:
     assert {(task.law, task.d) for task in suite.tasks} >= {
         ("isotropic", 5), ("anisotropic", 5), ("gmm", 5), ("ood_variance", 5), ("isotropic", 20), ("anisotropic", 20),
     }  # fmt: skip
-    assert suite.steps == [1, 2, 3, 4, 5]
+    assert suite.steps == [1, 2, 3, 4]
+    assert {task.law for task in suite.tasks if task.optional} == {"real"}
+    assert any(task.noise_std > 0 and 2 * task.d >= task.N for task in suite.tasks)
+    assert any(task.params.get("kappa", 1.0) >= 1e3 for task in suite.tasks)
+    shifted = {task.law: task.trained_on.law for task in suite.tasks if task.trained_on is not None}
+    assert shifted == {"ood_variance": "anisotropic"}
+    learned = {"memformer_gdpp", "memformer_heads", "memformer_gated", "memformer_mixture"}
+    assert learned <= {entry.name for entry in suite.solvers}
     assert len(suite.seeds) == 3
 
 

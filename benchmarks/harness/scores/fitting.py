@@ -16,6 +16,7 @@ import torch
 
 from benchmarks.errors import UserError
 from benchmarks.harness.guard import checked_fit
+from benchmarks.harness.scores.shipped import shipped_parameters
 from benchmarks.runs.source import foreign_source, source_hash
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core import checkpoint
@@ -27,11 +28,17 @@ NO_SOURCE = "no source"
 
 @dataclass(frozen=True)
 class Fit:
-    """Fitted solvers, one for each seed, and the seconds it took (None: nothing is fitted)."""
+    """Fitted solvers, one for each seed, and the seconds it took (None: nothing is fitted).
+
+    Attributes:
+        reused: whether their parameters were found again.
+        shipped: whether they are those that come with the project.
+    """
 
     solvers: list[Solver]
     seconds: float | None
     reused: bool
+    shipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,10 +49,13 @@ class ParameterStore:
         folder: where they are kept; None keeps nothing.
         scratch: where files are written before they are moved there, on any file system; by default `folder`.
             A process that is killed leaves what it was writing here.
+        shipped: folder of parameters that come with the project, which are used where nothing else is found (see
+            `benchmarks.harness.scores.shipped`); None uses none.
     """
 
     folder: Path | None = None
     scratch: Path | None = None
+    shipped: Path | None = None
 
     def fit(
         self,
@@ -72,6 +82,8 @@ class ParameterStore:
             return Fit([solver] * len(seeds), None, reused=False)
         headers = [header_of(name, solver, law, steps, seed, dtype, device) for seed in seeds]
         found = self.find(solver, headers)
+        if found is None and self.shipped is not None:
+            found = self._shipped(solver, headers)
         if found is not None:
             return found
         solver.prepare(dtype, device)
@@ -90,6 +102,16 @@ class ParameterStore:
         if len(entries) < len(headers):
             return None
         return Fit([entry[0] for entry in entries], sum(entry[1] for entry in entries), reused=True)
+
+    def _shipped(self, solver: Solver, headers: Sequence[dict[str, str]]) -> Fit | None:
+        """What comes with the project for these headers; None if one of them has nothing."""
+        assert self.shipped is not None
+        found = [shipped_parameters(self.shipped, header) for header in headers]
+        entries = [entry for entry in found if entry is not None]
+        if len(entries) < len(headers):
+            return None
+        solvers = [dataclasses.replace(solver, parameters=entry.parameters) for entry in entries]  # type: ignore[type-var]
+        return Fit(solvers, sum(float(entry.header["train_seconds"]) for entry in entries), reused=True, shipped=True)
 
     def path(self, header: dict[str, str]) -> Path | None:
         """File of the parameters with that header; None if nothing is kept, or nobody could say what made them."""

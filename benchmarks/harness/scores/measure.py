@@ -34,7 +34,7 @@ def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
     except Exception as error:
         scored_tasks.cache_clear()  # it may have changed them
         return CellResult(cell, status="error", reason=one_line(error), traceback=traced(error))
-    return CellResult(cell, measured, fit.solvers, fit.seconds, fit.reused)
+    return CellResult(cell, measured, fit.solvers, fit.seconds, fit.reused, fit.shipped)
 
 
 def _measured(cell: Cell, solver: Solver, seed: int) -> Measured:

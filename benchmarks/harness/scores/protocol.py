@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -105,7 +106,7 @@ def fit_under_protocol(cell: Cell, store: ParameterStore) -> Fit:
     if cell.protocol == "context_adapted":
         pairs = zip(fit.solvers, _scored(cell), strict=True)
         adapted = checked_fit([adapted_to(solver, problem) for solver, problem in pairs], len(cell.seeds))
-        return Fit(adapted, fit.seconds, fit.reused)
+        return replace(fit, solvers=adapted)
     return fit
 
 

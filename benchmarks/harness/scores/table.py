@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.harness.cell import Cell, CellResult, Measured
 from benchmarks.harness.scores.gaps import judge_gap
-from benchmarks.runs.schema import PREFERRED_METRICS, TRAITS, ScoreRow, Status
+from benchmarks.runs.schema import PREFERRED_METRICS, TRAITS, ParametersFrom, ScoreRow, Status
 from benchmarks.statistics import HELD_TAIL_LIMIT, TAIL_LIMIT, Levels, summarise, tail_limited
 from memformer.core.solver import Fitting, Outcome
 
@@ -128,6 +128,7 @@ def _measured_row(
         "reason": reason,
         **vars(mean),
         **vars(gap),
+        "parameters": _from(result),
         **_training(result, shared["steps"], measured),
     }
     return _row(cell, outcomes, columns)
@@ -146,6 +147,13 @@ def interval_levels(cell: Cell, seeds: int) -> Levels:
 def shown_metric(measured: Collection[str]) -> str:
     """The metric that tables show of those a cell has: the first preferred one, else the first."""
     return next((name for name in PREFERRED_METRICS if name in measured), next(iter(measured)))
+
+
+def _from(result: CellResult) -> ParametersFrom:
+    """Where a cell's parameters are from."""
+    if not result.cell.solver.fitting.required:
+        return ""
+    return "shipped" if result.shipped else "fitted"
 
 
 _TRAINING = {"spread": "starts_spread", "near_best": "starts_near_best", "median": "median_start", "starts": "starts"}
@@ -175,5 +183,11 @@ def _row(cell: Cell, outcomes: np.ndarray, columns: dict[str, Any]) -> ScoreRow:
     counts = np.bincount(outcomes, minlength=len(Outcome)).tolist()
     ended = {outcome.name.lower(): counts[outcome] for outcome in Outcome}
     empty = dict.fromkeys(ScoreRow.model_fields)
-    given = {"alarm": "", "reach": str(cell.solver.reach), "draw": cell.draw, "num_tasks": len(outcomes)}
+    given = {
+        "alarm": "",
+        "parameters": "",
+        "reach": str(cell.solver.reach),
+        "draw": cell.draw,
+        "num_tasks": len(outcomes),
+    }
     return ScoreRow.model_validate({**empty, **given, **ended, **columns})

@@ -1,0 +1,32 @@
+"""Losses at equal cost: after the last step that fits into what a reference method spends, by operations or by time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+Row = dict[str, Any]
+"""One ranked row; a missing value is None."""
+
+REFERENCE = "cg"
+"""The method whose cost is the budget, where it was run: nobody has to tell it anything, and every reader knows it."""
+
+COSTS = {"flops": "operations", "warm_seconds": "time"}
+"""Columns that are costs of a solve: floating-point operations of a task, seconds of the batch that was timed."""
+
+
+def budgets(table: Iterable[Row], steps: int) -> Row:
+    """What the reference method spends on so many steps of a law, by the column of the cost; empty if nobody knows."""
+    found = next((row for row in table if (row["solver"], row["steps"]) == (REFERENCE, steps)), None)
+    return {} if found is None else {name: found[name] for name in COSTS if found[name] is not None}
+
+
+def within(rows: Iterable[Row], cost: str, budget: float) -> Row | None:
+    """Of one solver's rows, that of the largest number of steps whose cost is at most the budget; nothing in between.
+
+    Example:
+        >>> within([{"steps": 1, "flops": 10.0}, {"steps": 2, "flops": 20.0}], "flops", 15.0)["steps"]
+        1
+    """
+    fitting = [row for row in rows if row[cost] is not None and row["log_loss"] is not None and row[cost] <= budget]
+    return max(fitting, key=lambda row: row["steps"], default=None)

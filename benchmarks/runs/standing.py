@@ -1,0 +1,98 @@
+"""Ranks of solvers that need the same on the same tasks; those that cannot be told apart share one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.runs.recompute import Row, grouped
+from benchmarks.runs.schema import PREFERRED_METRICS, SCORED_ON, SOLVER
+from benchmarks.statistics import Levels, equal_means_test, log_ratio_p_value, shared_ranks
+
+ROUNDING = {name: 2 * math.log(1e3 * eps) for name, eps in (("float64", 2.0**-52), ("float32", 2.0**-23))}
+"""A log loss below this is 0 but for rounding: it is shown as exact, and such losses share a rank."""
+
+DIRECT = "direct"
+"""What a method needs that takes no steps, and the group of all that take none."""
+
+Stored = Callable[[int], NDArray[np.float32]]
+"""The per-task losses of a row by its number, as they are stored (see `benchmarks.runs.read.LOSSES`)."""
+
+
+def standings(rows: Sequence[Row], stored: Stored) -> dict[int, int]:
+    """Rank of every row that has one, by the number of the row: the row of all seeds, or the only one.
+
+    What takes no steps, so that its loss is the same after every number of them, is ranked among its like. Solvers are
+    ordered by their mean loss. The first shares its rank with all from whose losses, on the same tasks, its
+    own cannot be told at the 5 % level by paired tests with Holm's correction; then the next, among the rest. Two
+    solvers are compared in the first preferred metric that both have. A solver that was scored on fewer tasks than
+    others, or that failed, has no rank.
+
+    Args:
+        rows: of `scores.csv`, with their numbers as `row`.
+        stored: of rows with a seed.
+    """
+    ranks: dict[int, int] = {}
+    direct = takes_no_steps(rows)
+    for on_tasks in grouped(rows, [*SCORED_ON, "steps"]).values():
+        solvers = [_Solver(own, stored) for own in grouped(on_tasks, SOLVER).values()]
+        most = max(solver.tasks for solver in solvers)
+        ranked = [solver for solver in solvers if solver.tasks == most and math.isfinite(solver.mean)]
+        groups = {solver: DIRECT if solver.row in direct else solver.needs for solver in ranked}
+        for need in dict.fromkeys(groups.values()):
+            group = [solver for solver in ranked if groups[solver] == need]
+            found = shared_ranks([solver.mean for solver in group], lambda i, j, of=group: of[i].p_value(of[j]))
+            ranks |= {solver.row: rank for solver, rank in zip(group, found, strict=True)}
+    return ranks
+
+
+def takes_no_steps(rows: Sequence[Row]) -> set[int]:
+    """Numbers of the rows of solvers whose mean loss is the same after every number of steps from 1 on."""
+    found: set[int] = set()
+    for own in grouped([row for row in rows if row["shown"]], [*SCORED_ON, *SOLVER]).values():
+        by_seed = grouped([row for row in own if row["steps"] > 0], ["seed"]).values()
+        same = all(len({row["mean"] for row in of_seed}) == 1 for of_seed in by_seed)
+        several = any(len(of_seed) > 1 for of_seed in by_seed)
+        if own[0]["needs"] == DIRECT or (same and several and own[0]["mean"] is not None and not own[0]["learned"]):
+            found |= {row["row"] for row in own}
+    return found
+
+
+class _Solver:
+    """A solver after a number of steps: its rows of all metrics, and their losses when they are asked for."""
+
+    def __init__(self, rows: Sequence[Row], stored: Stored) -> None:
+        shown = [row for row in rows if row["shown"]]
+        last = next((row for row in shown if row["seed"] is None), shown[-1])
+        self.row, self.needs, self.tasks = last["row"], last["needs"], last["num_tasks"]
+        self.levels: Levels = last["levels"]
+        self.least = math.exp(ROUNDING[last["dtype"]])
+        self.mean = math.inf if last["mean"] is None else max(last["mean"], self.least)
+        self._rows = grouped([row for row in rows if row["seed"] is not None], ["metric"])
+        self._stored = stored
+
+    def losses(self, metric: str) -> list[NDArray[np.float64]]:
+        """Of each seed; what is below rounding is exact."""
+        arrays = [self._stored(row["row"]).astype(np.float64) for row in self._rows[metric,]]
+        return [np.maximum(array[0] if array.ndim == 2 else array, self.least) for array in arrays]
+
+    def p_value(self, other: _Solver) -> float:
+        """Of the hypothesis of equal mean losses."""
+        metric = next(self._shared(other), "")
+        if not metric:
+            return math.nan
+        mine, theirs = self.losses(metric), other.losses(metric)
+        if not all(np.isfinite(array).all() for array in (*mine, *theirs)):  # float32 does not hold all losses
+            return math.nan
+        levels = other.levels if self.levels == "tasks" else self.levels
+        if levels == "tasks":
+            return equal_means_test((np.concatenate(mine) - np.concatenate(theirs)) / self.mean)
+        return log_ratio_p_value(mine, theirs, levels)
+
+    def _shared(self, other: _Solver) -> Iterator[str]:
+        known = [str(name) for (name,) in self._rows if (name,) in other._rows]
+        yield from (name for name in PREFERRED_METRICS if name in known)
+        yield from known
