@@ -238,10 +238,13 @@ def _setting(run: Run, rows: list[Row], timings: list[Row], metric: str | None) 
             left_out[label] = f"no {metric}"
         elif any(row["num_tasks"] < most for row in own) or {row["seed"] for row in own} != seeds:
             left_out[label] = "scored on fewer tasks"
+        elif any(row["row"] not in run.with_losses for row in own):
+            left_out[label] = "no losses are kept"
         else:
             entries.append(_entry(run, label, own, [row for row in timings if row["label"] == label]))
     identity = {name: mine[0][name] for name in SHOWN}
-    return Setting(identity, metric, entries, most * len(seeds), left_out)
+    kept = sum(map(len, next(iter(entries[0].losses.values())))) if entries else most * len(seeds)
+    return Setting(identity, metric, entries, kept, left_out)
 
 
 def _common_metric(rows: list[Row]) -> str:

@@ -26,6 +26,10 @@ LOSSES = "losses.npz"
 
 It is `(tasks,)`; or where tasks were drawn by importance sampling `(2, tasks)`, weight times loss and the weights."""
 
+FIRST = "first_losses.npz"
+"""Beside or in place of them, where they would be too large to keep in git: losses of the first tasks of each seed, of
+the metric that is shown, to three digits."""
+
 HEADER = 4096
 """Bytes that the head of a stored array may have."""
 
@@ -52,10 +56,11 @@ class Run:
     def losses(self, row: int) -> NDArray[np.float32]:
         """Per-task losses behind a row of `scores` that has a seed, `(tasks,)` in the order of the tasks.
 
-        Where tasks have weights, they are times their weights: the mean is always that over the law.
+        Of the first tasks alone where only `FIRST` is there. Where tasks have weights, losses are times their weights:
+        the mean is always that over the law.
 
         Raises:
-            UserError: if the run was stored without them (as the committed one is), or the row has none.
+            UserError: if the run was stored without them, or the row has none.
         """
         stored = self.stored(row)
         return stored[0] if stored.ndim == 2 else stored
@@ -70,9 +75,10 @@ class Run:
         if row not in self.with_losses:
             raise UserError(f"row {row} of {self.name} has no per-task losses; rows with a seed do")
         array, tasks = self._arrays[str(row)], int(self.scores.at[row, "num_tasks"])
-        if array.shape not in ((tasks,), (2, tasks)) or array.dtype != np.float32:
+        kept = tasks if self.has_losses else min(tasks, array.shape[-1] if array.ndim else 0)
+        if array.shape not in ((kept,), (2, kept)) or array.dtype != np.float32:
             raise UserError(
-                f"{self.path / LOSSES}, row {row}: there are losses of shape {array.shape}, {array.dtype}, "
+                f"{self._losses}, row {row}: there are losses of shape {array.shape}, {array.dtype}, "
                 f"and not {tasks} of float32"
             )
         return array
@@ -88,13 +94,17 @@ class Run:
 
     @property
     def has_losses(self) -> bool:
-        """Whether it was stored with per-task losses."""
+        """Whether it was stored with the losses of all tasks."""
         return (self.path / LOSSES).is_file()
+
+    @property
+    def _losses(self) -> Path:
+        return self.path / (LOSSES if self.has_losses else FIRST)
 
     @cached_property
     def _arrays(self) -> Mapping[str, NDArray[np.float32]]:
-        path = self.path / LOSSES
-        if not self.has_losses:
+        path = self._losses
+        if not path.is_file():
             raise UserError(f"the run {self.name} was stored without per-task losses ({LOSSES}); run its suite again")
         seeded = self.scores.loc[self.scores["seed"].notna(), "num_tasks"]
         most = {f"{row}.npy": HEADER + 8 * int(tasks) for row, tasks in seeded.items()}
