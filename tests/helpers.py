@@ -7,8 +7,12 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from unittest import mock
 
 import pytest
@@ -72,6 +76,46 @@ def process(*words: object, folder: Path, **options: Any) -> Done:
     pipes["env"] = {**os.environ, **options.get("env", {})}
     done = subprocess.run(line, cwd=folder, encoding="utf-8", errors="replace", timeout=120, check=False, **pipes)
     return Done(done.returncode, done.stdout or "", done.stderr or "")
+
+
+def fork(function: Callable[[], object], written: IO[str]) -> int:
+    """Call a function in a copy of this process, which ends with it; returns the copy's number.
+
+    For what a process keeps, and what it leaves, where importing everything anew is not what is tested: that takes
+    seconds.
+
+    Args:
+        function: what to do; the copy's status is 1 if it raises.
+        written: gets what it prints.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # other threads of this process wait for pytest-xdist
+        child = os.fork()
+    if child:
+        return child
+    with contextlib.redirect_stdout(written):
+        try:
+            function()
+            status = 0
+        except BaseException:
+            traceback.print_exc(file=written)
+            status = 1
+        written.flush()
+        os._exit(status)
+
+
+def forked(*functions: Callable[[], object]) -> list[str]:
+    """What each function prints in a copy of this process of its own, all at once; each must end well."""
+    with contextlib.ExitStack() as files:
+        outputs = [files.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) for _ in functions]
+        children = [fork(function, written) for function, written in zip(functions, outputs, strict=True)]
+        said = []
+        for child, written in zip(children, outputs, strict=True):
+            _, status = os.waitpid(child, 0)
+            written.seek(0)
+            said.append(written.read())
+            assert status == 0, said[-1]
+        return said
 
 
 def mistake(*words: object, folder: Path | None = None) -> str:

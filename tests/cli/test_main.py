@@ -151,9 +151,9 @@ def test_two_processes_give_the_numbers_of_one_plugins_included(
     small_suite.write_text(small_suite.read_text().replace('"cg"', '"halves", "cg"'))
     texts = []
     without = {name: SOLVERS[name] for name in SOLVERS}
-    for jobs in ("1", "2"):
+    for name, jobs in {"one": [], "two": ["--jobs", "2"]}.items():
         monkeypatch.setattr(SOLVERS, "_entries", dict(without))  # a plug-in is loaded once a process
-        done = command("run", small_suite, "--plugin", "halves.py", "--jobs", jobs, "--name", f"jobs{jobs}")
+        done = command("run", small_suite, "--plugin", "halves.py", *jobs, "--name", name)
         assert done.code == 0, done.error
-        texts.append((tmp_path / "results/runs" / f"jobs{jobs}" / "scores.csv").read_bytes())
+        texts.append((tmp_path / "results/runs" / name / "scores.csv").read_bytes())
     assert texts[0] == texts[1]
