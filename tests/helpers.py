@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import functools
 import io
 import os
 import subprocess
@@ -16,6 +18,7 @@ from typing import IO, Any, NamedTuple
 from unittest import mock
 
 import pytest
+import typer.main
 
 from benchmarks.cli.main import main
 
@@ -35,6 +38,14 @@ d = 3
 N = 8
 """
 """A suite that takes a fraction of a second."""
+
+
+made_once = functools.cache(typer.main.get_command)
+"""Making the whole command line takes longer than many a command."""
+
+
+TUNED = '{ name = "heavy_ball_tuned", params = { num_tasks = 300 } }'
+"""Of a suite's solvers, one that is fitted at once: by default it draws 20,000 tasks."""
 
 
 class Done(NamedTuple):
@@ -57,14 +68,21 @@ def call(*words: object, folder: Path | None = None) -> Done:
         contextlib.redirect_stderr(error),
         contextlib.chdir(folder or Path.cwd()),
         mock.patch.object(sys, "argv", line),
+        mock.patch("typer.main.get_command", made_once),
         pytest.raises(SystemExit) as ended,
     ):
         main()
     return Done(int(ended.value.code or 0), output.getvalue(), error.getvalue())
 
 
+def apart(*words: object, folder: Path) -> Done:
+    """The same in a copy of this process: for what a process keeps, such as plug-ins."""
+    (said,) = forked(lambda: print(tuple(call(*words, folder=folder))))
+    return Done(*ast.literal_eval(said))
+
+
 def process(*words: object, folder: Path, **options: Any) -> Done:
-    """The same in a process of its own: for what a process keeps, such as plug-ins, or never comes back from.
+    """The same in a process of its own: for what hangs on how an interpreter starts or ends.
 
     Args:
         words: of the command.

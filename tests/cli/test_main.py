@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.catalogue.registry import SOLVERS
 from tests.conftest import Command
-from tests.helpers import mistake, process
+from tests.helpers import apart, mistake
 
 
 def test_a_newcomer_runs_lists_shows_and_ranks(command: Command, small_suite: Path, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_plugin_that_raises_leaves_a_row_and_status_1(command: Command, small_
         "        raise ArithmeticError('alas')\n"
     )
     small_suite.write_text(small_suite.read_text().replace('"cg"', '"unlucky", "cg"'))
-    done = process("run", small_suite, "--plugin", "unlucky.py", "--name", "mine", folder=tmp_path)
+    done = apart("run", small_suite, "--plugin", "unlucky.py", "--name", "mine", folder=tmp_path)
     assert done.code == 1
     assert "failed: isotropic d=3 unlucky: error: ArithmeticError: alas" in done.error
     assert "Traceback" not in done.error

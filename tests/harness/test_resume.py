@@ -35,7 +35,7 @@ FITTED = """
 schema = 1
 steps = [1, 2]
 seeds = [0, 1]
-solvers = ["cg", { name = "heavy_ball_tuned", params = { num_tasks = 500 } }, "bayes", "ols", "gradient_descent"]
+solvers = ["cg", { name = "heavy_ball_tuned", params = { num_tasks = 300 } }, "bayes", "ols", "gradient_descent"]
 [scores]
 tasks = 40
 [timings]
