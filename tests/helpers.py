@@ -7,9 +7,11 @@ import contextlib
 import functools
 import io
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -122,6 +124,18 @@ def fork(function: Callable[[], object], written: IO[str]) -> int:
         os._exit(status)
 
 
+def wait(child: int) -> int:
+    """The status that a copy of this process ends with, which must be within two minutes."""
+    for _ in range(6000):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    pytest.fail("a copy of this process does not end")
+
+
 def forked(*functions: Callable[[], object]) -> list[str]:
     """What each function prints in a copy of this process of its own, all at once; each must end well."""
     with contextlib.ExitStack() as files:
@@ -129,7 +143,7 @@ def forked(*functions: Callable[[], object]) -> list[str]:
         children = [fork(function, written) for function, written in zip(functions, outputs, strict=True)]
         said = []
         for child, written in zip(children, outputs, strict=True):
-            _, status = os.waitpid(child, 0)
+            status = wait(child)
             written.seek(0)
             said.append(written.read())
             assert status == 0, said[-1]

@@ -18,7 +18,7 @@ from benchmarks.runs.read import list_runs, read_run
 from benchmarks.runs.schema import SCHEMA_VERSION
 from benchmarks.runs.write import RunWriter
 from benchmarks.suites.suite import load_suite
-from tests.helpers import SMALL, fork
+from tests.helpers import SMALL, fork, wait
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_a_killed_run_leaves_nothing_under_its_name_and_the_next_one_works(small
 
     runs = tmp_path / "runs"
     with open(os.devnull, "w") as nothing:
-        _, status = os.waitpid(fork(begin, nothing), 0)
+        status = wait(fork(begin, nothing))
     assert os.WTERMSIG(status) == signal.SIGKILL
     assert list_runs(runs) == []
     assert [path.name for path in runs.iterdir()] == [".unfinished-killed"]
