@@ -15,8 +15,9 @@ run: $(VENV)/.run ## set up, run the suite `core`, print the leaderboard (SUITE=
 	@status=0; $(BIN)/memformer-bench run $(or $(SUITE),core) || status=$$?; \
 	if [ $$status -le 1 ]; then $(BIN)/memformer-bench leaderboard || status=$$?; fi; exit $$status
 
+# Bytecode is kept whatever the environment says, or every process of the tests would compile this project anew.
 test: $(VENV)/.dev ## set up, run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 fuzz: $(VENV)/.dev ## read 21,000 damaged and hostile files, use the store in any order; minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/runs/test_fuzz.py tests/runs/test_machine.py \

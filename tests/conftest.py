@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +18,9 @@ from hypothesis import settings
 
 from benchmarks.cli.progress import make_progress
 from benchmarks.harness.run import run_suite
+from benchmarks.harness.workers import cells, pool
+from benchmarks.harness.workers.process import Task
+from benchmarks.harness.workers.supervisor import NO_LIMIT, Worker
 from benchmarks.runs.read import LOSSES, Run, read_run
 from benchmarks.suites.suite import load_suite
 from memformer.kernels.gdpp import covariate_method
@@ -103,3 +109,43 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run(results: Path) -> Run:
     return read_run(results / "runs" / "small")
+
+
+class KeptWorker(Worker):
+    """A worker whose process serves one test after another, since starting one takes seconds.
+
+    Attributes:
+        closed: how often it was to be ended.
+    """
+
+    closed = 0
+
+    def __init__(self) -> None:
+        super().__init__(preload=cells.__name__)
+        self._in_use = threading.Lock()
+
+    def carry_out(self, task: Task, seconds: float = NO_LIMIT, memory: float = NO_LIMIT) -> Any:
+        with self._in_use:  # by a test before, if that did not wait for the end of its work
+            return super().carry_out(task, seconds, memory)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture(scope="session")
+def _two_workers() -> Iterator[list[KeptWorker]]:
+    workers = [KeptWorker(), KeptWorker()]
+    yield workers
+    for worker in workers:
+        Worker.close(worker)
+
+
+@pytest.fixture
+def two_workers(_two_workers: list[KeptWorker], monkeypatch: pytest.MonkeyPatch) -> list[KeptWorker]:
+    """Whoever makes workers gets these two, again and again."""
+    made = itertools.cycle(_two_workers)
+    monkeypatch.setattr(pool, "Worker", lambda: next(made))
+    monkeypatch.setattr(cells, "cell_worker", lambda: next(made))
+    for worker in _two_workers:
+        worker.closed = 0
+    return _two_workers

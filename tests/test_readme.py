@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.runs.ranking import rank
 from benchmarks.runs.read import read_run
+from tests.helpers import apart
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -28,19 +27,8 @@ def test_a_solver_of_ones_own_takes_at_most_15_lines_and_runs(tmp_path: Path) ->
     suite = block("toml", "schema = 1").replace('["cg"', '["sign_descent", "cg"')
     suite = suite.replace('name = "lfom",', 'name = "lfom", params = { iterations = 20 },')
     (tmp_path / "my.toml").write_text(suite + "[scores]\ntasks = 50\n[timings]\nbatch = 2\nrepeats = 3\n")
-    line = [
-        sys.executable,
-        "-m",
-        "benchmarks.cli.main",
-        "run",
-        "my.toml",
-        "--plugin",
-        "sign_descent.py",
-        "--name",
-        "mine",
-    ]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    done = apart("run", "my.toml", "--plugin", "sign_descent.py", "--name", "mine", folder=tmp_path)
+    assert done.code == 0, done.error
     assert "sign_descent" in (tmp_path / "results/runs/mine/scores.csv").read_text()
 
 

@@ -32,7 +32,7 @@ def describe() -> dict[str, Any]:
     of_torch = "mkl" if torch.backends.mkl.is_available() else "other"
     return {
         "python": platform.python_version(),
-        "packages": {name: _read(lambda one=name: version(one)) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
         "blas": {"numpy": f"{blas.get('name')} {blas.get('version')}", "torch": of_torch},
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_name(),
@@ -93,6 +93,11 @@ def _read(sensor: Callable[[], Any]) -> Any:
         return sensor()
     except Exception:
         return None
+
+
+@cache
+def _version(package: str) -> str | None:
+    return _read(lambda: version(package))
 
 
 def git_state() -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.catalogue.registry import SOLVERS
 from tests.conftest import Command
-from tests.helpers import mistake, process
+from tests.helpers import apart, mistake
 
 
 def test_a_newcomer_runs_lists_shows_and_ranks(command: Command, small_suite: Path, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_plugin_that_raises_leaves_a_row_and_status_1(command: Command, small_
         "        raise ArithmeticError('alas')\n"
     )
     small_suite.write_text(small_suite.read_text().replace('"cg"', '"unlucky", "cg"'))
-    done = process("run", small_suite, "--plugin", "unlucky.py", "--name", "mine", folder=tmp_path)
+    done = apart("run", small_suite, "--plugin", "unlucky.py", "--name", "mine", folder=tmp_path)
     assert done.code == 1
     assert "failed: isotropic d=3 unlucky: error: ArithmeticError: alas" in done.error
     assert "Traceback" not in done.error
@@ -151,9 +151,9 @@ def test_two_processes_give_the_numbers_of_one_plugins_included(
     small_suite.write_text(small_suite.read_text().replace('"cg"', '"halves", "cg"'))
     texts = []
     without = {name: SOLVERS[name] for name in SOLVERS}
-    for jobs in ("1", "2"):
+    for name, jobs in {"one": [], "two": ["--jobs", "2"]}.items():
         monkeypatch.setattr(SOLVERS, "_entries", dict(without))  # a plug-in is loaded once a process
-        done = command("run", small_suite, "--plugin", "halves.py", "--jobs", jobs, "--name", f"jobs{jobs}")
+        done = command("run", small_suite, "--plugin", "halves.py", *jobs, "--name", name)
         assert done.code == 0, done.error
-        texts.append((tmp_path / "results/runs" / f"jobs{jobs}" / "scores.csv").read_bytes())
+        texts.append((tmp_path / "results/runs" / name / "scores.csv").read_bytes())
     assert texts[0] == texts[1]

@@ -135,7 +135,7 @@ def test_an_experiment_on_a_suite_writes_its_report_and_keeps_the_run_if_there_i
     suite.write_text(SMALL)
     monkeypatch.setitem(built_in := built_in_suites(), "real-quick", suite)
     monkeypatch.setattr("benchmarks.suites.suite.built_in_suites", lambda: built_in)
-    done = call("run", "real", "--quick", "--name", "mine", "--results", tmp_path / "results", "--jobs", "1")
+    done = call("run", "real", "--quick", "--name", "mine", "--results", tmp_path / "results")
     assert done.code == 1
     assert f"written to {tmp_path}/results/runs/mine" in done.output
     why = "no report was written: the run mine has no losses on real data"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.errors import UserError
-from benchmarks.harness.workers.pool import map_ordered
+from benchmarks.harness.workers.pool import as_finished, map_ordered
 from benchmarks.harness.workers.supervisor import Worker
-from tests.harness.test_workers import running
+from tests.conftest import KeptWorker
+from tests.harness.test_workers import ended
+from tests.helpers import fork
 
 
 class Odd(Exception):
@@ -43,8 +43,10 @@ def fails(number: int) -> int:
     return number
 
 
-@pytest.mark.parametrize("processes", [1, 3])
-def test_answers_come_in_the_order_of_the_items_each_computed_on_one_thread(processes: int) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_answers_come_in_the_order_of_the_items_each_computed_on_one_thread(
+    processes: int, two_workers: list[KeptWorker]
+) -> None:
     seen: list[int] = []
     before = torch.get_num_threads()
     found = map_ordered(halved, range(10), processes, seen.append)
@@ -53,15 +55,14 @@ def test_answers_come_in_the_order_of_the_items_each_computed_on_one_thread(proc
     assert torch.get_num_threads() == before
     assert sorted(seen) == list(range(10))
     pids = {pid for _, _, pid in found}
-    assert pids == {os.getpid()} if processes == 1 else os.getpid() not in pids and len(pids) <= 3
+    assert pids == {os.getpid()} if processes == 1 else os.getpid() not in pids and len(pids) == 2
+    assert all(worker.closed for worker in two_workers) == (processes == 2)
     assert map_ordered(halved, [], processes) == []
 
 
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    worker = Worker()
-    yield worker
-    worker.close()
+@pytest.fixture
+def worker(two_workers: list[KeptWorker]) -> Worker:
+    return two_workers[0]
 
 
 def test_a_function_made_here_and_now_is_sent_as_well(worker: Worker) -> None:
@@ -69,9 +70,10 @@ def test_a_function_made_here_and_now_is_sent_as_well(worker: Worker) -> None:
     assert worker.carry_out(lambda _: offset + 2) == 42
 
 
-def test_an_exception_reaches_the_caller_as_it_was_with_the_workers_traceback() -> None:
+def test_an_exception_reaches_the_caller_as_it_was_with_the_workers_traceback(two_workers: list[KeptWorker]) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         map_ordered(fails, [3, 0], 2)
+    assert all(worker.closed for worker in two_workers)
     assert str(caught.value) == "three"
     (note,) = caught.value.__notes__
     assert note.startswith("In a worker process:\nTraceback")
@@ -92,31 +94,32 @@ def test_in_place_of_an_exception_that_cannot_be_sent_comes_what_it_says(
     assert worker.carry_out(lambda _: fails(4)) == 4, "the worker goes on"
 
 
-def test_a_lost_worker_is_one_sentence_and_the_others_are_ended() -> None:
+def test_a_lost_worker_is_one_sentence_and_the_others_are_ended(two_workers: list[KeptWorker]) -> None:
     pattern = "part of the work failed: its worker process was lost, ended by SIGKILL; perhaps for want of memory"
     with pytest.raises(UserError, match=f"^{pattern}$"):
         map_ordered(fails, [7, 0], 2)
+    assert all(worker.closed for worker in two_workers)
 
 
 def test_a_killed_process_leaves_no_worker_and_no_shared_memory(tmp_path: Path) -> None:
-    code = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom benchmarks.harness.workers.pool import map_ordered\n"
-        "def sleeps(path):\n    Path(f'{path} {os.getpid()}').touch()\n    time.sleep(600)\n"
-        "map_ordered(sleeps, [f'{sys.argv[1]}/{name}' for name in 'abc'], 2)"
-    )
+    def sleeps(name: str, _: object) -> None:
+        (tmp_path / f"{name} {os.getpid()}").touch()
+        time.sleep(600)
+
+    def work() -> None:
+        list(as_finished("abc", lambda worker, name: worker.carry_out(partial(sleeps, name)), [Worker(), Worker()]))
+
     before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as first:
-        for _ in range(2400):
-            if len(os.listdir(tmp_path)) == 2:
-                break
-            time.sleep(0.05)
-        first.kill()
-    workers = [int(name.split()[1]) for name in os.listdir(tmp_path)]
-    assert len(workers) == 2
-    for _ in range(200):
-        if not any(running(worker) for worker in workers):
+    with open(os.devnull, "w") as nothing:
+        first = fork(work, nothing)
+    for _ in range(2400):
+        if len(os.listdir(tmp_path)) == 2:
             break
         time.sleep(0.05)
-    assert [worker for worker in workers if running(worker)] == []
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    workers = [int(name.split()[1]) for name in os.listdir(tmp_path)]
+    assert len(workers) == 2
+    assert all(ended(worker) for worker in workers)
     left = set(os.listdir("/dev/shm")) - before if os.path.isdir("/dev/shm") else set()
     assert [name for name in left if "joblib" in name or "loky" in name] == []

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from benchmarks.harness import run as running
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.cell_cache import KeptCells
 from benchmarks.harness.cell_key import cell_key
-from benchmarks.harness.resolve import build_cells
+from benchmarks.harness.resolve import build_cells, load_plugin
 from benchmarks.harness.run import Finished, run_suite
 from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.workers.cells import run_cells
@@ -31,12 +29,13 @@ from benchmarks.runs.unfinished import abandoned_runs, unfinished_runs
 from benchmarks.runs.write import RunWriter
 from benchmarks.suites.suite import Suite, load_suite
 from benchmarks.tasks.gaussian import Isotropic
+from tests.helpers import call, forked
 
 FITTED = """
 schema = 1
 steps = [1, 2]
 seeds = [0, 1]
-solvers = ["cg", "heavy_ball_tuned", "bayes", "ols", "gradient_descent"]
+solvers = ["cg", { name = "heavy_ball_tuned", params = { num_tasks = 300 } }, "bayes", "ols", "gradient_descent"]
 [scores]
 tasks = 40
 [timings]
@@ -224,16 +223,13 @@ def test_a_change_in_a_plugin_or_in_what_it_imports_changes_the_key(tmp_path: Pa
         "@SOLVERS.register('thirds')\n@dataclass(frozen=True)\nclass Thirds(GradientDescent):\n    eta: float = ETA\n"
     )
     (tmp_path / "p.toml").write_text(FITTED.replace('"cg", ', '"thirds", '))
-    code = (
-        "import sys; from benchmarks.harness.resolve import build_cells, load_plugin\n"
-        "from benchmarks.harness.cell_key import cell_key; from benchmarks.suites.suite import load_suite\n"
-        "load_plugin('thirds.py'); print([cell_key(cell, 1) for cell in build_cells(load_suite('p.toml'))[:2]])"
-    )
+
+    def print_keys() -> None:
+        load_plugin(str(tmp_path / "thirds.py"))
+        print([cell_key(cell, 1) for cell in build_cells(load_suite(str(tmp_path / "p.toml")))[:2]])
 
     def keys() -> list[str]:
-        line = [sys.executable, "-c", code]
-        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True)
-        return eval(done.stdout)
+        return eval(*forked(print_keys))
 
     first = keys()
     assert keys() == first
@@ -251,24 +247,24 @@ def test_a_solver_without_source_is_never_found_again(suite: Suite) -> None:
 
 
 def test_only_one_process_writes_a_run(suite: Suite, tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from benchmarks.runs.write import RunWriter\n"
-        "try: RunWriter(Path(sys.argv[1]), 'one', resume=True)\nexcept Exception as error: print(error)"
-    )
+    def write() -> None:
+        with pytest.raises(UserError) as caught:
+            RunWriter(tmp_path / "runs", "one", resume=True)
+        print(caught.value)
+
     with RunWriter(tmp_path / "runs", "one"):
-        line = [sys.executable, "-c", code, str(tmp_path / "runs")]
-        said = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+        (said,) = forked(write)
         assert "another process is writing the run 'one'" in said
         assert abandoned_runs(tmp_path / "runs") == []
     assert os.listdir(tmp_path / "runs") == []
 
 
 def test_two_runs_at_once_into_one_folder_are_both_written(suite: Suite, tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "benchmarks.cli.main", "run", str(tmp_path / "fitted.toml")]
-    both = [subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
-    for process in both:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    def begin() -> None:
+        done = call("run", tmp_path / "fitted.toml", folder=tmp_path)
+        assert done.code == 0, done.error
+
+    forked(begin, begin)
     runs = sorted((tmp_path / "results" / "runs").iterdir())
     assert len(runs) == 2
     assert runs[0].joinpath("scores.csv").read_bytes() == runs[1].joinpath("scores.csv").read_bytes()

@@ -21,6 +21,7 @@ from benchmarks.suites.suite import load_suite
 from memformer.core.iterative import IterativeSolver, State
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Solver, Trace
+from tests.helpers import TUNED
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def test_timings_hold_every_solver_and_step(finished: tuple[Finished, Run]) -> N
 def test_fitted_parameters_are_found_again(tmp_path: Path) -> None:
     suite = tmp_path / "fit.toml"
     suite.write_text(
-        'schema = 1\nsteps = [1, 2]\nseeds = [0, 1]\nsolvers = ["heavy_ball_tuned"]\n'
+        "schema = 1\nsteps = [1, 2]\nseeds = [0, 1]\nsolvers = [" + TUNED + "]\n"
         "[scores]\ntasks = 50\n[timings]\nbatch = 4\nrepeats = 3\n"
         '[[tasks]]\nlaw = "isotropic"\nd = 2\nN = 6\n'
     )

@@ -93,7 +93,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     for name, solver in PLUGINS.items():
         SOLVERS.add(name, solver)
     suite = load_suite(str(folder / "traits.toml"))
-    yield read_run(run_suite(suite, folder, None, ["x"], _Lines(), "timed", jobs=1).path)
+    yield read_run(run_suite(suite, folder, None, ["x"], _Lines(), "timed").path)
     for name in PLUGINS:
         del SOLVERS._entries[name]
 

@@ -6,10 +6,8 @@ import dataclasses
 import gc
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,8 @@ from benchmarks.harness.workers.supervisor import Worker
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Solver, Trace
-from tests.conftest import Command
+from tests.conftest import Command, KeptWorker
+from tests.helpers import fork
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,13 @@ def job(what: str, mark: Path | str = "", **limits: Any) -> Job:
 
 
 @pytest.fixture
-def worker() -> Iterator[Worker]:
-    worker = cell_worker()
-    yield worker
-    worker.close()
+def worker(two_workers: list[KeptWorker]) -> Worker:
+    return two_workers[0]
+
+
+def test_workers_of_other_source_are_refused(worker: Worker) -> None:
+    with pytest.raises(UserError, match="a worker has other source than this process"):
+        score(worker, dataclasses.replace(job("nothing"), source="0123456789ab"))
 
 
 def test_a_cell_that_ignores_its_time_limit_is_ended_and_the_next_is_computed(
@@ -81,13 +83,6 @@ def test_a_cell_that_ignores_its_time_limit_is_ended_and_the_next_is_computed(
     assert score(worker, job("prints")).result.status == "ok"
 
 
-def test_a_cell_that_exceeds_its_memory_limit_is_ended(worker: Worker) -> None:
-    scored = score(worker, job("grows", memory_limit=1.0))
-    assert scored.result.status == "memory_limit"
-    assert "its limit is 1 GB; its worker process was ended" in scored.rows[0].reason
-    assert {row.status for row in scored.rows} == {"memory_limit"}
-
-
 def test_a_lost_worker_is_replaced_once(worker: Worker, tmp_path: Path) -> None:
     assert score(worker, job("dies", tmp_path / "once")).result.status == "ok"
     result = score(worker, job("dies")).result
@@ -95,35 +90,48 @@ def test_a_lost_worker_is_replaced_once(worker: Worker, tmp_path: Path) -> None:
     assert result.reason == "its worker process was lost twice, ended by SIGKILL; perhaps for want of memory"
 
 
-def test_workers_of_other_source_are_refused(worker: Worker) -> None:
-    with pytest.raises(UserError, match="a worker has other source than this process"):
-        score(worker, dataclasses.replace(job("nothing"), source="0123456789ab"))
+def test_a_cell_that_exceeds_its_memory_limit_is_ended(worker: Worker) -> None:
+    scored = score(worker, job("grows", memory_limit=1.0))
+    assert scored.result.status == "memory_limit"
+    assert "its limit is 1 GB; its worker process was ended" in scored.rows[0].reason
+    assert {row.status for row in scored.rows} == {"memory_limit"}
 
 
-def test_every_cell_comes_back_once_from_three_workers_of_which_one_dies(tmp_path: Path) -> None:
+def test_every_cell_comes_back_once_from_two_workers_of_which_one_dies(
+    two_workers: list[KeptWorker], tmp_path: Path
+) -> None:
     work = [job("dies" if tasks == 12 else "nothing", tmp_path / "once", tasks=tasks).cell for tasks in range(10, 16)]
-    found = dict(run_cells(work, ParameterStore(), 3, 1))
+    found = dict(run_cells(work, ParameterStore(), 2, 1))
+    assert all(worker.closed for worker in two_workers)
     assert sorted(found) == list(range(6))
     assert [found[number].rows[0].num_tasks for number in range(6)] == list(range(10, 16))
 
 
 def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from tests.harness.test_workers import cell_worker, job, score\n"
-        "worker = cell_worker(); worker._start(); print(worker._process.pid, flush=True)\n"
-        "score(worker, job('hangs'))"
-    )
-    line = [sys.executable, "-c", code, str(Path(__file__).parents[2])]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout is not None
-        worker = int(first.stdout.readline())
-        first.kill()
+    def work() -> None:
+        worker = cell_worker()
+        worker._start()
+        assert worker._process is not None
+        print(worker._process.pid, flush=True)
+        score(worker, job("hangs", tmp_path / "begun"))
+
+    with open(tmp_path / "said", "w+") as said:
+        first = fork(work, said)
+        while not (tmp_path / "begun").exists():
+            assert os.waitpid(first, os.WNOHANG) == (0, 0)
+            time.sleep(0.05)
+        os.kill(first, signal.SIGKILL)
+        os.waitpid(first, 0)
+    assert ended(int((tmp_path / "said").read_text())), "the worker outlived the process that started it"
+
+
+def ended(process: int) -> bool:
+    """Whether a process ends within ten seconds."""
     for _ in range(200):
-        if not running(worker):
-            return
+        if not running(process):
+            return True
         time.sleep(0.05)
-    pytest.fail("the worker outlived the process that started it")
+    return False
 
 
 def running(process: int) -> bool:
@@ -136,11 +144,11 @@ def running(process: int) -> bool:
 
 def test_a_dask_cluster_gives_the_numbers_of_one_process(command: Command, small_suite: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed", exc_type=ImportError)
-    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None)
     with cluster:
         done = command("run", small_suite, "--scheduler", cluster.scheduler_address, "--name", "dask")
         assert done.code == 0, done.error
-    done = command("run", small_suite, "--jobs", "1", "--name", "one")
+    done = command("run", small_suite, "--name", "one")
     assert done.code == 0, done.error
     runs = tmp_path / "results" / "runs"
     for file in ("scores.csv", "losses.npz"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from csv import DictReader
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -78,6 +79,7 @@ def test_a_part_is_ranked_as_in_the_whole(ranked: pd.DataFrame) -> None:
 
 def test_the_command_obeys_columns_and_filters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("benchmarks.runs.read.read_run", cache(read_run))
     options = ("--results", REFERENCE.parents[1])
     done = call("leaderboard", "core-reference", "--law", "gmm", "--top", "1", *options)
     assert done.code == 0

@@ -14,14 +14,14 @@ import pytest
 
 from benchmarks.errors import UserError
 from benchmarks.runs.read import read_run
-from tests.helpers import SMALL, call, mistake
+from tests.helpers import SMALL, TUNED, call, mistake
 from tests.runs.helpers import command, edit, run
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    run(folder, "a", SMALL.replace('"ols", "heavy_ball"', '"heavy_ball_tuned"'))
+    run(folder, "a", SMALL.replace('"ols", "heavy_ball"', TUNED))
     return folder
 
 

@@ -30,7 +30,7 @@ from benchmarks.runs.recompute import rows_of
 from benchmarks.runs.schema import ScoreRow, TimingRow
 from benchmarks.runs.validate import problems
 from benchmarks.runs.write import Part, RunWriter, sweep, unfinished_runs
-from tests.helpers import SMALL
+from tests.helpers import SMALL, TUNED
 from tests.runs.helpers import run
 
 SEEDS = {"zero": {0}, "one": {1}, "pair": {0, 1}}
@@ -54,7 +54,7 @@ class Killed(BaseException):
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Real runs, whose rows the machine writes."""
     folder = tmp_path_factory.mktemp("templates")
-    text = SMALL.replace('"cg", "ols", "heavy_ball"', '"cg", "heavy_ball_tuned"').replace("[1, 2]", "[2]")
+    text = SMALL.replace('"cg", "ols", "heavy_ball"', f'"cg", {TUNED}').replace("[1, 2]", "[2]")
     for kind, seeds in SEEDS.items():
         Store.templates[kind] = read_run(run(folder, kind, text.replace("[0, 1]", str(sorted(seeds)))))
     patience, unfinished.PATIENCE = unfinished.PATIENCE, 0.0  # nobody else is looking at these folders

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.runs.read import Run, read_run
-from tests.helpers import SMALL, mistake
+from tests.helpers import SMALL, TUNED, mistake
 from tests.runs.helpers import command, edit, fail_as_a_whole, run
 
-SOLVERS = '"cg", "heavy_ball_tuned"'
+SOLVERS = f'"cg", {TUNED}'
 SUITES = {
     "zero": "[0]",
     "one": "[1]",

@@ -4,9 +4,9 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
+import signal
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -18,7 +18,7 @@ from benchmarks.runs.read import list_runs, read_run
 from benchmarks.runs.schema import SCHEMA_VERSION
 from benchmarks.runs.write import RunWriter
 from benchmarks.suites.suite import load_suite
-from tests.helpers import SMALL
+from tests.helpers import SMALL, fork, wait
 
 
 @pytest.fixture(scope="module")
@@ -103,16 +103,14 @@ def test_a_taken_or_impossible_name_is_refused(run_folder: Path) -> None:
 
 
 def test_a_killed_run_leaves_nothing_under_its_name_and_the_next_one_works(small_suite: Path, tmp_path: Path) -> None:
-    code = (
-        "import os, signal, sys; from pathlib import Path; from benchmarks.runs import write as writer\n"
-        "writer.csv_of = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "from benchmarks.harness.run import run_suite; from benchmarks.cli.progress import _Lines\n"
-        "from benchmarks.suites.suite import load_suite\n"
-        "run_suite(load_suite(sys.argv[1]), Path(sys.argv[2]), None, ['x'], _Lines(), 'killed')"
-    )
+    def begin() -> None:
+        with mock.patch("benchmarks.runs.write.csv_of", side_effect=lambda *_: os.kill(os.getpid(), signal.SIGKILL)):
+            run_suite(load_suite(str(small_suite)), runs, None, ["x"], _Lines(), "killed")
+
     runs = tmp_path / "runs"
-    killed = subprocess.run([sys.executable, "-c", code, str(small_suite), str(runs)], check=False, capture_output=True)
-    assert killed.returncode == -9
+    with open(os.devnull, "w") as nothing:
+        status = wait(fork(begin, nothing))
+    assert os.WTERMSIG(status) == signal.SIGKILL
     assert list_runs(runs) == []
     assert [path.name for path in runs.iterdir()] == [".unfinished-killed"]
     finished = run_suite(load_suite(str(small_suite)), runs, None, ["x"], _Lines(), "next")

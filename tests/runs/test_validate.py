@@ -12,11 +12,11 @@ import pytest
 
 from benchmarks.runs.read import read_run
 from benchmarks.runs.validate import problems
-from tests.helpers import SMALL
+from tests.helpers import SMALL, TUNED
 from tests.runs.helpers import command, drop, edit, fail_as_a_whole, run
 
 LEARNED = '{name = "memformer_first_order_scalar", steps = [1], params = {tasks = 250, iterations = 5, starts = 2}}'
-SUITE = SMALL.replace('"ols", "heavy_ball"', '"heavy_ball_tuned", {name = "bayes", steps = [1]}, ' + LEARNED).replace(
+SUITE = SMALL.replace('"ols", "heavy_ball"', f'{TUNED}, {{name = "bayes", steps = [1]}}, {LEARNED}').replace(
     "N = 8",
     'N = 8\nnoise_std = 0.1\n[[tasks]]\nlaw = "anisotropic"\nd = 3\nN = 8\n'
     'params = { spectrum = "geometric", kappa = 9.0 }',

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
 import torch
-from scipy import integrate
 
 from baselines.wishart import GaussianTasks, trace_moment
 from benchmarks.tasks.importance import LARGEST_WEIGHT, PROBABILITIES, STRETCHES, weights
@@ -80,21 +78,30 @@ def test_weights_are_the_ratio_of_the_densities() -> None:
     """Against the density of two eigenvalues, integrated numerically, with every factor's push-forward done by hand."""
     n = 6
 
-    def density(largest: float, other: float) -> float:
-        if not largest > other > 0:
-            return 0.0
-        return (largest * other) ** ((n - 3) / 2) * math.exp(-(largest + other) / 2) * (largest - other)
+    def density(largest: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return (largest * other) ** ((n - 3) / 2) * np.exp(-(largest + other) / 2) * (largest - other).clip(0)
 
-    total = integrate.dblquad(lambda other, largest: density(largest, other), 0, 200, 0, lambda largest: largest)[0]
-    for largest, other in [(9.0, 2.0), (30.0, 1.0), (5.0, 4.5), (1.0, 0.01)]:
-        mixed = sum(p * density(largest / s, other) / s for s, p in zip(STRETCHES, PROBABILITIES, strict=True))
-        found = weights(np.array([[other, largest]]), n)[0]
-        assert found == pytest.approx(density(largest, other) / mixed, rel=1e-12)
-    mixture = integrate.dblquad(
-        lambda other, largest: density(largest, other) / weights(np.array([[other, largest]]), n)[0],
-        *(0, 300, 0, lambda largest: largest),
-    )[0]
-    assert mixture / total == pytest.approx(1.0, abs=1e-6)
+    pairs = np.array([[2.0, 9.0], [1.0, 30.0], [4.5, 5.0], [0.01, 1.0]])
+    other, largest = pairs.T
+    mixed = sum(p * density(largest / s, other) / s for s, p in zip(STRETCHES, PROBABILITIES, strict=True))
+    assert weights(pairs, n) == pytest.approx(density(largest, other) / mixed, rel=1e-12)
+
+    def nodes(*ends: float) -> tuple[np.ndarray, np.ndarray]:
+        """Of Gauss's rule with 50 nodes between every two ends."""
+        x, w = np.polynomial.legendre.leggauss(50)
+        halves = [((high - low) / 2, (high + low) / 2) for low, high in itertools.pairwise(ends)]
+        return np.concatenate([half * x + middle for half, middle in halves]), np.concatenate(
+            [h * w for h, _ in halves]
+        )
+
+    # The density of the mixture has a kink wherever the other eigenvalue is the largest one over a factor.
+    largest, of_largest = nodes(0, 5, 10, 20, 40, 80, 160, 300)
+    shares, of_shares = nodes(0, *sorted({1 / s for s in STRETCHES} | {1.0}))
+    areas = np.outer(of_largest * largest, of_shares).ravel()
+    largest, other = np.repeat(largest, len(shares)), np.outer(largest, shares).ravel()
+    total = density(largest, other)
+    mixture = total / weights(np.stack([other, largest], 1), n)
+    assert (mixture @ areas) / (total @ areas) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_the_stretch_changes_one_singular_value_and_no_singular_vector() -> None:

@@ -35,7 +35,7 @@ def test_spread_scores_estimate_the_same_mean_as_plain_ones():
 def test_main_writes_a_row_for_each_search(tmp_path, monkeypatch, capsys):
     case = training_search.Case("conjugate", "scalar")
     solver = training_search.Case.solver
-    short = {"tasks": 2000, "iterations": 200}
+    short = {"tasks": 2000, "iterations": 120}
     monkeypatch.setattr(training_search.Case, "solver", lambda *given: dataclasses.replace(solver(*given), **short))
     monkeypatch.setattr(training_search, "cases", lambda kind: [case])
     words = "--classes", "P = 0", "--memories", "conjugate", "--depths", "1", "--seeds", "0", "1", "--starts", "2"

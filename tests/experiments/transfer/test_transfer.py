@@ -87,6 +87,7 @@ def test_the_laws_of_the_settings_differ_in_everything_they_name(quick: bool) ->
     assert {entry.d for entry in laws.values()} == {5}
 
 
+@pytest.mark.usefixtures("two_workers")
 def test_the_table_is_the_same_however_many_processes_share_the_work(table: pd.DataFrame) -> None:
     laws = {"isotropic": Isotropic(d=3, N=12), "wide": OODVariance(d=3, N=12, variance=4.0, rotation="none")}
     again = transfer({"one_step": OneStep()}, laws, settings([1, 2], 100, [0, 1]), asked(jobs=2))

@@ -57,11 +57,19 @@ def test_the_isolated_environment_has_everything_the_project_needs() -> None:
     assert required["torch"] == [pinned[1]]
 
 
-def test_asv_finds_these_benchmarks_and_no_others() -> None:
+def test_asv_finds_these_benchmarks_and_no_others_and_imports_them_without_computing() -> None:
     code = (
         "import sys; sys.path.insert(0, 'benchmarks/regression')\n"
         "from asv_runner.discovery import disc_benchmarks\n"
-        "print(*sorted(b.name for b in disc_benchmarks('benchmarks/regression/asv_suite')), sep='\\n')"
+        "import torch\n"
+        "from torch.utils._python_dispatch import TorchDispatchMode\n"
+        "class Nothing(TorchDispatchMode):\n"
+        "    def __torch_dispatch__(self, func, types, args=(), kwargs=None):\n"
+        "        raise AssertionError(f'computed at import: {func}')\n"
+        "with Nothing():\n"
+        "    found = list(disc_benchmarks('benchmarks/regression/asv_suite'))\n"
+        "assert not torch.cuda.is_initialized()\n"
+        "print(*sorted(b.name for b in found), sep='\\n')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
