@@ -65,8 +65,19 @@ class Board:
 
     def readings(self) -> list[str]:
         """The same, a phrase for each kind of solver."""
-        exact = self.rows.loc[[_exact(row) for row in self.rows.to_dict("records")]]
-        found = self.rows.drop(index=exact.index)
+        said = [f"{title}: {leader(some)}" for title, some in self.kinds().items()]
+        exact = [escape.plain(name) for name in self.exact()]
+        more = f" and {len(exact) - 4} more" * (len(exact) > 4)
+        exactly = [f"exact: {', '.join(exact[:4])}{more}"] if exact else []
+        return [*said, *self._at_equal_time(), *exactly]
+
+    def exact(self) -> list[str]:
+        """Names of those whose loss is 0 but for rounding."""
+        return [str(row["name"]) for row in self.rows.to_dict("records") if _exact(row)]
+
+    def kinds(self) -> dict[str, pd.DataFrame]:
+        """The solvers of each kind that have a loss above rounding, best first; kinds that have one."""
+        found = self.rows.drop(index=self.exact())
         direct, learned = found["group"] == "direct", found["learned"].astype(bool)
         kinds = {
             "told nothing beyond the context": found[(found["group"] == "nothing") & ~learned],
@@ -76,10 +87,7 @@ class Board:
         if not any(map(len, kinds.values())):
             kinds = {"of what is here": found[~direct]}
         kinds["direct"] = found[direct]
-        said = [f"{title}: {_leader(some)}" for title, some in kinds.items() if len(some)]
-        names, more = [escape.plain(name) for name in exact["name"][:4]], len(exact) - 4
-        exactly = [f"exact: {', '.join(names)}{f' and {more} more' * (more > 0)}"] if names else []
-        return [*said, *self._at_equal_time(), *exactly]
+        return {title: some for title, some in kinds.items() if len(some)}
 
     def _at_equal_time(self) -> Iterator[str]:
         """Which iterative method has the least loss in the time of the reference method."""
@@ -95,7 +103,7 @@ class Board:
             yield f"in the time of {REFERENCE}: {name} at {_loss(best)}, after {k} step{'s' * (k != 1)}"
 
 
-def _leader(rows: pd.DataFrame) -> str:
+def leader(rows: pd.DataFrame) -> str:
     """The best of some solvers in a few words, with those that share its rank."""
     first, names = rows.iloc[0], list[str]()
     if not pd.isna(first["rank"]):

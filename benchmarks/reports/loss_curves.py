@@ -58,7 +58,7 @@ def loss_curves(
         if not names:
             raise UserError(f"nothing to draw: no solver chosen has a loss above rounding on {board.title}")
         curves = [part for name in names for part in [_curve(table, rows.loc[name])] if len(part)]
-        found = pd.concat([*_merged(curves), *_floors(table)], ignore_index=True)
+        found = pd.concat([*_merged(curves), *floors(table)], ignore_index=True)
         slug = f"{table['law'].iloc[0]}_d{table['d'].iloc[0]}"
         yield slug, board.title, found
 
@@ -122,7 +122,7 @@ def _merged(curves: Sequence[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         yield group[0].assign(curve=", ".join(names[:NAMES]) + (f" + {more}" if more > 0 else ""))
 
 
-def _floors(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def floors(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """The floor of each class that has one, which is a row's loss less its gap."""
     known: Any = table[table["gap_to_floor"].notna() & (table["floor"] != "") & (table["log_loss"] > EXACT)]
     known = known.assign(log_loss=known["log_loss"] - known["gap_to_floor"])

@@ -37,13 +37,13 @@ def summary(runs: Sequence[Run], ranked: pd.DataFrame, width: int, top: int = 3)
         "summary.jinja",
         width=width,
         names=escape.plain(", ".join(run.name for run in runs)),
-        devices=_devices(runs),
+        devices=devices(runs),
         readings=[
             (f"{law.title}; best after {law.steps} step{'s' * (law.steps != 1)}", law.readings()) for law in laws
         ],
         tables=list(_tables(laws, width, top)),
         alarms=int(alarms.sum()),
-        failures=_failures(ranked),
+        failures=failures(ranked),
     )
 
 
@@ -66,30 +66,45 @@ def _tables(laws: list[Board], width: int, top: int) -> Iterator[str]:
         start = end
 
 
-def _lines(laws: list[Board], top: int) -> Iterator[list[str]]:
-    """A title for each group, and its best solvers."""
+def places(laws: Sequence[Board]) -> pd.DataFrame:
+    """Solvers by the number of laws they are on and their mean log loss there, an exact one's that of rounding.
+
+    Returns:
+        By name: `group`, `learned`, `mean` and `laws`; those on most laws first, of these the best.
+    """
     everyone: Any = pd.concat([law.rows for law in laws]) if laws else pd.DataFrame()
     if everyone.empty:
-        return
+        return pd.DataFrame(columns=["group", "learned", "mean", "laws"])
     floor = everyone["dtype"].map(ROUNDING).astype(float)
     known = everyone.assign(shown=everyone["log_loss"].clip(lower=floor), scored=1)
-    places = (
+    found = (
         known.reset_index(drop=True)
         .groupby("name")
-        .agg(needs=("group", "first"), learned=("learned", "first"), mean=("shown", "mean"), laws=("scored", "sum"))
+        .agg(group=("group", "first"), learned=("learned", "first"), mean=("shown", "mean"), laws=("scored", "sum"))
     )
-    places = places.sort_values(["laws", "mean"], ascending=[False, True], kind="stable")
-    for need, title in GROUPS.items():
-        group = places[places["needs"] == need]
-        chosen = [*group.index[:top]]
-        best = [name for name in group.index[group["learned"]][:1] if name not in chosen]
+    return found.sort_values(["laws", "mean"], ascending=[False, True], kind="stable")
+
+
+def best(places: pd.DataFrame, top: int) -> Iterator[tuple[str, list[str]]]:
+    """Of each group that has solvers its need, and the names of the first `top`; the best learned one is always in."""
+    for need in GROUPS:
+        group: Any = places[places["group"] == need]
+        learned = [str(name) for name in group.index[group["learned"].astype(bool)][:1]]
+        chosen = [str(name) for name in group.index[:top]]
+        chosen += [name for name in learned if name not in chosen]
         if chosen:
-            yield [f"-- {title.split(':')[0].split(',')[0]}", *[""] * len(laws)]
-        for name in (*chosen, *best):
-            yield [escape.plain(name), *(law.cell(str(name)) for law in laws)]
+            yield need, chosen
 
 
-def _failures(ranked: pd.DataFrame) -> list[str]:
+def _lines(laws: list[Board], top: int) -> Iterator[list[str]]:
+    """A title for each group, and its best solvers."""
+    for need, names in best(places(laws), top):
+        yield [f"-- {GROUPS[need].split(':')[0].split(',')[0]}", *[""] * len(laws)]
+        for name in names:
+            yield [escape.plain(name), *(law.cell(name) for law in laws)]
+
+
+def failures(ranked: pd.DataFrame) -> list[str]:
     """A solver that failed, how, on how many laws."""
     laws: dict[Any, set[str]] = {}
     for row in ranked.to_dict("records"):
@@ -99,7 +114,7 @@ def _failures(ranked: pd.DataFrame) -> list[str]:
     return [f"{escape.plain(name)} {how} on {n} law{'s' * (n > 1)}" for (name, how), n in counts.items()]
 
 
-def _devices(runs: Sequence[Run]) -> str:
+def devices(runs: Sequence[Run]) -> str:
     """Where times were taken, and where nobody has."""
     timings = pd.concat([run.timings for run in runs])
     said = []
