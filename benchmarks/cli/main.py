@@ -21,6 +21,7 @@ from benchmarks.cli.overview import env, list_, show
 from benchmarks.cli.paper import judge
 from benchmarks.cli.results import results_app
 from benchmarks.cli.run import run
+from benchmarks.cli.site import site
 from benchmarks.cli.views import views_app
 from benchmarks.errors import UserError
 
@@ -40,6 +41,7 @@ for command, example in {
     list_: ":  memformer-bench list solvers",
     show: ":  memformer-bench show cg",
     leaderboard: ":  memformer-bench leaderboard --format markdown --output results/LEADERBOARD.md",
+    site: ":  memformer-bench site core-reference --output build/site",
     fit: ":  memformer-bench fit memformer_first_order anisotropic --steps 3",
     check: ":  memformer-bench check --against origin/main --output report.md",
 }.items():

@@ -1,0 +1,217 @@
+"""What the page of a law shows: its table of solvers, its plots, and what went wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.reports.escape import plain
+from benchmarks.reports.summary import GROUPS, Board, said
+from benchmarks.runs.ranking import ROUNDING, solver_label
+from benchmarks.runs.schema import SCORED_ON
+from benchmarks.site.curves import at, floor_name, kind_of, law_curves, solvers
+from benchmarks.site.numbers import fixed, interval, minus, missing, significant, slug
+from benchmarks.site.plot import Plot, against_steps, against_time
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Attributes:
+        value: what it is sorted by; None sorts last.
+        text: what it shows; `small` is under it, in small print.
+        note: what a mark on it means, in a sentence; empty without one.
+    """
+
+    value: Any
+    text: str
+    small: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A solver: its key within the page, name, settings that differ from its defaults, kind, and cells."""
+
+    key: str
+    name: str
+    settings: str
+    kind: str
+    rank: Cell
+    losses: Sequence[Cell]
+    gap: Cell
+    floor: Cell
+    start: Cell
+    time: Cell
+
+
+@dataclass(frozen=True)
+class Group:
+    """Solvers that are told the same, best first."""
+
+    need: str
+    title: str
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class LawPage:
+    """A law's page.
+
+    Attributes:
+        slug: of its file; `title` and `reading` are `Board`'s.
+        leaders: what the reading says of each kind, and who is exact.
+        facts: what else says which tasks these are, name and value.
+        board: of its solvers after `board.steps` steps, which gaps, ranks and times are of.
+        steps: numbers of steps that have a column.
+        searched: whether anything was trained from several starts.
+        tasks: in a call that was timed; None if nothing was.
+        remarks: alarms and failures.
+    """
+
+    slug: str
+    title: str
+    reading: str
+    leaders: Sequence[tuple[str, str]]
+    facts: Sequence[tuple[str, str]]
+    board: Board
+    steps: Sequence[int]
+    groups: Sequence[Group]
+    searched: bool
+    tasks: int | None
+    remarks: Sequence[str]
+    plots: Sequence[Plot]
+    table: pd.DataFrame
+
+
+def law_pages(ranked: pd.DataFrame) -> list[LawPage]:
+    """A page for each law, in the order of the runs; no two have the same title or file."""
+    tables = [table for _, table in ranked.groupby(SCORED_ON, sort=False, dropna=False)]
+    boards = [Board(table) for table in tables]
+    given = [board.title for board in boards]
+    titles: list[str] = []
+    for board, table in zip(boards, tables, strict=True):
+        row, title = table.iloc[0], board.title
+        if given.count(title) > 1:
+            title += f", {row['dtype']}, {row['device']}"
+        titles.append(title if title not in titles else f"{title}, {row['fingerprint']}, {row['law_params']}")
+    slugs: list[str] = []
+    for title in titles:
+        wanted = slug(title)
+        slugs.append(wanted if wanted not in slugs else f"{wanted}-{len(slugs)}")
+    return [_page(*four) for four in zip(slugs, titles, boards, tables, strict=True)]
+
+
+def _page(slug: str, title: str, board: Board, table: pd.DataFrame) -> LawPage:
+    steps = sorted({int(step) for step in table["steps"]})
+    batches = [int(batch) for batch in table["batch"].dropna()]
+    curves = law_curves(table, board.steps)
+    plots = [
+        against_steps("Loss against steps", curves),
+        against_time(f"Loss against time (floors after {board.steps} steps)", curves, board.steps),
+    ]
+    return LawPage(
+        slug=slug,
+        title=title,
+        reading=minus(board.reading()),
+        leaders=[*((kind, minus(said(row))) for kind, row in board.leaders().items()), *_exact(board)],
+        facts=_facts(table),
+        board=board,
+        steps=steps,
+        groups=list(_groups(table, steps, board.steps)),
+        searched=bool(table["starts"].notna().any()),
+        tasks=max(batches, default=None),
+        remarks=list(dict.fromkeys(_remarks(table))),
+        plots=[plot for plot in plots if plot is not None],
+        table=table,
+    )
+
+
+def _exact(board: Board) -> Iterator[tuple[str, str]]:
+    if board.exact():
+        yield "exact", ", ".join(map(plain, board.exact()))
+
+
+def _facts(table: pd.DataFrame) -> list[tuple[str, str]]:
+    row = table.iloc[0]
+    given = {name: value for name, value in json.loads(row["law_params"]).items() if value is not None}
+    trained = sorted({one for one in table["trained_on"] if one})
+    facts = {
+        "law": f"{row['law']}, version {row['law_version']}",
+        "dimension d": str(row["d"]),
+        "context N": str(row["N"]),
+        "label noise": f"{row['noise_std']:g}" if row["noise_std"] else "none",
+        "settings": ", ".join(f"{name} = {value}" for name, value in given.items()),
+        "scored tasks": f"{table['num_tasks'].max():,}" + (f", {row['draw']} draws" if row["draw"] != "plain" else ""),
+        "also trained on": "; ".join(trained),
+        "loss": ", ".join(sorted({one.replace("_", " ") for one in table["metric"] if one})),
+        "protocol": str(row["protocol"]).replace("_", " "),
+        "computed in": f"{row['dtype']} on {row['device']}",
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _groups(table: pd.DataFrame, steps: Sequence[int], shared: int) -> Iterator[Group]:
+    found = [(f"s{number}", rows, at(rows, shared)) for number, rows in enumerate(solvers(table))]
+    for need, title in GROUPS.items():
+        mine = [one for one in found if one[2]["needs"] == need]
+        mine.sort(key=lambda one: (missing(one[2]["log_loss"]), one[2]["log_loss"]))
+        if mine:
+            yield Group(need, title, [_line(*one, steps, shared) for one in mine])
+
+
+def _line(key: str, rows: pd.DataFrame, row: Any, steps: Sequence[int], shared: int) -> Line:
+    by_steps = {int(one["steps"]): one for one in rows.to_dict("records")}
+    here: dict[Any, Any] = by_steps.get(shared, {})
+    starts = "" if missing(row["starts"]) else f"of {row['starts']:g}"
+    time = None if missing(here.get("warm_seconds")) else 1e3 * here["warm_seconds"]
+    rank: Any = here.get("rank")
+    floor = floor_name(here["floor"]) if here and not missing(here["gap_to_floor"]) else ""
+    return Line(
+        key=key,
+        name=str(row["solver"]),
+        settings=solver_label(row).removeprefix(str(row["solver"])).strip(),
+        kind=kind_of(row),
+        rank=Cell(None, "") if missing(rank) else Cell(int(rank), str(int(rank))),
+        losses=[_loss(by_steps.get(step)) for step in steps],
+        gap=_gap(here),
+        floor=Cell(floor or None, floor),
+        start=Cell(None if missing(row["median_start"]) else row["median_start"], fixed(row["median_start"]), starts),
+        time=Cell(time, significant(time)),
+    )
+
+
+def _loss(row: Any) -> Cell:
+    if row is None:
+        return Cell(None, "")
+    status, loss = row["status"], row["log_loss"]
+    note = f"{status.replace('_', ' ')}: {row['reason']}" if status != "ok" else ""
+    if missing(loss):
+        return Cell(None, status.replace("_", " "), note=note)
+    if loss < ROUNDING[row["dtype"]]:
+        return Cell(loss, "exact", note=note)
+    if not missing(row["tail_limited"]) and row["tail_limited"]:
+        note += f"{'; ' * bool(note)}a few tasks carry this mean, so its interval is too narrow"
+        if row["median_loss"] > 0:
+            note += f"; the logarithm of the median is {fixed(math.log(row['median_loss']))}"
+    return Cell(loss, fixed(loss), interval(row["log_low"], row["log_high"]), note)
+
+
+def _gap(row: dict[Any, Any]) -> Cell:
+    if missing(row.get("gap_to_floor")):
+        return Cell(None, "")
+    ends = interval(row["gap_low"], row["gap_high"], sign="+")
+    return Cell(row["gap_to_floor"], fixed(row["gap_to_floor"], sign="+"), ends, row["alarm"])
+
+
+def _remarks(table: pd.DataFrame) -> Iterator[str]:
+    for row in table.to_dict("records"):
+        reason = row["reason"] and f"{row['status'].replace('_', ' ')}: {row['reason']}"
+        for remark in filter(None, (row["alarm"], reason)):
+            yield f"{solver_label(row)}, k = {row['steps']}: {remark}"
