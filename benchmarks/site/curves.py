@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.reports.loss_curves import FLOORS, floors
+from benchmarks.reports.loss_curves import FLOORS
 from benchmarks.reports.style import EXACT
 from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.schema import SOLVER
-from benchmarks.site.numbers import fixed, interval, minus, significant
+from benchmarks.site.numbers import fixed, interval, minus, missing, significant
 
 BEST = 2
 """So many solvers of each group have their names beside their curves, and everything that is learned."""
+
+
+Row = dict[Any, Any]
+"""A row of `benchmarks.runs.ranking.rank`."""
+
+BySteps = dict[int, Row]
+"""The rows of a solver by number of steps, the smallest first."""
 
 
 @dataclass(frozen=True)
@@ -51,49 +59,53 @@ class Curve:
     points: Sequence[Point]
 
 
-def solvers(table: pd.DataFrame) -> list[pd.DataFrame]:
+def solvers(table: pd.DataFrame) -> list[BySteps]:
     """The rows of each solver of a law by number of steps, in the order of the run."""
-    return [rows.sort_values("steps") for _, rows in table.groupby(SOLVER, sort=False, dropna=False)]
+    found: dict[tuple[Any, ...], BySteps] = {}
+    for row in table.sort_values("steps", kind="stable").to_dict("records"):
+        found.setdefault(tuple(row[name] for name in SOLVER), {})[int(row["steps"])] = row
+    order = dict.fromkeys(zip(*(table[name] for name in SOLVER), strict=True))
+    return [found[key] for key in order]
 
 
-def kind_of(row: Any) -> str:
+def kind_of(row: Row) -> str:
     """What decides a solver's colour."""
     return "learned" if row["learned"] else str(row["needs"])
 
 
-def at(rows: pd.DataFrame, steps: int) -> Any:
+def at(rows: BySteps, steps: int) -> Row:
     """A solver's row after so many steps; where it has none, after its last."""
-    same = rows[rows["steps"] == steps]
-    return (same if len(same) else rows).iloc[-1]
+    return rows.get(steps, rows[max(rows)])
 
 
-def law_curves(table: pd.DataFrame, steps: int) -> list[Curve]:
+def law_curves(found: Sequence[BySteps], floors: Iterable[pd.DataFrame], steps: int) -> list[Curve]:
     """A curve for each solver of a law that has a loss above rounding, and one for each floor.
 
     Args:
-        table: `benchmarks.runs.ranking.rank` of one law.
+        found: `solvers` of the law.
+        floors: `benchmarks.reports.loss_curves.floors` of it.
         steps: after which the best of a group are chosen.
     """
-    found = [(f"s{number}", rows, at(rows, steps)) for number, rows in enumerate(solvers(table))]
-    known = [(key, rows, row) for key, rows, row in found if len(_shown(rows))]
-    known.sort(key=lambda one: (pd.isna(one[2]["rank"]), one[2]["log_loss"]))
-    names = Counter(str(row["solver"]) for _, _, row in found)
-    seen: dict[str, int] = {}
+    names = Counter(str(at(rows, steps)["solver"]) for rows in found)
+    known = [(f"s{number}", at(rows, steps), _shown(rows)) for number, rows in enumerate(found)]
+    known = [one for one in known if one[2]]
+    known.sort(key=lambda one: (missing(one[1]["rank"]), missing(one[1]["log_loss"]), one[1]["log_loss"]))
+    seen: Counter[str] = Counter()
     curves = []
-    for key, rows, row in known:
+    for key, row, shown in known:
         kind = kind_of(row)
-        seen[kind] = seen.get(kind, 0) + 1
+        seen[kind] += 1
         name = str(row["solver"]) if names[row["solver"]] == 1 and not row["trained_on"] else solver_label(row)
-        points = [_point(name, one) for one in _shown(rows).to_dict("records")]
+        points = [_point(name, one) for one in shown]
         curves.append(Curve(key, name, kind, kind == "learned" or seen[kind] <= BEST, points))
-    return curves + [_floor(part) for part in floors(table)]
+    return curves + [_floor(part) for part in floors]
 
 
-def _shown(rows: pd.DataFrame) -> Any:
-    return rows[np.isfinite(rows["log_loss"].astype(float)) & (rows["log_loss"] > EXACT)]
+def _shown(rows: BySteps) -> list[Row]:
+    return [row for row in rows.values() if not missing(row["log_loss"]) and EXACT < row["log_loss"] < math.inf]
 
 
-def _point(name: str, row: Any) -> Point:
+def _point(name: str, row: Row) -> Point:
     microseconds = 1e6 * row["warm_seconds"] / row["batch"] if not pd.isna(row["warm_seconds"]) else np.nan
     words = f"{name}, {_steps(row['steps'])}: {fixed(row['log_loss'], 3)}"
     words += f" {interval(row['log_low'], row['log_high'], 3)}".rstrip()

@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.reports.escape import plain
+from benchmarks.reports.loss_curves import floors
 from benchmarks.reports.summary import GROUPS, Board, said
 from benchmarks.runs.ranking import ROUNDING, solver_label
 from benchmarks.runs.schema import SCORED_ON
-from benchmarks.site.curves import at, floor_name, kind_of, law_curves, solvers
+from benchmarks.site.curves import BySteps, Row, at, floor_name, kind_of, law_curves, solvers
 from benchmarks.site.numbers import fixed, interval, minus, missing, significant, slug
 from benchmarks.site.plot import Plot, against_steps, against_time
 
@@ -111,7 +112,8 @@ def law_pages(ranked: pd.DataFrame) -> list[LawPage]:
 def _page(slug: str, title: str, board: Board, table: pd.DataFrame) -> LawPage:
     steps = sorted({int(step) for step in table["steps"]})
     batches = [int(batch) for batch in table["batch"].dropna()]
-    curves = law_curves(table, board.steps)
+    found = solvers(table)
+    curves = law_curves(found, floors(table), board.steps)
     plots = [
         against_steps("Loss against steps", curves),
         against_time(f"Loss against time (floors after {board.steps} steps)", curves, board.steps),
@@ -124,7 +126,7 @@ def _page(slug: str, title: str, board: Board, table: pd.DataFrame) -> LawPage:
         facts=_facts(table),
         board=board,
         steps=steps,
-        groups=list(_groups(table, steps, board.steps)),
+        groups=list(_groups(found, steps, board.steps)),
         searched=bool(table["starts"].notna().any()),
         tasks=max(batches, default=None),
         remarks=list(dict.fromkeys(_remarks(table))),
@@ -157,8 +159,8 @@ def _facts(table: pd.DataFrame) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts.items() if value]
 
 
-def _groups(table: pd.DataFrame, steps: Sequence[int], shared: int) -> Iterator[Group]:
-    found = [(f"s{number}", rows, at(rows, shared)) for number, rows in enumerate(solvers(table))]
+def _groups(solvers: Sequence[BySteps], steps: Sequence[int], shared: int) -> Iterator[Group]:
+    found = [(f"s{number}", rows, at(rows, shared)) for number, rows in enumerate(solvers)]
     for need, title in GROUPS.items():
         mine = [one for one in found if one[2]["needs"] == need]
         mine.sort(key=lambda one: (missing(one[2]["log_loss"]), one[2]["log_loss"]))
@@ -166,9 +168,8 @@ def _groups(table: pd.DataFrame, steps: Sequence[int], shared: int) -> Iterator[
             yield Group(need, title, [_line(*one, steps, shared) for one in mine])
 
 
-def _line(key: str, rows: pd.DataFrame, row: Any, steps: Sequence[int], shared: int) -> Line:
-    by_steps = {int(one["steps"]): one for one in rows.to_dict("records")}
-    here: dict[Any, Any] = by_steps.get(shared, {})
+def _line(key: str, rows: BySteps, row: Row, steps: Sequence[int], shared: int) -> Line:
+    here: Row = rows.get(shared, {})
     starts = "" if missing(row["starts"]) else f"of {row['starts']:g}"
     time = None if missing(here.get("warm_seconds")) else 1e3 * here["warm_seconds"]
     rank: Any = here.get("rank")
@@ -179,7 +180,7 @@ def _line(key: str, rows: pd.DataFrame, row: Any, steps: Sequence[int], shared: 
         settings=solver_label(row).removeprefix(str(row["solver"])).strip(),
         kind=kind_of(row),
         rank=Cell(None, "") if missing(rank) else Cell(int(rank), str(int(rank))),
-        losses=[_loss(by_steps.get(step)) for step in steps],
+        losses=[_loss(rows.get(step)) for step in steps],
         gap=_gap(here),
         floor=Cell(floor or None, floor),
         start=Cell(None if missing(row["median_start"]) else row["median_start"], fixed(row["median_start"]), starts),
@@ -187,7 +188,7 @@ def _line(key: str, rows: pd.DataFrame, row: Any, steps: Sequence[int], shared: 
     )
 
 
-def _loss(row: Any) -> Cell:
+def _loss(row: Row | None) -> Cell:
     if row is None:
         return Cell(None, "")
     status, loss = row["status"], row["log_loss"]
@@ -203,7 +204,7 @@ def _loss(row: Any) -> Cell:
     return Cell(loss, fixed(loss), interval(row["log_low"], row["log_high"]), note)
 
 
-def _gap(row: dict[Any, Any]) -> Cell:
+def _gap(row: Row) -> Cell:
     if missing(row.get("gap_to_floor")):
         return Cell(None, "")
     ends = interval(row["gap_low"], row["gap_high"], sign="+")
