@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint types results reference paper bench asv asv-site check-regressions clean
+.PHONY: help run test fuzz lint types site results reference paper bench asv asv-site check-regressions clean
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -29,6 +29,9 @@ lint: $(VENV)/.dev ## check style and format
 
 types: $(VENV)/.dev ## check types
 	$(BIN)/pyright
+
+site: $(VENV)/.run ## make a site of the latest run, or of RUN=name, in build/site
+	$(BIN)/memformer-bench site $(RUN) --output build/site
 
 results: $(VENV)/.dev ## make everything anew that is committed under results/ (hours; ONLY=memory for a part)
 	$(BIN)/python -m benchmarks.validation.committed $(addprefix --only ,$(ONLY))

@@ -38,7 +38,7 @@ def built(reference: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser() -> Iterator[Any]:
     """Chromium without a window; a test that needs it is skipped where there is none, and says so."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
     if found is None:
         pytest.skip("this machine has no Chromium (Debian: apt-get install chromium)")
     with playwright.sync_playwright() as driver:
