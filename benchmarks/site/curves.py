@@ -46,7 +46,8 @@ class Curve:
 
     Attributes:
         key: of the solver within its law's page; empty for a floor.
-        name: for people, with its settings where the law has the same solver with others.
+        name: for people, with the law it was trained on if that is another, and with all settings where the law's
+            page has a solver of the same name.
         kind: what it is told, `learned` or `floor`: its colour.
         named: whether its name stands beside it.
         points: by number of steps, those above rounding.
@@ -86,7 +87,7 @@ def law_curves(found: Sequence[BySteps], floors: Iterable[pd.DataFrame], steps: 
         floors: `benchmarks.reports.loss_curves.floors` of it.
         steps: after which the best of a group are chosen.
     """
-    names = Counter(str(at(rows, steps)["solver"]) for rows in found)
+    names = Counter(_short(at(rows, steps)) for rows in found)
     known = [(f"s{number}", at(rows, steps), _shown(rows)) for number, rows in enumerate(found)]
     known = [one for one in known if one[2]]
     known.sort(key=lambda one: (missing(one[1]["rank"]), missing(one[1]["log_loss"]), one[1]["log_loss"]))
@@ -95,10 +96,14 @@ def law_curves(found: Sequence[BySteps], floors: Iterable[pd.DataFrame], steps: 
     for key, row, shown in known:
         kind = kind_of(row)
         seen[kind] += 1
-        name = str(row["solver"]) if names[row["solver"]] == 1 and not row["trained_on"] else solver_label(row)
+        name = _short(row) if names[_short(row)] == 1 else solver_label(row)
         points = [_point(name, one) for one in shown]
         curves.append(Curve(key, name, kind, kind == "learned" or seen[kind] <= BEST, points))
     return curves + [_floor(part) for part in floors]
+
+
+def _short(row: Row) -> str:
+    return str(row["solver"]) + (f" ({row['trained_on']})" if row["trained_on"] else "")
 
 
 def _shown(rows: BySteps) -> list[Row]:

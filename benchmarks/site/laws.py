@@ -151,7 +151,7 @@ def _facts(table: pd.DataFrame) -> list[tuple[str, str]]:
         "label noise": f"{row['noise_std']:g}" if row["noise_std"] else "none",
         "settings": ", ".join(f"{name} = {value}" for name, value in given.items()),
         "scored tasks": f"{table['num_tasks'].max():,}" + (f", {row['draw']} draws" if row["draw"] != "plain" else ""),
-        "also trained on": "; ".join(trained),
+        "some are trained on": "; ".join(trained),
         "loss": ", ".join(sorted({one.replace("_", " ") for one in table["metric"] if one})),
         "protocol": str(row["protocol"]).replace("_", " "),
         "computed in": f"{row['dtype']} on {row['device']}",

@@ -157,7 +157,7 @@ def _plot(
     labelled = []
     for curve, place in zip(named, places, strict=True):
         one = drawn[id(curve)]
-        x, y = one.dots[-1][:2]
+        x, y = one.dots[-1][0], min(max(one.dots[-1][1], TOP), height - BOTTOM)
         leader = f"{x},{y} {WIDTH - RIGHT},{y} {WIDTH},{place:.1f}"
         labelled.append(Drawn(curve, one.line, one.band, one.dots, leader, round(100 * place / height, 2)))
     others = [drawn[id(curve)] for curve, _ in lines if not curve.named]
@@ -171,10 +171,10 @@ def _plot(
 
 
 def _range(points: Sequence[Point]) -> tuple[float, float]:
-    """Heights that are shown: all of them, but for those so far up that they would press the others together."""
+    """Heights that are shown: all, but for those beyond Tukey's upper fence, which would press the others together."""
     values = np.array([point.y for point in points] or [0.0, 1.0])
-    low, middle = float(values.min()), float(np.median(values))
-    high = min(float(values.max()), middle + 3 * (middle - low) + 1)
+    low, quarter, three = (float(np.quantile(values, share)) for share in (0, 0.25, 0.75))
+    high = min(float(values.max()), three + 1.5 * (three - quarter) + 1)
     edge = 0.04 * (high - low) or 0.5
     return low - edge, high + edge
 

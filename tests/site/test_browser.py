@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from benchmarks.runs.read import Run
+from benchmarks.site.build import site, write_site
 from benchmarks.site.laws import LawPage, law_pages
 from benchmarks.site.numbers import fixed
 
@@ -76,6 +78,15 @@ def test_every_page_is_quiet_and_no_wider_than_the_screen(tab: Open, built: Path
         assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth)"), path.name
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, paper.strip("rgb()").split(","))) < 200) == (scheme == "dark")
+
+
+def test_names_of_strangers_run_no_program_and_stay_on_the_screen(tab: Open, hostile: Run, tmp_path: Path) -> None:
+    write_site(site([hostile], tmp_path), tmp_path / "site")
+    page = tab(width=400)
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    for path in sorted((tmp_path / "site").rglob("*.html")):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400, path.name
 
 
 def test_a_table_sorts_within_groups_and_across_them(tab: Open, law: LawPage) -> None:

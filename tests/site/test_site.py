@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -14,14 +13,14 @@ import pandas as pd
 import pytest
 
 from benchmarks.errors import UserError
-from benchmarks.runs.read import Run, read_run
+from benchmarks.runs.read import Run
 from benchmarks.site.build import MARK, site, write_site
 from benchmarks.site.curves import Curve, Point, law_curves, solvers
 from benchmarks.site.laws import LawPage, law_pages
 from benchmarks.site.numbers import fixed
 from benchmarks.site.plot import LINE, against_steps
 from tests.helpers import call, mistake
-from tests.site.conftest import ROOT
+from tests.site.conftest import EVIL, ROOT
 from tests.site.pages import Element, read
 
 
@@ -149,37 +148,12 @@ def test_the_library_for_tables_is_the_one_that_was_looked_at() -> None:
     assert "public domain" in (assets / "sortable.LICENSE.txt").read_text()
 
 
-EVIL = """<script>alert(1)</script>"><img src=x onerror=alert(2)>'"""
-
-
-def evil(run: Run, folder: Path) -> Run:
-    """The same run as a stranger might send it: every text that is free is one."""
-    hostile = shutil.copytree(run.path, folder / "runs" / "<b>mine")
-    (hostile / "losses.npz").unlink(missing_ok=True)
-    for name in ("scores.csv", "timings.csv"):
-        table = pd.read_csv(hostile / name, dtype=str, keep_default_na=False)
-        table["solver"] = table["solver"].replace({"cg": EVIL, "ols": "=HYPERLINK(0)"})
-        table["trained_on"] = table["trained_on"].where(table["solver"] != "heavy_ball", EVIL)
-        first = table["law_params"].iloc[0]
-        table["law_params"] = table["law_params"].replace({first: '{"</td><script>": "<svg onload=alert(3)>"}'})
-        table.loc[table["d"] == "6", "law"] = EVIL
-        if name == "scores.csv":
-            table["alarm"] = table["alarm"].where(table["solver"] != EVIL, EVIL)
-            table.loc[table["solver"] == "heavy_ball", ["status", "reason"]] = ["diverged", EVIL]
-        else:
-            table["machine"] = EVIL
-        table.to_csv(hostile / name, index=False)
-    meta = (hostile / "meta.json").read_text().replace('"command": "', '"command": "</pre><script>alert(4)</script>')
-    (hostile / "meta.json").write_text(meta)
-    return read_run(hostile)
-
-
-def test_names_of_strangers_mean_nothing_in_a_page(run: Run, tmp_path: Path) -> None:
+def test_names_of_strangers_mean_nothing_in_a_page(hostile: Run, tmp_path: Path) -> None:
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "odd.md").write_text(
         f"# Odd {EVIL}\n\n[a](javascript:alert(5)) [b](//host/x) ![c](http://host/y)\n"
     )
-    files = site([evil(run, tmp_path)], tmp_path)
+    files = site([hostile], tmp_path)
     said = ""
     for place, content in files.items():
         if place.endswith(".html"):
