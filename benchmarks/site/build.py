@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError
+from benchmarks.reports.board import GROUPS
 from benchmarks.reports.style import COLOURS, LEARNED, NEEDS
-from benchmarks.reports.summary import GROUPS, best, devices, failures, places
+from benchmarks.reports.summary import best, devices, failures, places
 from benchmarks.reports.template import render
 from benchmarks.reports.write import csv_text, writing
 from benchmarks.runs.ranking import rank
@@ -75,7 +76,7 @@ def site(runs: Sequence[Run], results: Path) -> dict[str, Content]:
     said = {"devices": devices(runs), "failures": failures(ranked), "table": list(_overview(laws)), "paper": paper}
     files["index.html"] = page("index", "index.html", "Overview", **said, alarms=sum(ranked["alarm"] != ""))
     for law in laws:
-        files[f"laws/{law.slug}.html"] = page("law", f"laws/{law.slug}.html", law.title, law=law, told=NEEDS)
+        files[f"laws/{law.slug}.html"] = page("law", f"laws/{law.slug}.html", law.title, law=law)
         files[f"data/laws/{law.slug}.csv"] = csv_text(law.table, "%.6g")
     files |= _paper(page, paper)
     if found:

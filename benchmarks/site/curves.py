@@ -22,7 +22,7 @@ BEST = 2
 
 
 Row = dict[Any, Any]
-"""A row of `benchmarks.runs.ranking.rank`."""
+"""A row of `benchmarks.runs.ranking.rank`; a missing value is None."""
 
 BySteps = dict[int, Row]
 """The rows of a solver by number of steps, the smallest first."""
@@ -63,7 +63,8 @@ class Curve:
 def solvers(table: pd.DataFrame) -> list[BySteps]:
     """The rows of each solver of a law by number of steps, in the order of the run."""
     found: dict[tuple[Any, ...], BySteps] = {}
-    for row in table.sort_values("steps", kind="stable").to_dict("records"):
+    given = table.sort_values("steps", kind="stable")
+    for row in given.astype(object).where(given.notna(), None).to_dict("records"):
         found.setdefault(tuple(row[name] for name in SOLVER), {})[int(row["steps"])] = row
     order = dict.fromkeys(zip(*(table[name] for name in SOLVER), strict=True))
     return [found[key] for key in order]
@@ -71,7 +72,7 @@ def solvers(table: pd.DataFrame) -> list[BySteps]:
 
 def kind_of(row: Row) -> str:
     """What decides a solver's colour."""
-    return "learned" if row["learned"] else str(row["needs"])
+    return "learned" if row["learned"] else str(row["group"])
 
 
 def at(rows: BySteps, steps: int) -> Row:
@@ -79,15 +80,16 @@ def at(rows: BySteps, steps: int) -> Row:
     return rows.get(steps, rows[max(rows)])
 
 
-def law_curves(found: Sequence[BySteps], floors: Iterable[pd.DataFrame], steps: int) -> list[Curve]:
+def law_curves(found: Sequence[BySteps], floors: Iterable[pd.DataFrame], steps: int, shift: str = "") -> list[Curve]:
     """A curve for each solver of a law that has a loss above rounding, and one for each floor.
 
     Args:
         found: `solvers` of the law.
         floors: `benchmarks.reports.loss_curves.floors` of it.
         steps: after which the best of a group are chosen.
+        shift: law that everything is fitted on which is fitted, if that is another: it goes without saying.
     """
-    names = Counter(_short(at(rows, steps)) for rows in found)
+    names = Counter(_short(at(rows, steps), shift) for rows in found)
     known = [(f"s{number}", at(rows, steps), _shown(rows)) for number, rows in enumerate(found)]
     known = [one for one in known if one[2]]
     known.sort(key=lambda one: (missing(one[1]["rank"]), missing(one[1]["log_loss"]), one[1]["log_loss"]))
@@ -96,14 +98,14 @@ def law_curves(found: Sequence[BySteps], floors: Iterable[pd.DataFrame], steps: 
     for key, row, shown in known:
         kind = kind_of(row)
         seen[kind] += 1
-        name = _short(row) if names[_short(row)] == 1 else solver_label(row)
+        name = _short(row, shift) if names[_short(row, shift)] == 1 else solver_label(row)
         points = [_point(name, one) for one in shown]
         curves.append(Curve(key, name, kind, kind == "learned" or seen[kind] <= BEST, points))
     return curves + [_floor(part) for part in floors]
 
 
-def _short(row: Row) -> str:
-    return str(row["solver"]) + (f" ({row['trained_on']})" if row["trained_on"] else "")
+def _short(row: Row, shift: str) -> str:
+    return str(row["solver"]) + (f" ({row['trained_on']})" if row["trained_on"] not in ("", shift) else "")
 
 
 def _shown(rows: BySteps) -> list[Row]:
@@ -111,11 +113,12 @@ def _shown(rows: BySteps) -> list[Row]:
 
 
 def _point(name: str, row: Row) -> Point:
-    microseconds = 1e6 * row["warm_seconds"] / row["batch"] if not pd.isna(row["warm_seconds"]) else np.nan
+    microseconds = np.nan if missing(row["warm_seconds"]) else 1e6 * row["warm_seconds"] / row["batch"]
     words = f"{name}, {_steps(row['steps'])}: {fixed(row['log_loss'], 3)}"
     words += f" {interval(row['log_low'], row['log_high'], 3)}".rstrip()
     words += f", {significant(microseconds)} µs a task" if microseconds == microseconds else ""
-    return Point(int(row["steps"]), row["log_loss"], row["log_low"], row["log_high"], microseconds, words)
+    low, high = (np.nan if missing(row[name]) else row[name] for name in ("log_low", "log_high"))
+    return Point(int(row["steps"]), row["log_loss"], low, high, microseconds, words)
 
 
 def _floor(part: pd.DataFrame) -> Curve:

@@ -10,11 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.reports.escape import plain
+from benchmarks.reports.board import GROUPS, Board
+from benchmarks.reports.budgets import COSTS, REFERENCE, budgets, within
+from benchmarks.reports.leaderboard import FEWER
 from benchmarks.reports.loss_curves import floors
-from benchmarks.reports.summary import GROUPS, Board, said
-from benchmarks.runs.ranking import ROUNDING, solver_label
+from benchmarks.reports.style import NEEDS
+from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.schema import SCORED_ON
+from benchmarks.runs.standing import ROUNDING
 from benchmarks.site.curves import BySteps, Row, at, floor_name, kind_of, law_curves, solvers
 from benchmarks.site.numbers import fixed, interval, minus, missing, significant, slug
 from benchmarks.site.plot import Plot, against_steps, against_time
@@ -48,15 +51,16 @@ class Line:
     losses: Sequence[Cell]
     gap: Cell
     floor: Cell
+    equal: Sequence[Cell]
     start: Cell
     time: Cell
 
 
 @dataclass(frozen=True)
 class Group:
-    """Solvers that are told the same, best first."""
+    """Solvers that are told the same, or that were scored on fewer tasks, best first; `short` is for a menu."""
 
-    need: str
+    short: str
     title: str
     lines: Sequence[Line]
 
@@ -67,10 +71,11 @@ class LawPage:
 
     Attributes:
         slug: of its file; `title` and `reading` are `Board`'s.
-        leaders: what the reading says of each kind, and who is exact.
+        leaders: the phrases of the reading, each by what it is about.
         facts: what else says which tasks these are, name and value.
         board: of its solvers after `board.steps` steps, which gaps, ranks and times are of.
         steps: numbers of steps that have a column.
+        equal: titles of the columns with losses at equal cost.
         searched: whether anything was trained from several starts.
         tasks: in a call that was timed; None if nothing was.
         remarks: alarms and failures.
@@ -84,6 +89,7 @@ class LawPage:
     board: Board
     steps: Sequence[int]
     groups: Sequence[Group]
+    equal: Sequence[str]
     searched: bool
     tasks: int | None
     remarks: Sequence[str]
@@ -113,7 +119,8 @@ def _page(slug: str, title: str, board: Board, table: pd.DataFrame) -> LawPage:
     steps = sorted({int(step) for step in table["steps"]})
     batches = [int(batch) for batch in table["batch"].dropna()]
     found = solvers(table)
-    curves = law_curves(found, floors(table), board.steps)
+    curves = law_curves(found, floors(table), board.steps, board.shift)
+    spent = budgets([row for rows in found for row in rows.values()], board.steps)
     plots = [
         against_steps("Loss against steps", curves),
         against_time(f"Loss against time (floors after {board.steps} steps)", curves, board.steps),
@@ -122,11 +129,12 @@ def _page(slug: str, title: str, board: Board, table: pd.DataFrame) -> LawPage:
         slug=slug,
         title=title,
         reading=minus(board.reading()),
-        leaders=[*((kind, minus(said(row))) for kind, row in board.leaders().items()), *_exact(board)],
-        facts=_facts(table),
+        leaders=[(kind, words) for kind, _, words in (minus(one).partition(": ") for one in board.readings())],
+        facts=_facts(table, board.shift),
         board=board,
         steps=steps,
-        groups=list(_groups(found, steps, board.steps)),
+        groups=list(_groups(found, steps, board.steps, spent)),
+        equal=[f"at the {COSTS[cost]} of {REFERENCE}" for cost in spent],
         searched=bool(table["starts"].notna().any()),
         tasks=max(batches, default=None),
         remarks=list(dict.fromkeys(_remarks(table))),
@@ -135,12 +143,7 @@ def _page(slug: str, title: str, board: Board, table: pd.DataFrame) -> LawPage:
     )
 
 
-def _exact(board: Board) -> Iterator[tuple[str, str]]:
-    if board.exact():
-        yield "exact", ", ".join(map(plain, board.exact()))
-
-
-def _facts(table: pd.DataFrame) -> list[tuple[str, str]]:
+def _facts(table: pd.DataFrame, shift: str) -> list[tuple[str, str]]:
     row = table.iloc[0]
     given = {name: value for name, value in json.loads(row["law_params"]).items() if value is not None}
     trained = sorted({one for one in table["trained_on"] if one})
@@ -151,7 +154,7 @@ def _facts(table: pd.DataFrame) -> list[tuple[str, str]]:
         "label noise": f"{row['noise_std']:g}" if row["noise_std"] else "none",
         "settings": ", ".join(f"{name} = {value}" for name, value in given.items()),
         "scored tasks": f"{table['num_tasks'].max():,}" + (f", {row['draw']} draws" if row["draw"] != "plain" else ""),
-        "some are trained on": "; ".join(trained),
+        "some are fitted on" if not shift else "fitted on": "; ".join(trained),
         "loss": ", ".join(sorted({one.replace("_", " ") for one in table["metric"] if one})),
         "protocol": str(row["protocol"]).replace("_", " "),
         "computed in": f"{row['dtype']} on {row['device']}",
@@ -159,16 +162,20 @@ def _facts(table: pd.DataFrame) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts.items() if value]
 
 
-def _groups(solvers: Sequence[BySteps], steps: Sequence[int], shared: int) -> Iterator[Group]:
+def _groups(solvers: Sequence[BySteps], steps: Sequence[int], shared: int, spent: Row) -> Iterator[Group]:
     found = [(f"s{number}", rows, at(rows, shared)) for number, rows in enumerate(solvers)]
+    found.sort(key=lambda one: (missing(one[2]["log_loss"]), one[2]["log_loss"] or 0.0))
+    most = max(row["num_tasks"] for _, _, row in found)
+    fewer = [one for one in found if 0 < one[2]["num_tasks"] < most]
     for need, title in GROUPS.items():
-        mine = [one for one in found if one[2]["needs"] == need]
-        mine.sort(key=lambda one: (missing(one[2]["log_loss"]), one[2]["log_loss"]))
+        mine = [one for one in found if one[2]["group"] == need and one not in fewer]
         if mine:
-            yield Group(need, title, [_line(*one, steps, shared) for one in mine])
+            yield Group(NEEDS[need], title, [_line(*one, steps, shared, spent) for one in mine])
+    if fewer:
+        yield Group("fewer tasks", FEWER, [_line(*one, steps, shared, spent) for one in fewer])
 
 
-def _line(key: str, rows: BySteps, row: Row, steps: Sequence[int], shared: int) -> Line:
+def _line(key: str, rows: BySteps, row: Row, steps: Sequence[int], shared: int, spent: Row) -> Line:
     here: Row = rows.get(shared, {})
     starts = "" if missing(row["starts"]) else f"of {row['starts']:g}"
     time = None if missing(here.get("warm_seconds")) else 1e3 * here["warm_seconds"]
@@ -177,12 +184,14 @@ def _line(key: str, rows: BySteps, row: Row, steps: Sequence[int], shared: int) 
     return Line(
         key=key,
         name=str(row["solver"]),
-        settings=solver_label(row).removeprefix(str(row["solver"])).strip(),
+        settings=solver_label(row).removeprefix(str(row["solver"])).strip()
+        + " parameters came along" * (row["parameters"] == "shipped"),
         kind=kind_of(row),
         rank=Cell(None, "") if missing(rank) else Cell(int(rank), str(int(rank))),
         losses=[_loss(rows.get(step)) for step in steps],
         gap=_gap(here),
         floor=Cell(floor or None, floor),
+        equal=[_equal(within(rows.values(), cost, budget)) for cost, budget in spent.items()],
         start=Cell(None if missing(row["median_start"]) else row["median_start"], fixed(row["median_start"]), starts),
         time=Cell(time, significant(time)),
     )
@@ -202,6 +211,11 @@ def _loss(row: Row | None) -> Cell:
         if row["median_loss"] > 0:
             note += f"; the logarithm of the median is {fixed(math.log(row['median_loss']))}"
     return Cell(loss, fixed(loss), interval(row["log_low"], row["log_high"]), note)
+
+
+def _equal(row: Row | None) -> Cell:
+    """The loss at equal cost, and after how many steps."""
+    return Cell(None, "") if row is None else Cell(row["log_loss"], _loss(row).text, f"k = {row['steps']}")
 
 
 def _gap(row: Row) -> Cell:
