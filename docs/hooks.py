@@ -1,4 +1,4 @@
-"""What `mkdocs build` does here besides: pages from outside `docs`, the commands, and a look at what a page would load."""
+"""What `mkdocs build` does here besides: pages from outside `docs`, the commands, a look at what a page would load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<=\]\()(?!\w+:)([^)#\s]+)")
 """Targets of links within the repository."""
 
-LOADED = re.compile(r"<(?:script|img|iframe|source)[^>]*\ssrc=[\"']?(?:https?:)?//|<link[^>]*\shref=[\"']?(?:https?:)?//")
+LOADED = re.compile(
+    r"<(?:script|img|iframe|source)[^>]*\ssrc=[\"']?(?:https?:)?//|<link[^>]*\shref=[\"']?(?:https?:)?//"
+)
 """What makes a browser ask another host as soon as the page is shown."""
 
 
@@ -40,7 +42,9 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
             path = outside(page, target)
             if path is None or files.get_file_from_path(path) or not (ROOT / path).is_file():
                 continue
-            files.append(File.generated(config, path, abs_src_path=str(ROOT / path), inclusion=InclusionLevel.NOT_IN_NAV))
+            files.append(
+                File.generated(config, path, abs_src_path=str(ROOT / path), inclusion=InclusionLevel.NOT_IN_NAV)
+            )
             if path.endswith(".md"):
                 waiting.append(path)
 
