@@ -60,7 +60,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if here == "reference/commands.md":
         command = typer.main.get_command(app)
         context = command.context_class(command, info_name="memformer-bench")
-        markdown += "\n" + get_docs_for_click(obj=command, ctx=context, name="memformer-bench")
+        told = get_docs_for_click(obj=command, ctx=context, name="memformer-bench")
+        markdown += "\n" + re.sub(r"^#", "##", told, flags=re.MULTILINE)
     return LINK.sub(lead, markdown)
 
 
