@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.catalogue.registry import LAWS, SOLVERS
 from benchmarks.suites.suite import load_suite
 from tests.pages import PAGES, ROOT, blocks, commands, in_small, lines, mistake_in, run_line, small
 
@@ -67,3 +68,11 @@ def test_what_a_page_shows_works(page: Path, tmp_path: Path, results: Path) -> N
                 exec(compile(text, page.name, "exec"), scope)
         for line in lines(text) if block.language == "sh" and not block.why else []:
             run_line(line, tmp_path)
+
+
+def test_the_reference_holds_every_room_that_a_built_in_solver_or_law_is_in() -> None:
+    shown = {room for page in PAGES for room in re.findall(r"^::: ([\w.]+)$", page.read_text(), re.MULTILINE)}
+    targets = [registry[name].load() for registry in (SOLVERS, LAWS) for name in registry]
+    homes = {target.__module__ for target in targets} - {"memformer.solvers.memformer", "memformer.solvers.adaptive"}
+    assert homes <= shown  # Memformers are among the names of `memformer`, which is shown
+    assert "memformer" in shown
