@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint types site results reference paper bench asv asv-site check-regressions clean
+.PHONY: help run test fuzz lint types docs site results reference paper bench asv asv-site check-regressions clean
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -32,6 +32,10 @@ types: $(VENV)/.dev ## check types
 
 site: $(VENV)/.run ## make a site of the latest run, or of RUN=name, in build/site
 	$(BIN)/memformer-bench site $(RUN) --output build/site
+
+docs: $(VENV)/.dev ## build the documentation into build/docs; every warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "written to build/docs: open build/docs/index.html"
 
 results: $(VENV)/.dev ## make everything anew that is committed under results/ (hours; ONLY=memory for a part)
 	$(BIN)/python -m benchmarks.validation.committed $(addprefix --only ,$(ONLY))
@@ -68,7 +72,7 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.made
-	$(PIP) install -q -c constraints.txt -e .
+	$(PIP) install -q -c constraints.txt -e '.[all]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made

@@ -4,7 +4,8 @@ The gate's side processes, asv's benchmarks and README's example use nothing els
 other commits than their own. `API` goes up when something here goes away or means something else, not when something
 is added. Laws and solvers are those of `benchmarks.tasks.law.Law` and `memformer.core.solver.Solver`.
 
-`LAWS`, `SOLVERS` and `METRICS` are the registries, where plug-ins add theirs.
+`LAWS`, `SOLVERS` and `METRICS` are the registries, where plug-ins add theirs; a law is made of `Law`, `Draw`,
+`Metadata` and, where its weights are Gaussian, `gaussian_prior`.
 
 Every mistake is a `benchmarks.errors.UserError` whose message is one sentence. What needs the harness imports it: asv
 measures the memory of processes that do not.
@@ -27,7 +28,10 @@ from torch import Tensor
 
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, RegistryError
 from benchmarks.errors import UserError
+from benchmarks.tasks.gaussian import gaussian_prior as gaussian_prior
+from benchmarks.tasks.law import Draw as Draw
 from benchmarks.tasks.law import Law, Purpose
+from benchmarks.tasks.law import Metadata as Metadata
 from benchmarks.tasks.stream import TaskStream
 from memformer.core.problem import Problem
 from memformer.core.solver import Fitting, Solver

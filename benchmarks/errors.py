@@ -1,5 +1,7 @@
 """Errors of the user, which reach a person as a sentence instead of a traceback; any error as one line of a table."""
 
+import shlex
+import sys
 import traceback
 
 
@@ -9,6 +11,11 @@ class UserError(Exception):
 
 class MissingPackage(UserError, ImportError):
     """A package that only some of the project needs is not installed; the message says what to install."""
+
+
+def install(*packages: str) -> str:
+    """The command that installs packages beside this project, whatever `pip` a shell would find."""
+    return shlex.join([sys.executable, "-m", "pip", "install", *packages])
 
 
 def one_line(error: BaseException) -> str:

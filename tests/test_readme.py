@@ -1,35 +1,26 @@
-"""What README shows works as it stands there."""
+"""README is short, and its numbers are those of the committed run."""
 
 from __future__ import annotations
-
-import re
-from pathlib import Path
 
 import pytest
 
 from benchmarks.runs.ranking import rank
 from benchmarks.runs.read import read_run
-from tests.helpers import apart
+from tests.pages import ROOT, blocks
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 
 
 def block(language: str, containing: str) -> str:
     """The code block of a language that contains a text."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    return next(text for text in blocks if containing in text)
+    found = [block.text for block in blocks(ROOT / "README.md") if block.language == language]
+    return next(text for text in found if containing in text)
 
 
-def test_a_solver_of_ones_own_takes_at_most_15_lines_and_runs(tmp_path: Path) -> None:
+def test_a_solver_of_ones_own_takes_at_most_15_lines_and_is_the_example() -> None:
     solver = block("python", "SignDescent")
     assert len([line for line in solver.splitlines() if line.strip()]) <= 15
-    (tmp_path / "sign_descent.py").write_text(solver)
-    suite = block("toml", "schema = 1").replace('["cg"', '["sign_descent", "cg"')
-    suite = suite.replace('name = "lfom",', 'name = "lfom", params = { iterations = 20 },')
-    (tmp_path / "my.toml").write_text(suite + "[scores]\ntasks = 50\n[timings]\nbatch = 2\nrepeats = 3\n")
-    done = apart("run", "my.toml", "--plugin", "sign_descent.py", "--name", "mine", folder=tmp_path)
-    assert done.code == 0, done.error
-    assert "sign_descent" in (tmp_path / "results/runs/mine/scores.csv").read_text()
+    assert solver == (ROOT / "examples/sign_descent.py").read_text()
 
 
 def test_the_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,7 +32,7 @@ def test_the_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_first_screen_is_short_and_its_numbers_are_those_of_the_committed_run() -> None:
     assert len(README.splitlines()) <= 150
-    ranked = rank([read_run(Path(__file__).parents[1] / "results" / "runs" / "core-reference")])
+    ranked = rank([read_run(ROOT / "results/runs/core-reference")])
     rows = ranked.query("law == 'anisotropic' and d == 5 and steps == 4").set_index("solver")
     shown = {
         "Memformer, scalar preconditioner": "memformer_first_order_scalar",

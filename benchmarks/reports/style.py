@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,7 @@ def figure(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as EmptyFigure
     except ImportError:
-        raise UserError("figures need matplotlib; install it with: pip install 'memformer-bench[figures]'") from None
+        raise UserError(f"figures need matplotlib; install it with: {install('matplotlib')}") from None
     matplotlib.style.use(Path(__file__).with_name("figures.mplstyle"))
     drawn = EmptyFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(drawn)

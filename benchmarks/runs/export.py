@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, install
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import SCHEMA_VERSION
 
@@ -24,7 +24,7 @@ def export_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise UserError("export needs pyarrow; install it with: pip install 'memformer-bench[parquet]'") from None
+        raise UserError(f"export needs pyarrow; install it with: {install('pyarrow')}") from None
     written = []
     for name in ("scores", "timings"):
         whence = ["run", "measured_at"]

@@ -113,6 +113,8 @@ def test_a_folder_that_cannot_be_written_is_a_sentence_before_the_work(name: str
 def test_without_matplotlib_an_experiment_that_draws_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "figures need matplotlib" in mistake("run", "memory", "--quick")
+    said = mistake("views", "pairwise", "core-reference")
+    assert said == f"figures need matplotlib; install it with: {sys.executable} -m pip install matplotlib"
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -219,4 +219,4 @@ def test_exported_tables_read_back(results: Path, tmp_path: Path) -> None:
 def test_export_without_pyarrow_says_what_to_install(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     said = mistake("results", "export", "a", "--results", results)
-    assert "pip install 'memformer-bench[parquet]'" in said
+    assert said == f"export needs pyarrow; install it with: {sys.executable} -m pip install pyarrow"
