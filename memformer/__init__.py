@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from memformer.model.config import MemformerConfig
     from memformer.model.forward import forward
     from memformer.solvers.adaptive import AdaptiveMemformer
+    from memformer.solvers.learned import LearnedSolver
     from memformer.solvers.memformer import Memformer
     from memformer.training.recipe import Recipe
     from memformer.training.train import train
@@ -31,6 +32,7 @@ _HOME = {
     "model.config": ("MemformerConfig",),
     "model.forward": ("forward",),
     "solvers.adaptive": ("AdaptiveMemformer",),
+    "solvers.learned": ("LearnedSolver",),
     "solvers.memformer": ("Memformer",),
     "training.recipe": ("Recipe",),
     "training.train": ("train",),
@@ -40,6 +42,7 @@ __all__ = [
     "AdaptiveMemformer",
     "Fitting",
     "IterativeSolver",
+    "LearnedSolver",
     "Memformer",
     "MemformerConfig",
     "Moments",
