@@ -1,0 +1,1 @@
+"""Learned methods of the field, one file each, behind the door of `memformer.solvers.learned`."""
