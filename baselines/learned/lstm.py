@@ -35,6 +35,7 @@ class LstmOptimizer(LearnedSolver):
     """
 
     hidden: int = 20
+    iterations: int = 1500
     batch: int = 128
     learning_rate: float = 1e-2
 

@@ -23,7 +23,7 @@ Loss = Literal["each", "last"]
 Precision = Literal["float32", "float64"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LearnedSolver(Solver):
     """A method that is an `nn.Module`, trained on fresh tasks of a law by the project's trainer.
 

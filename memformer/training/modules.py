@@ -22,7 +22,7 @@ Losses = Callable[[nn.Module, Problem], Tensor]
 """From a module and some tasks to its mean loss after each readout, `(R,)`."""
 
 FEW_STEPS = 100
-"""A loss need not fall within so few steps."""
+"""A budget of fewer steps is a try, whose loss need not fall."""
 
 _DRAWN_AT_ONCE = 8192
 _RETRIES = 5
@@ -45,8 +45,8 @@ class Budget:
         clip: largest norm of the gradient.
         queries: points at which a task is asked in training, where tasks share their second moment and tell `w_star`:
             its own, and those of other tasks. More of them tell more of a task for little more time.
-        spread: how far tasks are spread over rare ill-conditioned ones (see `TaskSource.spread`); 1 spreads none. Methods
-            with fixed coefficients want it: rare tasks carry much of their mean loss.
+        spread: how far tasks are spread over rare ill-conditioned ones (see `TaskSource.spread`); 1 spreads none.
+            Methods with fixed coefficients want it: rare tasks carry much of their mean loss.
         validation: tasks that choose among starts, and among what each has been; no more than training draws.
         validations: how often they do.
         patience: stop once so many validations in a row gained no start more than 0.001 in log loss.
@@ -160,7 +160,7 @@ def train_module(
             if step < budget.iterations:
                 running = sorted(running, key=lambda start: start.best)[: budget.search.kept(step / budget.iterations)]
     chosen = min(starts, key=lambda start: start.best)
-    if chosen.best_step == 0 and chosen.taken >= FEW_STEPS:
+    if chosen.best_step == 0 and budget.iterations >= FEW_STEPS:
         raise TrainingError(
             f"the loss of {_name(starts)} never fell in {chosen.taken} steps from {min(first):.3g}, where it started; "
             "another learning_rate may help"
