@@ -141,12 +141,23 @@ def _name(row: Any, shift: str = "") -> str:
     return row["solver"] + where + "*" * (row["parameters"] == "shipped")
 
 
-def _title(row: Any, short: bool = False) -> str:
-    """A law, its sizes, and what differs from its defaults that a reader must know."""
+def slug(row: Any) -> str:
+    """A law as a part of a file's name: N is in it where it is not 4 d."""
+    parts = [part.replace(" = ", "") for part in _parts(row) if part != f"N = {4 * row['d']}"]
+    return "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in "_".join([row["law"], *parts]))
+
+
+def _parts(row: Any) -> list[str]:
+    """The sizes of a law, and what differs from its defaults that a reader must know."""
     given = json.loads(row["law_params"])
     told = {"noise": row["noise_std"] or None, **{key: given.get(key) for key in ("variance", "kappa")}}
     parts = [f"d = {row['d']}", f"N = {row['N']}", *(f"{k} = {v:g}" for k, v in told.items() if v is not None)]
-    parts += [str(row[key]) for key, usual in (("draw", "plain"), ("protocol", "held_out")) if row[key] != usual]
+    return parts + [str(row[key]) for key, usual in (("draw", "plain"), ("protocol", "held_out")) if row[key] != usual]
+
+
+def _title(row: Any, short: bool = False) -> str:
+    """A law, and its parts."""
+    parts = _parts(row)
     if short:
         parts = [part.replace(" = ", "=") for part in parts if not part.startswith("N")]
     return escape.plain(row["law"]) + ("\n" if short else ", ") + (" " if short else ", ").join(parts)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
+from benchmarks.reports.board import Board, slug
 from benchmarks.reports.style import COLOURS, EXACT, LEARNED, NEEDS, caption, figure, label_ends
-from benchmarks.reports.summary import Board
 from benchmarks.runs.schema import SCORED_ON
 
 if TYPE_CHECKING:
@@ -52,15 +52,14 @@ def loss_curves(
         board = Board(table)
         inexact = set(table.loc[table["log_loss"] > EXACT, "solver"])
         rows: Any = board.rows[board.rows["solver"].isin(inexact)]
-        kinds = np.where(rows["learned"].astype(bool), "learned", rows["needs"])
+        kinds = np.where(rows["learned"].astype(bool), "learned", rows["group"])
         place = pd.Series(kinds, rows.index).groupby(kinds).cumcount()
         names = [n for n in rows.index if (n in chosen if chosen else place[n] < top or rows.loc[n, "learned"])]
         if not names:
             raise UserError(f"nothing to draw: no solver chosen has a loss above rounding on {board.title}")
         curves = [part for name in names for part in [_curve(table, rows.loc[name])] if len(part)]
         found = pd.concat([*_merged(curves), *floors(table)], ignore_index=True)
-        slug = f"{table['law'].iloc[0]}_d{table['d'].iloc[0]}"
-        yield slug, board.title, found
+        yield slug(table.iloc[0]), board.title, found
 
 
 def curves_figure(title: str, table: pd.DataFrame) -> Figure:
@@ -99,7 +98,7 @@ def _curve(table: pd.DataFrame, best: Any) -> pd.DataFrame:
     """A solver's losses after each number of steps, those above rounding."""
     same = (table["solver"] == best["solver"]) & (table["solver_params"] == best["solver_params"])
     own: Any = table[same & (table["trained_on"] == best["trained_on"]) & (table["log_loss"] > EXACT)]
-    kind = "learned" if best["learned"] else best["needs"]
+    kind = "learned" if best["learned"] else best["group"]
     columns = ["steps", "log_loss", "log_low", "log_high"]
     return own.sort_values("steps")[columns].assign(curve=best["name"], kind=kind).astype({"log_loss": float})
 

@@ -20,7 +20,8 @@ REFERENCE = Path(__file__).parents[2] / "results" / "runs" / "core-reference"
 
 @pytest.fixture(scope="module")
 def ranked() -> pd.DataFrame:
-    return choose(rank([read_run(REFERENCE)]), law=["anisotropic"], d=[5])
+    chosen = choose(rank([read_run(REFERENCE)]), law=["anisotropic"], d=[5])
+    return chosen[chosen["law_params"].str.contains("paper")]
 
 
 def test_every_learned_solver_is_named_or_counted_and_cg_is_its_losses(ranked: pd.DataFrame) -> None:
@@ -65,3 +66,9 @@ def test_the_command_draws_the_committed_run(tmp_path: Path) -> None:
     done = call(*words, "--results", REFERENCE.parents[1])
     assert done.code == 0
     assert {path.name for path in tmp_path.iterdir()} == {f"curves_gmm_d5.{kind}" for kind in ("csv", "svg", "png")}
+
+
+def test_laws_of_one_name_and_size_have_files_of_their_own() -> None:
+    names = [name for name, _, _ in loss_curves(rank([read_run(REFERENCE)]))]
+    assert len(set(names)) == len(names)
+    assert {"anisotropic_d5", "anisotropic_d5_kappa1000", "isotropic_d5_N10_noise1"} <= set(names)
