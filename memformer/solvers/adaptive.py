@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from memformer.core.problem import Problem
 from memformer.core.solver import Reach, Solver, Trace
 from memformer.model.forward import first_layers
-from memformer.solvers.experts import Adapt, adapt, assemble
+from memformer.solvers.each import adapt_each
+from memformer.solvers.experts import Adapt, assemble
 from memformer.solvers.memformer import Memformer
 
 
@@ -47,6 +48,11 @@ class AdaptiveMemformer(Memformer):
             return super().reach
         return Reach.KRYLOV if super().reach is Reach.FIXED else Reach.ANY
 
+    @property
+    def version(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """1 more than the Memformer's: a task is adapted to by itself, in units of its own labels."""
+        return super().version + 1
+
     def adapt(self, context: Problem) -> Solver:
         return replace(self, adapts=True)
 
@@ -57,7 +63,7 @@ class AdaptiveMemformer(Memformer):
         config, models = first_layers(config, models, num_steps)
         mixture = assemble(config, models, gates=problem.X.new_ones(1))
         folds = problem.N if self.folds is None else self.folds
-        adapted = adapt(mixture, problem.blinded(), self.what, folds, per_task=True, steps=self.evaluations)
+        adapted = adapt_each(mixture, problem, self.what, folds, self.evaluations)
         found = adapted(problem)
         if found.weights is not None:
             return Trace.of_weights(found.weights.detach())

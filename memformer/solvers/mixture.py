@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 
@@ -12,7 +11,8 @@ from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Reach, Solver, Trace, TrainingRecord, check_num_steps
 from memformer.model.forward import check_fits, first_layers
-from memformer.solvers.experts import adapt, assemble
+from memformer.solvers.each import adapt_each
+from memformer.solvers.experts import assemble
 from memformer.solvers.memformer import Memformer
 from memformer.training.recipe import ProgressCallback
 from memformer.training.search import SearchRecord
@@ -23,12 +23,12 @@ from memformer.training.train import train
 class MixtureMemformer(Memformer):
     """Memformers trained on one component of the law each, joined as gated heads; the gates are fitted to each context.
 
-    `fit` needs a law that has components: training tasks with an attribute `components`, a `TaskSource` for each.
-    `solve` cuts every context into folds, fits the task's gates so that each fold is predicted from the rest of it, and
-    runs the mixture with them; no query label and nothing of another task is used.
+    A law has components if its training tasks have an attribute `components`, a `TaskSource` for each; any other law is
+    its only one. `solve` cuts every context into folds, fits the task's gates so that each fold is predicted from the
+    rest of it, and runs the mixture with them; no query label and nothing of another task is used.
 
     Attributes:
-        folds: parts a context is cut into, a divisor of N.
+        folds: parts a context is cut into: the largest divisor of N from 2 to this, N itself if there is none.
         evaluations: of L-BFGS, at most.
         parameters: as in `Memformer`, the models of all depths of the first component first, then the next one's.
 
@@ -40,10 +40,6 @@ class MixtureMemformer(Memformer):
 
     folds: int = 4
     evaluations: int = 20
-
-    needs_components: ClassVar[str] = (
-        "a mixture needs a law with components to train an expert on each of; 'gmm' is one, {} is none"
-    )
 
     @property
     def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
@@ -66,7 +62,6 @@ class MixtureMemformer(Memformer):
         """One fitted mixture for each pair of source and seed; the experts of all depths train as one batch.
 
         Raises:
-            ValueError: if a law has no components.
             TrainingError: if a model never trained.
         """
         depths = sorted({step for step in steps if step > 0}, reverse=True)
@@ -77,9 +72,7 @@ class MixtureMemformer(Memformer):
         config = self.config(sources[0].d, sources[0].N, depths[0])
         fitted = []
         for source, seed in zip(sources, seeds, strict=True):
-            components: Sequence[TaskSource] = getattr(source, "components", ())
-            if not components:
-                raise ValueError(self.needs_components.format("this one"))
+            components: Sequence[TaskSource] = getattr(source, "components", (source,))
             trained = train(config, components, depths, [seed] * len(components), self.recipe, progress=progress)
             found = {name: tensor.cpu() for name, tensor in trained.parameters.items()}
             found |= SearchRecord.to_tensors(trained.searches)
@@ -114,7 +107,8 @@ class MixtureMemformer(Memformer):
         rows = slice(depths.index(num_steps), None, len(depths))
         experts = {name: self.parameters[name][rows].to(problem.X) for name in config.shapes()}
         mixture = assemble(*first_layers(config, experts, num_steps))
-        found = adapt(mixture, problem.blinded(), "gates", self.folds, per_task=True, steps=self.evaluations)(problem)
+        folds = next((parts for parts in range(self.folds, 1, -1) if N % parts == 0), N)
+        found = adapt_each(mixture, problem, "gates", folds, self.evaluations)(problem)
         if found.weights is not None:
             return Trace.of_weights(found.weights.detach())
         return Trace.of_predictions(found.predictions.detach())

@@ -51,9 +51,12 @@ def test_gates_chosen_by_context_are_better_than_equal_ones(fitted: Memformer) -
     assert errors[0] < 0.8 * errors[1]
 
 
-def test_a_law_without_components_is_refused_in_a_sentence() -> None:
-    with pytest.raises(ValueError, match="a mixture needs a law with components to train an expert on each of"):
-        MixtureMemformer().fit(Isotropic(d=2, N=8).stream(0, Purpose.TRAIN), [1])
+def test_a_law_without_components_is_its_only_one_and_folds_divide_the_context() -> None:
+    law = Isotropic(d=2, N=7)
+    fitted = MixtureMemformer(**SMALL, evaluations=8).fit(law.stream(0, Purpose.TRAIN), [1])  # type: ignore[arg-type]
+    assert fitted.parameters is not None
+    assert len(fitted.parameters["Q"]) == 1
+    assert fitted.solve(law.stream(0, Purpose.SCORE).sample(3), 1).weights is not None
 
 
 def test_depths_and_contexts_it_was_not_fitted_for_are_refused(fitted: Memformer) -> None:
