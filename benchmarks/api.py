@@ -36,7 +36,7 @@ from benchmarks.tasks.stream import TaskStream
 from memformer.core.problem import Problem
 from memformer.core.solver import Fitting, Solver
 from memformer.model.config import MemformerConfig
-from memformer.training.recipe import Recipe
+from memformer.training.recipe import Recipe, TrainingError
 from memformer.training.step import TrainingStep
 from memformer.training.train import train
 
@@ -158,7 +158,7 @@ def fitted(solver: Solver, law: Law, steps: Sequence[int], seed: int = 0) -> Sol
         seed: of the training tasks and of everything random in the fit.
 
     Raises:
-        UserError: if the law does not tell what the solver needs.
+        UserError: if the law does not tell what the solver needs, or training fails.
 
     Example:
         >>> fitted(solver("ridge"), law("isotropic", d=2, N=8, noise_std=0.5), steps=[1]).parameters["penalty"].item()
@@ -166,7 +166,7 @@ def fitted(solver: Solver, law: Law, steps: Sequence[int], seed: int = 0) -> Sol
     """
     try:
         return solver.fit(stream(law, seed, "train"), steps, seed=seed)
-    except ValueError as error:
+    except (ValueError, TrainingError) as error:
         raise UserError(f"{type(solver).__name__} cannot be fitted: {error}") from error
 
 
