@@ -67,29 +67,32 @@ def _tables(laws: list[Board], width: int, top: int) -> Iterator[str]:
 
 
 def places(laws: Sequence[Board]) -> pd.DataFrame:
-    """Solvers by the number of laws they are on and their mean log loss there, an exact one's that of rounding.
+    """Solvers by the laws on which they are the best of their group, then by all laws that they are on.
 
     Returns:
-        By name: `group`, `learned`, `mean` and `laws`; those on most laws first, of these the best.
+        By name: `group`, `learned`, `wins` (laws on which its loss is the least of its group, an exact one that of
+        rounding), `learned_wins` (of what is learned), `laws` and the `mean` log loss there; the best first.
     """
-    everyone: Any = pd.concat([law.rows for law in laws]) if laws else pd.DataFrame()
-    if everyone.empty:
-        return pd.DataFrame(columns=["group", "learned", "mean", "laws"])
-    floor = everyone["dtype"].map(ROUNDING).astype(float)
-    known = everyone.assign(shown=everyone["log_loss"].clip(lower=floor), scored=1)
-    found = (
-        known.reset_index(drop=True)
-        .groupby("name")
-        .agg(group=("group", "first"), learned=("learned", "first"), mean=("shown", "mean"), laws=("scored", "sum"))
-    )
-    return found.sort_values(["laws", "mean"], ascending=[False, True], kind="stable")
+    everyone: Any = pd.concat([law.rows.assign(law=number) for number, law in enumerate(laws)]) if laws else None
+    columns = ["group", "learned", "wins", "learned_wins", "laws", "mean"]
+    if everyone is None or everyone.empty:
+        return pd.DataFrame(columns=columns)
+    known = everyone.reset_index(drop=True)
+    known["shown"] = known["log_loss"].clip(lower=known["dtype"].map(ROUNDING).astype(float))
+    known["wins"] = known["shown"] == known.groupby(["law", "group"])["shown"].transform("min")
+    known["learned_wins"] = known["shown"] == known.groupby(["law", "learned"])["shown"].transform("min")
+    by_name = known.groupby("name")
+    found = by_name[["group", "learned"]].first().join(by_name[["wins", "learned_wins"]].sum())
+    found = found.join(by_name["shown"].agg(laws="size", mean="mean"))[columns]
+    return found.sort_values(["wins", "laws", "mean"], ascending=[False, False, True], kind="stable")
 
 
 def best(places: pd.DataFrame, top: int) -> Iterator[tuple[str, list[str]]]:
     """Of each group that has solvers its need, and the names of the first `top`; the best learned one is always in."""
     for need in GROUPS:
         group: Any = places[places["group"] == need]
-        learned = [str(name) for name in group.index[group["learned"].astype(bool)][:1]]
+        most = group[group["learned"].astype(bool)].sort_values("learned_wins", ascending=False, kind="stable")
+        learned = [str(name) for name in most.index[:1]]
         chosen = [str(name) for name in group.index[:top]]
         chosen += [name for name in learned if name not in chosen]
         if chosen:

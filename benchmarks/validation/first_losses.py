@@ -14,7 +14,7 @@ from typer import Argument, run
 
 from benchmarks.runs.read import FIRST, RUNS, read_run
 
-TASKS = 400
+TASKS = 250
 """Of each seed."""
 
 BITS = 8
