@@ -128,6 +128,8 @@ def in_small(folder: Path) -> Iterator[None]:
         stack.callback(floors._optimal.cache_clear)
         stack.enter_context(mock.patch.object(sys, "path", [*sys.path]))
         stack.enter_context(contextlib.chdir(folder))
+        for path in [path for path in sys.path_importer_cache if not Path(path).is_absolute()]:
+            del sys.path_importer_cache[path]  # it is that of another folder
         yield
         for name, module in list(sys.modules.items()):
             if folder in Path(getattr(module, "__file__", None) or "/").parents:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize("builder", [WheelBuilder, SdistBuilder])
 def test_what_is_built_holds_every_file_of_the_packages(builder: type[WheelBuilder] | type[SdistBuilder]) -> None:
     files = [file for room in ("memformer", "baselines", "benchmarks") for file in (ROOT / room).rglob("*.*")]
-    needed = {file.relative_to(ROOT).as_posix() for file in files if file.is_file() and file.suffix != ".pyc"}
+    needed = {file.relative_to(ROOT).as_posix() for file in files if file.is_file() and "__pycache__" not in file.parts}
     built = {file.distribution_path for file in builder(str(ROOT)).recurse_included_files()}
     assert {"benchmarks/suites/core.toml", "benchmarks/reports/leaderboard.jinja"} <= needed
     assert needed - built == set()

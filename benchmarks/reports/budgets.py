@@ -25,8 +25,9 @@ def within(rows: Iterable[Row], cost: str, budget: float) -> Row | None:
     """Of one solver's rows, that of the largest number of steps whose cost is at most the budget; nothing in between.
 
     Example:
-        >>> within([{"steps": 1, "flops": 10.0}, {"steps": 2, "flops": 20.0}], "flops", 15.0)["steps"]
-        1
+        >>> rows = [{"steps": k, "flops": 10.0 * k, "log_loss": -1.0 * k} for k in (1, 2)]
+        >>> within(rows, "flops", 15.0)["log_loss"]
+        -1.0
     """
     fitting = [row for row in rows if row[cost] is not None and row["log_loss"] is not None and row[cost] <= budget]
     return max(fitting, key=lambda row: row["steps"], default=None)

@@ -18,6 +18,9 @@ ROUNDING = {name: 2 * math.log(1e3 * eps) for name, eps in (("float64", 2.0**-52
 DIRECT = "direct"
 """What a method needs that takes no steps, and the group of all that take none."""
 
+DIGITS = 1e-6
+"""Relative difference of two means that is rounding: losses are stored with seven digits."""
+
 Stored = Callable[[int], NDArray[np.float32]]
 """The per-task losses of a row by its number, as they are stored (see `benchmarks.runs.read.LOSSES`)."""
 
@@ -70,7 +73,7 @@ class _Solver:
         self.row, self.needs, self.tasks = last["row"], last["needs"], last["num_tasks"]
         self.levels: Levels = last["levels"]
         self.least = math.exp(ROUNDING[last["dtype"]])
-        self.mean = math.inf if last["mean"] is None else max(last["mean"], self.least)
+        self.mean = math.inf if last["mean"] is None else max(float(f"{last['mean']:.8g}"), self.least)  # as stored
         self._rows = grouped([row for row in rows if row["seed"] is not None], ["metric"])
         self._stored = stored
 
@@ -82,7 +85,7 @@ class _Solver:
     def p_value(self, other: _Solver) -> float:
         """Of the hypothesis of equal mean losses."""
         metric = next(self._shared(other), "")
-        if not metric:
+        if not metric or math.isclose(self.mean, other.mean, rel_tol=DIGITS):
             return math.nan
         mine, theirs = self.losses(metric), other.losses(metric)
         if not all(np.isfinite(array).all() for array in (*mine, *theirs)):  # float32 does not hold all losses

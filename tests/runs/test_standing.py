@@ -75,6 +75,14 @@ def test_solvers_without_a_common_metric_are_not_told_apart() -> None:
     assert list(law.ranks().values()) == [1, 2]
 
 
+def test_a_difference_in_the_seventh_digit_is_rounding() -> None:
+    law = Losses()
+    law.add("one", BASE)
+    law.add("same in other words", BASE * (1 + 1e-7))
+    law.add("worse on every task", BASE * (1 + 1e-5))
+    assert list(law.ranks().values()) == [1, 1, 3]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_what_is_exact_but_for_rounding_is_tied(dtype: str) -> None:
     law = Losses()

@@ -110,8 +110,9 @@ def test_plots_name_the_numbers_of_the_run(pages: dict[str, Element], laws: list
         shown = law.table[law.table["log_loss"].between(-29, 1e9)].to_dict("records")
         for row in shown:
             numbers = f"{fixed(row['log_loss'], 3)} [{fixed(row['log_low'], 3)}, {fixed(row['log_high'], 3)}]"
-            start = f"{row['solver']}, {row['steps']} step"
-            assert any(text.startswith(start) and numbers in text for text in words), (start, numbers)
+            name, step = row["solver"], f", {row['steps']} step"
+            found = [text for text in words if text.startswith(name) and step in text and numbers in text]
+            assert found, (name, step, numbers)
         named = " ".join(name.text for name in plots[0].all("ol")[0].all("li"))
         assert all(row["solver"] in named for row in shown if row["learned"])
 
@@ -187,7 +188,7 @@ def test_only_what_is_there_has_a_page(run: Run, tmp_path: Path) -> None:
 
 
 def test_laws_that_differ_in_one_thing_have_pages_of_their_own(ranked: pd.DataFrame) -> None:
-    one = ranked[(ranked["law"] == ranked["law"].iloc[0]) & (ranked["d"] == ranked["d"].iloc[0])]
+    one = ranked[ranked["fingerprint"] == ranked["fingerprint"].iloc[0]]
     other = one.assign(dtype="float32")
     third = one.assign(fingerprint="another")
     pages = law_pages(pd.concat([one, other, third]))
@@ -195,7 +196,7 @@ def test_laws_that_differ_in_one_thing_have_pages_of_their_own(ranked: pd.DataFr
 
 
 def test_a_law_without_losses_or_times_is_shown_all_the_same(ranked: pd.DataFrame) -> None:
-    one = ranked[(ranked["law"] == ranked["law"].iloc[0]) & (ranked["d"] == ranked["d"].iloc[0])]
+    one = ranked[ranked["fingerprint"] == ranked["fingerprint"].iloc[0]]
     nothing = float("nan")
     (untimed,) = law_pages(one.assign(warm_seconds=nothing, batch=nothing))
     assert [plot.title for plot in untimed.plots] == ["Loss against steps"]
@@ -219,7 +220,7 @@ def test_names_beside_a_plot_do_not_overprint_however_many_there_are() -> None:
 
 
 def test_a_curve_that_leaves_the_others_far_below_does_not_press_them_together(ranked: pd.DataFrame) -> None:
-    one = ranked[(ranked["law"] == ranked["law"].iloc[0]) & (ranked["d"] == ranked["d"].iloc[0])]
+    one = ranked[ranked["fingerprint"] == ranked["fingerprint"].iloc[0]]
     learned = one["learned"] & (one["solver"] == one.loc[one["learned"], "solver"].iloc[0])
     plot = against_steps("far", law_curves(solvers(one.assign(log_loss=one["log_loss"].where(~learned, 600.0))), [], 3))
     assert plot is not None
