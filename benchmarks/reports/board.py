@@ -42,10 +42,10 @@ class Board:
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.steps = shared_steps(table)
-        at: pd.DataFrame = table[(table["steps"] == self.steps) & table["log_loss"].notna()]
+        at: Any = table[(table["steps"] == self.steps) & table["log_loss"].notna()]
         at = (at[at["rank"].notna()] if at["rank"].notna().any() else at).sort_values("log_loss", kind="stable")
         trained_on = set(table["trained_on"]) - {""}
-        fitted = table[table["fitting"] != "none"]
+        fitted: Any = table[table["fitting"] != "none"]
         self.shift = trained_on.pop() if len(trained_on) == 1 and (fitted["trained_on"] != "").all() else ""
         at = at.assign(name=[_name(row, self.shift) for row in at.to_dict("records")]).drop_duplicates("name")
         self.rows = at.set_index("name", drop=False)
@@ -75,9 +75,9 @@ class Board:
         """Names of those whose loss is 0 but for rounding."""
         return [str(row["name"]) for row in self.rows.to_dict("records") if _exact(row)]
 
-    def kinds(self) -> dict[str, pd.DataFrame]:
+    def kinds(self) -> dict[str, Any]:
         """The solvers of each kind that have a loss above rounding, best first; kinds that have one."""
-        found = self.rows.drop(index=self.exact())
+        found: Any = self.rows.drop(index=self.exact())
         direct, learned = found["group"] == "direct", found["learned"].astype(bool)
         kinds = {
             "told nothing beyond the context": found[(found["group"] == "nothing") & ~learned],

@@ -50,7 +50,7 @@ def loss_curves(
     """
     for _, table in ranked.groupby(SCORED_ON, sort=False, dropna=False):
         board = Board(table)
-        inexact = set(table.loc[table["log_loss"] > EXACT, "solver"])
+        inexact = list(table.loc[table["log_loss"] > EXACT, "solver"])
         rows: Any = board.rows[board.rows["solver"].isin(inexact)]
         kinds = np.where(rows["learned"].astype(bool), "learned", rows["group"])
         place = pd.Series(kinds, rows.index).groupby(kinds).cumcount()

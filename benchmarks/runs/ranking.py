@@ -78,7 +78,8 @@ def _groups(table: pd.DataFrame) -> list[str]:
 
 def _by_intervals(table: pd.DataFrame) -> pd.Series:
     """Shared ranks where nobody can pair losses, of several runs or of an old one: by intervals that overlap."""
-    rounding = table["dtype"].map(ROUNDING).astype(float)
+    dtypes: Any = table["dtype"]
+    rounding = dtypes.map(ROUNDING).astype(float)
     low, middle, high = (table[name].clip(lower=rounding) for name in ("log_low", "log_mean", "log_high"))
     ends = pd.DataFrame({"low": low.fillna(middle), "middle": middle, "high": high.fillna(middle)})
     # A solver scored on fewer tasks is not ranked: its loss differs by which tasks those were.

@@ -40,7 +40,8 @@ def keep(path: Path) -> int:
     """
     done = read_run(path)
     most = done.scores["num_tasks"][done.scores["seed"].notna()].max()
-    rows = done.scores.index[done.scores["shown"] & done.scores["seed"].notna() & (done.scores["num_tasks"] == most)]
+    table = done.scores
+    rows = table.loc[table["shown"] & table["seed"].notna() & (table["num_tasks"] == most)].index
     arrays = {str(row): rounded(done.stored(int(row))[..., :TASKS]) for row in rows if int(row) in done.with_losses}
     np.savez_compressed(path / FIRST, **arrays)  # type: ignore[arg-type]
     return (path / FIRST).stat().st_size
