@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from importlib.metadata import version
@@ -50,7 +51,9 @@ def remove(path: Path) -> bool:
 def _stale(path: Path) -> str:
     """Why a file among the parameters can go; empty if it may be needed, or is not ours."""
     if TEMPORARY.fullmatch(path.name):
-        return "a file that was never finished" if time.time() - path.stat().st_mtime > YOUNG else ""
+        found = _stat(path)
+        old = found is not None and time.time() - found.st_mtime > YOUNG
+        return "a file that was never finished" if old else ""
     header = _header(path) if path.suffix == ".safetensors" else {}
     if header.get("format") != checkpoint.FORMAT:
         return ""
@@ -75,5 +78,13 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    """Bytes of what is still there: another process may be removing it."""
+    files = [Path(folder, name) for folder, _, names in os.walk(path) for name in names] if path.is_dir() else [path]
+    return sum(found.st_size for file in files if (found := _stat(file)) is not None)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except OSError:
+        return None

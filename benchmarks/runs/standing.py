@@ -41,8 +41,9 @@ def standings(rows: Sequence[Row], stored: Stored) -> dict[int, int]:
     ranks: dict[int, int] = {}
     direct = takes_no_steps(rows)
     for on_tasks in grouped(rows, [*SCORED_ON, "steps"]).values():
-        solvers = [_Solver(own, stored) for own in grouped(on_tasks, SOLVER).values()]
-        most = max(solver.tasks for solver in solvers)
+        by_solver = grouped(on_tasks, SOLVER).values()
+        solvers = [_Solver(own, stored) for own in by_solver if any(row["shown"] for row in own)]
+        most = max((solver.tasks for solver in solvers), default=0)
         ranked = [solver for solver in solvers if solver.tasks == most and math.isfinite(solver.mean)]
         groups = {solver: DIRECT if solver.row in direct else solver.needs for solver in ranked}
         for need in dict.fromkeys(groups.values()):
@@ -88,6 +89,8 @@ class _Solver:
         if not metric or math.isclose(self.mean, other.mean, rel_tol=DIGITS):
             return math.nan
         mine, theirs = self.losses(metric), other.losses(metric)
+        if [len(array) for array in mine] != [len(array) for array in theirs]:  # of a damaged run
+            return math.nan
         if not all(np.isfinite(array).all() for array in (*mine, *theirs)):  # float32 does not hold all losses
             return math.nan
         levels = other.levels if self.levels == "tasks" else self.levels

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmarks.runs import prune
 from memformer.core import checkpoint
 from tests.runs.helpers import command
 
@@ -83,3 +84,11 @@ def test_what_could_not_be_removed_is_not_counted(parameters: Path, monkeypatch:
     assert done.output.endswith("removed 0 (0.0 MB)\n")
     assert "parameters/x.safetensors could not be removed" in done.error
     assert "runs/.unfinished-dead could not be removed" in done.error
+
+
+def test_what_another_process_removes_meanwhile_has_no_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").write_bytes(b"123")
+    assert prune._size(tmp_path) == 3
+    monkeypatch.setattr(prune.os, "walk", lambda path: [(path, [], ["there", "gone"])])
+    assert prune._size(tmp_path) == 3
+    assert prune._size(tmp_path / "gone") == 0

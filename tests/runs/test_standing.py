@@ -109,3 +109,9 @@ def test_a_run_is_stored_with_the_ranks_that_its_losses_give(tmp_path: Path) -> 
     done = call("results", "validate", "r", "--results", tmp_path)
     assert done.code == 1
     assert "rank" in done.output
+
+
+def test_rows_of_which_none_is_shown_have_no_rank() -> None:
+    law = Losses()
+    law.add("hidden", BASE, shown=False)
+    assert law.ranks() == {}
