@@ -30,6 +30,10 @@ class Change(StrEnum):
 Runs = Annotated[list[str] | None, typer.Argument(help="Runs by name or path; by default all of them.")]
 
 
+TRIES = 5
+"""How often what could not be removed is tried again, since a run can be taken up, killed and left at any moment."""
+
+
 @results_app.command(epilog="Example:  memformer-bench results validate core-reference")
 def validate(runs: Runs = None, results: Results = RESULTS) -> None:
     """Check runs to the last row: schema, identities, counts, intervals, losses. Exit status 1 if one is bad."""
@@ -117,8 +121,8 @@ def prune(
             gone.append(size)
         else:
             kept.append(path)
-    if kept:  # but for what another process has taken up meanwhile
-        kept = [path for path, _, _ in left_over(results) if path in kept]
+    for _ in range(TRIES if kept else 0):  # what another process takes up meanwhile, and may leave again
+        kept = [path for path, _, _ in left_over(results) if path in kept and not remove(path)]
     for path in kept:
         say(f"{path.relative_to(results)} could not be removed", err=True)
     say(f"{'removed' if yes else 'would remove'} {len(gone)} ({sum(gone) / 1e6:.1f} MB)")
