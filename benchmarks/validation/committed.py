@@ -155,13 +155,13 @@ def make(product: Product, results: Path = RESULTS) -> float:
         Seconds that took.
 
     Raises:
-        UserError: if a command fails; a table with rows that failed (exit status 1) is written all the same.
+        UserError: if a command fails; a run with rows that failed (exit status 1) is written all the same.
     """
     start = time.perf_counter()
     for command in product.commands:
         print(f"$ {command}", flush=True)
         status = subprocess.run(_words(command), cwd=ROOT, check=False).returncode
-        if status > 1:
+        if status > command.startswith("memformer-bench run"):
             raise UserError(f"{command!r} ended with exit status {status}")
     seconds = time.perf_counter() - start
     keep(product, seconds, results)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.errors import UserError
 from benchmarks.runs.source import ROOT
 from benchmarks.validation.committed import (
     PROVENANCE,
     RESULTS,
     Product,
     keep,
+    make,
     products,
     read_provenance,
     source_digest,
@@ -101,3 +104,10 @@ def test_a_program_reaches_what_it_imports_and_what_it_names(tmp_path: Path) -> 
 @pytest.mark.parametrize("product", products(), ids=lambda product: product.name)
 def test_every_source_of_a_product_is_there(product: Product) -> None:
     assert all((ROOT / name).exists() for name in product.sources if name != "rows")
+
+
+def test_a_study_that_fails_keeps_no_provenance(toy: tuple[Product, Path, Path]) -> None:
+    product, results, _ = toy
+    with pytest.raises(UserError, match="'false' ended with exit status 1"):
+        make(replace(product, commands=("false",)), results)
+    assert read_provenance(results) == {}
