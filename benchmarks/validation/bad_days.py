@@ -99,17 +99,25 @@ def killed_runs(
         jobs, whole = random_.choice(workers), False
         while not whole:
             with started(f"run{number}", jobs) as process:
-                whole = _disturbed(folder, process, lengths[jobs], kills, done, random_)
+                whole = _disturbed(folder, process, TARGETS if jobs else ("main",), lengths[jobs], kills, done, random_)
         check(folder / "results", f"run{number}")
         print(f"run{number} equals the undisturbed run; {sum(done.values())} kills so far", flush=True)
     return done, number
 
 
 def _disturbed(
-    folder: Path, process: ForkProcess, length: float, kills: int, done: Counter[str], random_: random.Random
+    folder: Path,
+    process: ForkProcess,
+    targets: tuple[str, ...],
+    length: float,
+    kills: int,
+    done: Counter[str],
+    random_: random.Random,
 ) -> bool:
-    """Whether a run is finished before its moment comes; if not, all that is left is to kill its main process."""
-    targets = TARGETS
+    """Whether a run is finished before its moment comes; if not, all that is left is to kill its main process.
+
+    A run without workers has children, too: git, for one.
+    """
     while True:
         process.join(random_.uniform(0, length) if sum(done.values()) < kills else None)
         if process.exitcode == 0:
