@@ -20,7 +20,7 @@ test: $(VENV)/.dev ## set up, run the tests
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 fuzz: $(VENV)/.dev ## read 21,000 damaged and hostile files, use the store in any order; minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/runs/test_fuzz.py tests/runs/test_machine.py \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal tests/runs/test_fuzz.py tests/runs/test_machine.py \
 	--hypothesis-profile=fuzz
 
 lint: $(VENV)/.dev ## check style and format
