@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from memformer.core.problem import SPREAD, matvec
 from memformer.core.solver import Reach
 from memformer.solvers.learned import LearnedSolver, Loss
-from memformer.training.modules import Budget
+from memformer.training.budget import Budget
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from memformer.core.checks import require_choice
 from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, TrainingRecord, check_num_steps
-from memformer.training.modules import Budget, float32_by_default, train_module
+from memformer.training.budget import Budget
+from memformer.training.modules import float32_by_default, train_module
 from memformer.training.recipe import ProgressCallback
 from memformer.training.search import Search, SearchRecord
+from memformer.training.unfinished import Unfinished
 
 Loss = Literal["each", "last"]
 Precision = Literal["float32", "float64"]
@@ -128,9 +130,22 @@ class LearnedSolver(Solver):
         )
 
     def fit(
-        self, tasks: TaskSource, steps: Sequence[int], seed: int = 0, progress: ProgressCallback | None = None
+        self,
+        tasks: TaskSource,
+        steps: Sequence[int],
+        seed: int = 0,
+        progress: ProgressCallback | None = None,
+        unfinished: Unfinished | None = None,
     ) -> Self:
-        """See `Solver.fit`; `progress` is called after every validation.
+        """See `Solver.fit`.
+
+        Args:
+            tasks: as there; so are the next two.
+            steps: as there.
+            seed: as there.
+            progress: called after every validation.
+            unfinished: where training is kept that is interrupted, to be taken up by the next call. The caller says in
+                its header what could change the parameters, and removes it when it has them.
 
         Raises:
             TrainingError: if training finds no finite loss, or none below the first.
@@ -151,6 +166,7 @@ class LearnedSolver(Solver):
                 [generator.initial_seed() for generator in budget.search.generators(seed, depth)],
                 getattr(torch, self.precision),
                 progress,
+                unfinished and unfinished.of(str(depth)),
             )
             found |= {f"{depth}.{name}": tensor for name, tensor in trained.state.items()}
             records.append(trained.record)

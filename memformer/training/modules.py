@@ -3,89 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from memformer.core.checks import require_number, store_ints
 from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource, matvec
+from memformer.training.budget import Budget
 from memformer.training.recipe import Progress, ProgressCallback, TrainingError
-from memformer.training.search import Search, SearchRecord
-
-Losses = Callable[[nn.Module, Problem], Tensor]
-"""From a module and some tasks to its mean loss after each readout, `(R,)`."""
+from memformer.training.search import SearchRecord
+from memformer.training.start import Losses, Start
+from memformer.training.unfinished import Point, Unfinished
 
 FEW_STEPS = 100
 """A budget of fewer steps is a try, whose loss need not fall."""
 
 _DRAWN_AT_ONCE = 8192
-_RETRIES = 5
 _TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """How a module is trained: AdamW on fresh tasks, warm-up and cosine, gradients of the log loss clipped by norm.
-
-    A budget is said in training steps and tasks, never in seconds: the same budget gives the same parameters on a slow
-    machine and a fast one.
-
-    Attributes:
-        iterations: training steps of a start, at most.
-        batch: fresh tasks of a step, the same for all starts.
-        learning_rate: at its highest.
-        warmup: share of the steps over which it rises.
-        weight_decay: AdamW's.
-        clip: largest norm of the gradient.
-        queries: points at which a task is asked in training, where tasks share their second moment and tell `w_star`:
-            its own, and those of other tasks. More of them tell more of a task for little more time.
-        spread: how far tasks are spread over rare ill-conditioned ones (see `TaskSource.spread`); 1 spreads none.
-            Methods with fixed coefficients want it: rare tasks carry much of their mean loss.
-        validation: tasks that choose among starts, and among what each has been; no more than training draws.
-        validations: how often they do.
-        patience: stop once so many validations in a row gained no start more than 0.001 in log loss.
-        search: how many starts, and when weak ones are dropped.
-
-    Raises:
-        ValueError: if a value is out of its range.
-    """
-
-    iterations: int = 2000
-    batch: int = 256
-    learning_rate: float = 3e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    queries: int = 1
-    spread: float = 1.0
-    validation: int = 4096
-    validations: int = 20
-    patience: int = 10
-    search: Search = field(default_factory=lambda: Search(starts=3, drops=((0.25, 0.5),)))
-
-    def __post_init__(self) -> None:
-        store_ints(self, "iterations", "batch", "queries", "validation", "validations", "patience", least=1)
-        for name in ("learning_rate", "clip"):
-            require_number(name, getattr(self, name), least=0.0, strictly=True)
-        require_number("spread", self.spread, least=1.0)
-        for name in ("warmup", "weight_decay"):
-            require_number(name, getattr(self, name), least=0.0)
-
-    def rate(self, step: int) -> float:
-        """Learning rate of step `step = 1, 2, ...`."""
-        rise = max(1.0, self.warmup * self.iterations)
-        along = max(0.0, step - rise) / max(1.0, self.iterations - rise)
-        return self.learning_rate * min(1.0, step / rise) * (1 + math.cos(math.pi * along)) / 2
-
-    def validates(self, step: int) -> bool:
-        """Whether there is a validation after step `step`."""
-        return step == self.iterations or step % max(1, self.iterations // self.validations) == 0
 
 
 class TrainedModule(NamedTuple):
@@ -111,6 +49,7 @@ def train_module(
     seeds: list[int],
     dtype: torch.dtype = torch.float32,
     progress: ProgressCallback | None = None,
+    unfinished: Unfinished | None = None,
 ) -> TrainedModule:
     """Train a module from several starts; the same arguments give the same bits.
 
@@ -125,6 +64,8 @@ def train_module(
         seeds: one a start.
         dtype: of parameters and tasks in training.
         progress: called after every validation.
+        unfinished: where the state of training is kept now and then, and taken up again; it gives the same bits as if
+            nothing had happened.
 
     Raises:
         TrainingError: if no start has a finite loss, or the loss of none ever falls.
@@ -133,32 +74,20 @@ def train_module(
     tasks = tasks.spread(budget.spread) if budget.spread > 1 else tasks
     judges = min(budget.validation, budget.batch * budget.iterations)
     validation = list(_batches(tasks.validation(), judges, min(judges, 1024), budget.queries, dtype))
-    stream = _batches(tasks, budget.batch * budget.iterations, budget.batch, budget.queries, dtype)
     device = validation[0].device
     with _own_random_numbers(device):
-        starts = [_Start(build, losses, budget, seed, dtype, device) for seed in seeds]
+        starts = [Start(build, losses, budget, seed, dtype, device) for seed in seeds]
         first = [start.validate(0, validation) for start in starts]
         if not any(map(math.isfinite, first)):
             raise TrainingError(f"no start of {_name(starts)} has a finite loss before training")
-        running, idle = list(starts), 0
-        for step in range(1, budget.iterations + 1):
-            problem = next(stream)
-            running = [start for start in running if start.step(step, problem, start is starts[0])]
-            if not running:
+        point = (unfinished and unfinished.take_up(starts)) or Point(running=tuple(range(len(starts))))
+        stream = _batches(tasks, budget.batch * budget.iterations, budget.batch, budget.queries, dtype, point.step)
+        for problem in () if point.ended else stream:
+            point = _stepped(point, problem, starts, validation, progress)
+            if unfinished is not None and (point.ended or starts[0].budget.validates(point.step)):
+                unfinished.keep(point, starts)
+            if point.ended:
                 break
-            if not (budget.validates(step) or _dropped(budget, step)):
-                continue
-            before = min(start.best for start in starts)
-            for start in running:
-                start.validate(step, validation)
-            best = min(start.best for start in starts)
-            idle = 0 if best < before * math.exp(-_TOLERANCE) else idle + 1
-            if progress is not None:
-                progress(Progress(step, budget.iterations, best))
-            if idle >= budget.patience:
-                break
-            if step < budget.iterations:
-                running = sorted(running, key=lambda start: start.best)[: budget.search.kept(step / budget.iterations)]
     chosen = min(starts, key=lambda start: start.best)
     if chosen.best_step == 0 and budget.iterations >= FEW_STEPS:
         raise TrainingError(
@@ -170,74 +99,27 @@ def train_module(
     return TrainedModule(state, record, float(starts[0].flops * sum(start.taken for start in starts)))
 
 
-class _Start:
-    """One module on its way: its optimiser, the best it has been, and how often it became nonfinite."""
-
-    def __init__(
-        self,
-        build: Callable[[], nn.Module],
-        losses: Losses,
-        budget: Budget,
-        seed: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
-        self.seed, self.losses, self.budget = seed, losses, budget
-        torch.manual_seed(seed)
-        self.module = build().to(dtype=dtype, device=device).train()
-        self.weights = [weight for weight in self.module.parameters() if weight.requires_grad]
-        if not self.weights:
-            raise ValueError(f"{type(self.module).__name__} has no parameters to train")
-        self.optimizer = torch.optim.AdamW(self.weights, weight_decay=budget.weight_decay)
-        self.best, self.best_step, self.taken = math.inf, 0, 0
-        self.damping, self.lost, self.flops = 1.0, 0, 0
-        self.state = self._copy()
-
-    def step(self, step: int, problem: Problem, counted: bool) -> bool:
-        """One step of training, whose operations may be counted if it is the first; whether the start goes on."""
-        torch.manual_seed(self.seed ^ step)
-        self.taken = step
-        if step > 1 or not counted:
-            return self._stepped(step, problem)
-        with FlopCounterMode(display=False) as counter:
-            goes_on = self._stepped(step, problem)
-        self.flops = counter.get_total_flops()
-        return goes_on
-
-    def _stepped(self, step: int, problem: Problem) -> bool:
-        loss = self.losses(self.module, problem).log().mean()
-        if not loss.requires_grad:
-            raise ValueError(f"what {type(self.module).__name__} answers does not depend on its parameters")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.weights, self.budget.clip)
-        if not bool(norm.isfinite()):
-            return self._back()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.damping * self.budget.rate(step)
-        self.optimizer.step()
-        return True
-
-    def _back(self) -> bool:
-        """To the best it has been, with half the learning rate and no past; False if that happens too often."""
-        self.lost, self.damping = self.lost + 1, self.damping / 2
-        self.module.load_state_dict(self.state)
-        self.optimizer.state.clear()
-        return self.lost <= _RETRIES
-
-    @torch.no_grad()
-    def validate(self, step: int, problems: list[Problem]) -> float:
-        """Geometric mean over readouts of the loss on validation tasks; the state is kept if it is the best so far."""
-        self.module.eval()
-        each = torch.stack([problem.B * self.losses(self.module, problem) for problem in problems]).sum(0)
-        self.module.train()
-        loss = math.exp((each / sum(problem.B for problem in problems)).double().log().mean().item())
-        if loss < self.best:
-            self.best, self.best_step, self.state = loss, step, self._copy()
-        return loss
-
-    def _copy(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
+def _stepped(
+    point: Point,
+    problem: Problem,
+    starts: Sequence[Start],
+    validation: Sequence[Problem],
+    progress: ProgressCallback | None,
+) -> Point:
+    """Where training is after one more step of all starts that run."""
+    budget, step, idle = starts[0].budget, point.step + 1, point.idle
+    running = [place for place in point.running if starts[place].step(step, problem, place == 0)]
+    if running and (budget.validates(step) or _dropped(budget, step)):
+        before = min(start.best for start in starts)
+        for place in running:
+            starts[place].validate(step, validation)
+        best = min(start.best for start in starts)
+        idle = 0 if best < before * math.exp(-_TOLERANCE) else idle + 1
+        if progress is not None:
+            progress(Progress(step, budget.iterations, best))
+        kept = budget.search.kept(step / budget.iterations) if step < budget.iterations else len(starts)
+        running = sorted(running, key=lambda place: starts[place].best)[:kept]
+    return Point(step, idle, tuple(running), not running or idle >= budget.patience or step == budget.iterations)
 
 
 def _dropped(budget: Budget, step: int) -> bool:
@@ -246,15 +128,15 @@ def _dropped(budget: Budget, step: int) -> bool:
     return now < before
 
 
-def _batches(tasks: TaskSource, count: int, size: int, queries: int, dtype: torch.dtype) -> Iterator[Problem]:
-    """The next tasks, `size` at a time and at least `count`, drawn ahead in blocks."""
+def _batches(
+    tasks: TaskSource, count: int, size: int, queries: int, dtype: torch.dtype, passed: int = 0
+) -> Iterator[Problem]:
+    """The next tasks, `size` at a time and at least `count`, drawn ahead in blocks; the first `passed` are left out."""
     ahead = max(1, _DRAWN_AT_ONCE // size)
-    left = math.ceil(count / size)
-    while left > 0:
-        block = tasks.sample(size * min(ahead, left)).to(dtype=dtype)
-        for first in range(0, block.B, size):
-            yield _asked(block.select(slice(first, first + size)), queries)
-        left -= ahead
+    for first in range(0, number := math.ceil(count / size), ahead):
+        block = tasks.sample(size * min(ahead, number - first)).to(dtype=dtype)
+        for place in range(max(0, passed - first), block.B // size):
+            yield _asked(block.select(slice(place * size, (place + 1) * size)), queries)
 
 
 def _asked(problem: Problem, queries: int) -> Problem:
@@ -266,7 +148,7 @@ def _asked(problem: Problem, queries: int) -> Problem:
     return replace(problem, x_query=x_query, y_query=matvec(x_query, w_star))
 
 
-def _name(starts: list[_Start]) -> str:
+def _name(starts: Sequence[Start]) -> str:
     return type(starts[0].module).__name__
 
 

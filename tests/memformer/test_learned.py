@@ -20,7 +20,7 @@ from benchmarks.harness.timings.cost import count_work
 from benchmarks.tasks.gaussian import Isotropic
 from memformer import LearnedSolver, matvec
 from memformer.core import checkpoint
-from memformer.training.modules import Budget
+from memformer.training.budget import Budget
 from memformer.training.recipe import Progress, TrainingError
 from memformer.training.search import Search
 from tests.baselines.helpers import scored, training

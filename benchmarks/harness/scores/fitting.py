@@ -21,6 +21,9 @@ from benchmarks.runs.source import foreign_source, source_hash
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core import checkpoint
 from memformer.core.solver import Solver
+from memformer.solvers.learned import LearnedSolver
+from memformer.training.recipe import ProgressCallback
+from memformer.training.unfinished import Unfinished
 
 NO_SOURCE = "no source"
 """In a header, in place of the hash of a plug-in that has no source file."""
@@ -51,11 +54,14 @@ class ParameterStore:
             A process that is killed leaves what it was writing here.
         shipped: folder of parameters that come with the project, which are used where nothing else is found (see
             `benchmarks.harness.scores.shipped`); None uses none.
+        progress: told how far the training of a `LearnedSolver` is. Such a training, if it is interrupted, is taken up
+            where it was by the next fit of the same header in this folder.
     """
 
     folder: Path | None = None
     scratch: Path | None = None
     shipped: Path | None = None
+    progress: ProgressCallback | None = None
 
     def fit(
         self,
@@ -81,18 +87,27 @@ class ParameterStore:
         if not solver.fitting.required:
             return Fit([solver] * len(seeds), None, reused=False)
         headers = [header_of(name, solver, law, steps, seed, dtype, device) for seed in seeds]
-        found = self.find(solver, headers)
-        if found is None and self.shipped is not None:
-            found = self._shipped(solver, headers)
-        if found is not None:
-            return found
+        known = self.find(solver, headers)
+        if known is None and self.shipped is not None:
+            known = self._shipped(solver, headers)
+        if known is not None:
+            return known
         solver.prepare(dtype, device)
         start = time.perf_counter()
         streams = [law.stream(seed, Purpose.TRAIN, dtype, device) for seed in seeds]
-        solvers = checked_fit(solver.fit_many(streams, steps, seeds), len(seeds))
+        if isinstance(solver, LearnedSolver):
+            left = [self._unfinished(header) for header in headers]
+            fits = zip(streams, seeds, left, strict=True)
+            found = [solver.fit(stream, steps, seed, self.progress, one) for stream, seed, one in fits]
+        else:
+            left, found = [], solver.fit_many(streams, steps, seeds)
+        solvers = checked_fit(found, len(seeds))
         seconds = time.perf_counter() - start
         for fitted, header in zip(solvers, headers, strict=True):
             self._keep(fitted, header, seconds / len(seeds))
+        for one in left:
+            if one is not None:
+                one.remove()
         return Fit(solvers, seconds, reused=False)
 
     def find(self, solver: Solver, headers: Sequence[dict[str, str]]) -> Fit | None:
@@ -120,6 +135,10 @@ class ParameterStore:
         digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:16]
         d = json.loads(header["law_settings"])["d"]
         return self.folder / f"{header['solver']}-{header['law']}-d{d}-{digest}.safetensors"
+
+    def _unfinished(self, header: dict[str, str]) -> Unfinished | None:
+        path = self.path(header)
+        return None if path is None else Unfinished(path, header)
 
     def _find(self, solver: Solver, header: dict[str, str]) -> tuple[Solver, float] | None:
         path = self.path(header)
