@@ -128,7 +128,10 @@ class TaskEntry(Strict):
 
 
 class Only(Strict):
-    """A condition on tasks: every key that is given must equal the task's; d may have bounds instead, inclusive."""
+    """A condition on tasks: every key that is given must equal the task's; d may have bounds instead, inclusive.
+
+    `params = {}` holds for a law with its defaults alone.
+    """
 
     law: str | None = None
     d: int | None = None
@@ -136,11 +139,12 @@ class Only(Strict):
     d_min: int | None = None
     d_max: int | None = None
     draw: Sampling | None = None
+    params: dict[str, JsonValue] | None = None
 
     def holds(self, task: TaskEntry) -> bool:
         """Whether a task meets the condition."""
         within = (self.d_min or 0) <= task.d and (self.d_max is None or task.d <= self.d_max)
-        equal = self.model_dump(exclude_none=True, include={"law", "d", "N", "draw"})
+        equal = self.model_dump(exclude_none=True, include={"law", "d", "N", "draw", "params"})
         return within and all(getattr(task, key) == value for key, value in equal.items())
 
 

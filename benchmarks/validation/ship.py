@@ -1,4 +1,4 @@
-"""Fit what takes long in the suite `core`, and put the parameters into the package.
+"""Fit what takes long in the suites `core` and `learned`, and put the parameters into the package.
 
     python -m benchmarks.validation.ship [--only memformer_gdpp] [--jobs 2] [--index]
 
@@ -29,28 +29,32 @@ from benchmarks.harness.workers.limits import pinned_threads
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.law import Purpose
 from memformer.core import checkpoint
+from memformer.solvers.learned import LearnedSolver
+from memformer.solvers.memformer import Memformer
 
 LICENCE = "Apache-2.0"
 TASKS = 4_000
 """Fresh tasks that the loss of a file is taken on."""
 
+SUITES = ("core", "learned")
+
 ALWAYS = ("memformer_gdpp", "memformer_heads")
-"""Learned solvers whose fit takes long at any d."""
+"""Memformers whose fit takes long at any d."""
 
 LARGE = 20
-"""From this d on the fit of every Memformer does."""
+"""From this d on the fit of every Memformer does; that of every other learned method at any."""
 
 
 def takes_long(cell: Cell) -> bool:
     """Whether a cell's parameters are shipped."""
-    name = cell.solver_name
-    return name in ALWAYS or (cell.law.d >= LARGE and name.startswith(("memformer", "linear_transformer")))
+    large = cell.law.d >= LARGE and isinstance(cell.solver, Memformer)
+    return large or cell.solver_name in ALWAYS or isinstance(cell.solver, LearnedSolver)
 
 
 def cells(only: list[str]) -> list[Cell]:
-    """The cells of the suite `core` whose parameters are shipped, each fit once."""
-    suite, _ = available(load_suite("core"))
-    found = [cell for cell in build_cells(suite) if takes_long(cell) and (not only or cell.solver_name in only)]
+    """The cells whose parameters are shipped, each fit once."""
+    every = [cell for name in SUITES for cell in build_cells(available(load_suite(name))[0])]
+    found = [cell for cell in every if takes_long(cell) and (not only or cell.solver_name in only)]
     return list({file_name(headers(cell)[0]): cell for cell in found}.values())
 
 
@@ -91,12 +95,16 @@ def entries(cell: Cell, folder: Path = SHIPPED) -> dict[str, dict[str, Any]]:
 
 
 def log_losses(cell: Cell, path: Path, seed: int) -> list[float]:
-    """Log of the mean expected loss on fresh tasks of the law it was fitted on, after each number of steps."""
+    """Log of the mean loss on fresh tasks of the law it was fitted on, after each number of steps.
+
+    The loss is the expected one, where the solver answers weights; else that at a query point of each task.
+    """
     parameters = checkpoint.load(path).parameters
     wide = {name: one.to(cell.dtype) if one.is_floating_point() else one for name, one in parameters.items()}
     solver: Any = replace(cell.solver, parameters=wide)  # type: ignore[type-var]
     problem = cell.fitted_on.stream(seed, Purpose.FRESH, cell.dtype, cell.device).sample(TASKS)
-    found = measure(solver, problem, cell.steps).losses["expected_test_loss"]
+    losses = measure(solver, problem, cell.steps).losses
+    found = losses.get("expected_test_loss", losses["test_loss"])
     return [round(float(value), 4) for value in np.log(found.mean(1))]
 
 
