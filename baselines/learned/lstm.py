@@ -42,6 +42,7 @@ class LstmOptimizer(LearnedSolver):
     answers: ClassVar[Literal["predictions", "weights"]] = "weights"
     reads: ClassVar[Literal["context", "moments"]] = "moments"
     nested: ClassVar[bool] = True
+    repeats: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -59,6 +59,7 @@ class LearnedSolver(Solver):
         reads: the `"context"`, or only its `"moments"`.
         nested: whether the module of k steps is the first k steps of a deeper one, with parameters of the same names;
             then fewer steps than were trained cost less.
+        repeats: whether it is one step, repeated, so that it can take more steps than it was trained for.
 
     Raises:
         ValueError: if a value is out of its range.
@@ -101,6 +102,7 @@ class LearnedSolver(Solver):
     answers: ClassVar[Literal["predictions", "weights"]] = "predictions"
     reads: ClassVar[Literal["context", "moments"]] = "context"
     nested: ClassVar[bool] = False
+    repeats: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_choice("loss", self.loss, get_args(Loss))
@@ -205,7 +207,7 @@ class LearnedSolver(Solver):
         assert self.parameters is not None
         depths = self.parameters["depths"].tolist()
         fitting = [depth for depth in depths if depth == num_steps or (self.loss == "each" and depth > num_steps)]
-        return min(fitting, default=None)
+        return min(fitting, default=max(depths, default=None) if self.repeats and self.nested else None)
 
     def _fitted(self, problem: Problem, num_steps: int) -> tuple[nn.Module, int]:
         """The module for a number of steps, in the dtype and on the device of a problem, and the steps it takes."""

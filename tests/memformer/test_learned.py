@@ -171,6 +171,34 @@ def test_a_loss_of_each_readout_tells_all_steps_and_of_the_last_has_a_module_eac
         each.solve(scored(Isotropic(d=2, N=8), 4), 2)
 
 
+def test_a_step_that_repeats_can_be_taken_more_often_than_it_was_trained() -> None:
+    class Step(nn.Module):
+        def __init__(self, steps: int) -> None:
+            super().__init__()
+            self.rate, self.steps = nn.Parameter(0.3 + 0.1 * torch.rand(())), steps
+
+        def forward(self, H: Tensor, b: Tensor) -> Tensor:
+            readouts = [torch.zeros_like(b)]
+            for _ in range(self.steps):
+                readouts.append(readouts[-1] - self.rate * (matvec(H, readouts[-1]) - b))
+            return torch.stack(readouts[1:])
+
+    @dataclass(frozen=True)
+    class Repeated(Descent):
+        repeats: ClassVar[bool] = True
+
+        def build(self, d: int, N: int, steps: int) -> nn.Module:
+            return Step(steps)
+
+    fitted = Repeated().fit(training(LAW), [2])
+    few, many = (fitted.solve(scored(LAW, 4), steps).weights for steps in (2, 6))
+    assert few is not None
+    assert many is not None
+    assert torch.equal(many[:3], few)
+    assert len(many) == 7
+    assert fitted.training_record(6) == fitted.training_record(2)
+
+
 def test_the_last_step_alone_may_be_answered() -> None:
     solver = Wrong(bend=lambda found: found[-1], loss="last").fit(training(LAW), [2])
     found = solver.solve(scored(LAW, 4), 2).predictions

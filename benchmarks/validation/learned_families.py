@@ -1,0 +1,248 @@
+"""The field's learned methods at two budgets: what each reaches, what its training took, and what a solve costs.
+
+    python -m benchmarks.validation.learned_families
+
+The small budget is a solver's defaults with one start: what a user gets who trains once. The large one is that of the
+suite `learned`, the best of its starts, fitted with the project. Of each there are three, from three seeds.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from typer import run
+
+from benchmarks import api
+from benchmarks.harness.cell import Cell
+from benchmarks.harness.resolve import build_cells
+from benchmarks.harness.scores.fitting import ParameterStore
+from benchmarks.harness.scores.measure import measure
+from benchmarks.harness.scores.shipped import SHIPPED
+from benchmarks.harness.timings.cost import Work, count_work
+from benchmarks.reports.style import CYCLE, figure, label_ends
+from benchmarks.reports.template import render
+from benchmarks.reports.write import Report
+from benchmarks.suites.suite import load_suite
+from benchmarks.tasks.law import Law, Purpose
+from memformer.core.solver import Solver
+from memformer.solvers.learned import LearnedSolver
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STEPS = (1, 2, 3, 4)
+BAR = "heavy_ball_tuned"
+"""What the median of a family has to beat at four steps."""
+
+REFERENCES = (BAR, "lfom_optimal", "chebyshev", "cg", "newton_schulz", "memformer_gdpp")
+TARGETS = {"lstm_optimizer": -4.6, "transformer_softmax": -4.7, "hypernetwork": -2.9, "learned_preconditioner": -2.9}
+"""Log losses at four steps that the large budget was planned to reach."""
+
+PUBLISHED = {"transformer_softmax": 4.8e-4, "transformer_looped": 7.8e-4, "ols": 1e-13}
+"""Squared error over d at d = 20 after 40 points without noise, of 12 layers of 256 numbers a token: Yang et al., arXiv
+2311.12424, as their repository `Leiay/looped_transformer` prints them."""
+
+_AT_A_TIME = 20_000
+
+
+class LogMean(NamedTuple):
+    """Logarithm of a mean loss after each of `STEPS`, and its standard error."""
+
+    means: tuple[float, ...]
+    errors: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A family at one budget.
+
+    Attributes:
+        name: the solver's id.
+        budget: `"small"` or `"large"`; `"none"` for what is told the law, or nothing.
+        solvers: one a seed.
+        seconds: of one fit, on one thread; None if nothing is trained.
+        losses: of each solver.
+        work: of a solve after each of `STEPS`.
+    """
+
+    name: str
+    budget: str
+    solvers: Sequence[Solver]
+    seconds: float | None
+    losses: Sequence[LogMean]
+    work: Sequence[Work]
+
+    @cached_property
+    def middle(self) -> int:
+        """Place of the solver with the median loss after the last step."""
+        return sorted(range(len(self.losses)), key=lambda place: self.losses[place].means[-1])[len(self.losses) // 2]
+
+    @property
+    def flops(self) -> float | None:
+        """Floating-point operations of its training: of all starts, in products of matrices."""
+        record = self.solvers[self.middle].training_record(STEPS[-1])
+        return None if record is None else record.flops
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Of the table."""
+        solver, record = self.solvers[self.middle], self.solvers[self.middle].training_record(STEPS[-1])
+        trained = solver if isinstance(solver, LearnedSolver) else None
+        lasts = sorted(losses.means[-1] for losses in self.losses)
+        return {
+            "family": self.name,
+            "budget": self.budget,
+            "starts": record and record.starts,
+            "steps x tasks": trained and f"{trained.iterations:,} x {trained.batch}",
+            "operations of training": self.flops,
+            "seconds": self.seconds,
+            "parameters": trained and parameters_of(trained),
+            "log loss, median": self.losses[self.middle].means[-1],
+            "s.e.": self.losses[self.middle].errors[-1],
+            "best": lasts[0],
+            "worst": lasts[-1],
+            "operations of a solve": self.work[-1].flops,
+            "products": self.work[-1].products,
+        }
+
+
+def parameters_of(solver: LearnedSolver) -> int:
+    """Numbers that the module of the most steps learned."""
+    assert solver.parameters is not None
+    depths, prefix = solver.parameters["depths"].tolist(), f"{max(solver.parameters['depths'].tolist())}."
+    assert depths
+    return sum(tensor.numel() for name, tensor in solver.parameters.items() if name.startswith(prefix))
+
+
+def log_mean(solver: Solver, law: Law, tasks: int, steps: Sequence[int] = STEPS) -> LogMean:
+    """Of the expected loss on fresh tasks, or of that at a query point, where a solver tells no weights."""
+    stream, parts = law.stream(0, Purpose.FRESH, torch.float64, torch.device("cpu")), []
+    for first in range(0, tasks, _AT_A_TIME):
+        losses = measure(solver, stream.sample(min(_AT_A_TIME, tasks - first)), steps).losses
+        parts.append(torch.from_numpy(losses.get("expected_test_loss", losses["test_loss"])))
+    each = torch.cat(parts, 1)
+    mean = each.mean(1)
+    return LogMean(tuple(mean.log().tolist()), tuple((each.std(1) / mean / tasks**0.5).tolist()))
+
+
+def large_cells(law: str, d: int) -> Iterator[Cell]:
+    """Cells of the suite `learned` on one law where it is scored as it is trained on."""
+    for cell in build_cells(load_suite("learned")):
+        if (cell.law_name, cell.law.d) == (law, d) and isinstance(cell.solver, LearnedSolver):
+            yield cell
+
+
+def shipped_solvers(cell: Cell) -> tuple[list[Solver], float]:
+    """A cell's solvers with the parameters that come with the project, and the seconds that one fit took."""
+    about = (cell.solver_name, cell.solver, cell.fitted_on, cell.steps, cell.seeds, cell.dtype, cell.device)
+    fit = ParameterStore(shipped=SHIPPED).fit(*about)
+    return fit.solvers, (fit.seconds or 0.0) / len(cell.seeds)
+
+
+def families(law: Law, tasks: int, seeds: Sequence[int], say: Callable[[str], None]) -> list[Trained]:
+    """Every family at both budgets, and what it is held against."""
+    problem = law.stream(0, Purpose.TIMING, torch.float64, torch.device("cpu")).sample(200)
+
+    def judged(name: str, budget: str, solvers: Sequence[Solver], seconds: float | None) -> Trained:
+        losses = [log_mean(solver, law, tasks) for solver in solvers]
+        work = [count_work(lambda given, k=k: solvers[0].solve(given, k), problem) for k in STEPS]
+        say(f"{name}, {budget}: " + " ".join(f"{loss.means[-1]:.3f}" for loss in losses))
+        return Trained(name, budget, solvers, seconds, losses, work)
+
+    found = [judged(name, "none", [_reference(name, law)], None) for name in REFERENCES]
+    for cell in large_cells(law.metadata.name, law.d):
+        default = api.solver(cell.solver_name)
+        assert isinstance(default, LearnedSolver)
+        began = time.process_time()
+        small = [api.fitted(replace(default, starts=1), law, STEPS, seed) for seed in seeds]
+        found.append(judged(cell.solver_name, "small", small, (time.process_time() - began) / len(small)))
+        found.append(judged(cell.solver_name, "large", *shipped_solvers(cell)))
+    return found
+
+
+def _reference(name: str, law: Law) -> Solver:
+    solver = api.solver(name)
+    if name == "memformer_gdpp":
+        cells = build_cells(load_suite("learned"))
+        cell = next(one for one in cells if (one.solver_name, one.law.label) == (name, law.label))
+        return shipped_solvers(cell)[0][0]
+    return api.fitted(solver, law, STEPS, 0) if solver.fitting.required else solver
+
+
+def at_the_authors_size(tasks: int) -> list[dict[str, Any]]:
+    """Squared error over d at d = 20 after 40 points, ours beside what is published."""
+    law, rows = api.law("isotropic", d=20, N=40), []
+    trained = {cell.solver_name: shipped_solvers(cell)[0][0] for cell in large_cells("isotropic", 20)}
+    for name, published in PUBLISHED.items():
+        solver = trained.get(name) or (api.solver(name) if name == "ols" else None)
+        ours = None if solver is None else math.exp(log_mean(solver, law, tasks).means[-1]) / law.d
+        what = "least squares, exact but for rounding" if name == "ols" else "smaller model, smaller budget"
+        rows.append({"method": name, "published": published, "ours": ours, "ours is": what if ours else "not trained"})
+    return rows
+
+
+def draw(found: Sequence[Trained]) -> Figure:
+    """Loss against operations of training, and against those of a solve."""
+    names = list(dict.fromkeys(one.name for one in found if one.budget != "none"))
+    colours = {name: CYCLE[place] for place, name in enumerate(names)}
+    drawn, (left, right) = figure(11, 4.6, 2)
+    for name in names:
+        mine = [one for one in found if one.name == name]
+        left.plot([one.flops or math.nan for one in mine], [_last(one) for one in mine], "o-", color=colours[name], ms=4)
+        large = mine[-1]
+        right.plot([work.flops for work in large.work], large.losses[large.middle].means, "o-", color=colours[name], ms=3)
+    told = [one for one in found if one.budget == "none"]
+    for one in told:
+        left.axhline(_last(one), color="#888888", lw=0.8, ls="--")
+        left.text(0.01, _last(one), one.name, transform=left.get_yaxis_transform(), fontsize=6.5, va="bottom")
+        right.plot([work.flops for work in one.work], one.losses[0].means, "s--", color="#888888", ms=2.5, lw=0.8)
+    for axes, what in ((left, "of training, all starts"), (right, "of a solve, a task")):
+        axes.set(xscale="log", xlabel=f"floating-point operations {what}", ylabel="log test loss")
+    right.set_ylim(left.get_ylim())
+    ends = [(one, colours.get(one.name, "#666666")) for one in found if one.budget != "small"]
+    labels = [(one.name, _last(one), colour) for one, colour in ends]
+    label_ends(right, labels, [one.work[-1].flops for one, _ in ends], 4.0)
+    return drawn
+
+
+def _last(one: Trained) -> float:
+    return one.losses[one.middle].means[-1]
+
+
+def main(tasks: int = 200_000, output: Path = Path("results/studies")) -> None:
+    """Train the small budgets, judge both, write the page and the figure."""
+    torch.set_num_threads(1)
+    law = api.law("isotropic", d=5, N=20)
+    found = families(law, tasks, (0, 1, 2), lambda text: print(text, flush=True))
+    bar = next(_last(one) for one in found if one.name == BAR)
+    steps = [
+        {"family": one.name, "budget": one.budget, **dict(zip(STEPS, one.losses[one.middle].means, strict=True))}
+        for one in found
+    ]
+    text = render(
+        "benchmarks.validation",
+        "learned_families.md.jinja",
+        law=law,
+        tasks=tasks,
+        bar=bar,
+        counts=[one.name for one in found if one.budget == "small" and _last(one) < bar],
+        short=[one.name for one in found if one.budget == "small" and _last(one) >= bar],
+        targets=[(name, goal, next(_last(x) for x in found if (x.name, x.budget) == (name, "large")))
+                 for name, goal in TARGETS.items()],
+        rows=[one.row for one in found],
+        steps=steps,
+        published=at_the_authors_size(tasks // 10),
+    )  # fmt: skip
+    Report(texts={"learned_families.md": text}, figures={"learned_families": draw(found)}).write(output)
+
+
+if __name__ == "__main__":
+    run(main)
