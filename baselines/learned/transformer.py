@@ -47,6 +47,7 @@ class Transformer(LearnedSolver):
     learning_rate: float = 2e-3
 
     nested: ClassVar[bool] = True
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
