@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from typer import run
@@ -39,6 +38,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STEPS = (1, 2, 3, 4)
+HEADERS = (
+    "method", "budget", "steps x tasks x starts", "operations of training", "seconds", "parameters", "log loss", "s.e.",
+    "best seed", "worst seed", "operations of a solve", "products",
+)  # fmt: skip
 BAR = "heavy_ball_tuned"
 """What the median of a family has to beat at four steps."""
 
@@ -92,26 +95,26 @@ class Trained:
         return None if record is None else record.flops
 
     @property
-    def row(self) -> dict[str, Any]:
-        """Of the table."""
+    def row(self) -> list[str]:
+        """Of the table; see `HEADERS`."""
         solver, record = self.solvers[self.middle], self.solvers[self.middle].training_record(STEPS[-1])
-        trained = solver if isinstance(solver, LearnedSolver) else None
+        module = solver if isinstance(solver, LearnedSolver) else None
         lasts = sorted(losses.means[-1] for losses in self.losses)
-        return {
-            "family": self.name,
-            "budget": self.budget,
-            "starts": record and record.starts,
-            "steps x tasks": trained and f"{trained.iterations:,} x {trained.batch}",
-            "operations of training": self.flops,
-            "seconds": self.seconds,
-            "parameters": trained and parameters_of(trained),
-            "log loss, median": self.losses[self.middle].means[-1],
-            "s.e.": self.losses[self.middle].errors[-1],
-            "best": lasts[0],
-            "worst": lasts[-1],
-            "operations of a solve": self.work[-1].flops,
-            "products": self.work[-1].products,
-        }
+        seeds = [f"{lasts[0]:.3f}", f"{lasts[-1]:.3f}"] if len(lasts) > 1 else ["", ""]
+        products = self.work[-1].products
+        return [
+            self.name,
+            self.budget,
+            f"{module.iterations:,} x {module.batch} x {module.starts}" if module and record else "",
+            "" if self.flops is None else f"{self.flops:.1e}",
+            "" if self.seconds is None else f"{self.seconds:.0f}",
+            f"{parameters_of(module):,}" if module else "",
+            f"{self.losses[self.middle].means[-1]:.3f}",
+            f"{self.losses[self.middle].errors[-1]:.3f}",
+            *seeds,
+            f"{self.work[-1].flops:,.0f}",
+            "not known" if products is None else f"{products:.0f}",
+        ]
 
 
 def parameters_of(solver: LearnedSolver) -> int:
@@ -172,20 +175,21 @@ def _reference(name: str, law: Law) -> Solver:
     solver = api.solver(name)
     if name == "memformer_gdpp":
         cells = build_cells(load_suite("learned"))
-        cell = next(one for one in cells if (one.solver_name, one.law.label) == (name, law.label))
+        wanted = (name, law.metadata.name, law.d)
+        cell = next(one for one in cells if (one.solver_name, one.law_name, one.law.d) == wanted)
         return shipped_solvers(cell)[0][0]
     return api.fitted(solver, law, STEPS, 0) if solver.fitting.required else solver
 
 
-def at_the_authors_size(tasks: int) -> list[dict[str, Any]]:
+def at_the_authors_size(tasks: int) -> list[list[str]]:
     """Squared error over d at d = 20 after 40 points, ours beside what is published."""
     law, rows = api.law("isotropic", d=20, N=40), []
     trained = {cell.solver_name: shipped_solvers(cell)[0][0] for cell in large_cells("isotropic", 20)}
     for name, published in PUBLISHED.items():
         solver = trained.get(name) or (api.solver(name) if name == "ols" else None)
         ours = None if solver is None else math.exp(log_mean(solver, law, tasks).means[-1]) / law.d
-        what = "least squares, exact but for rounding" if name == "ols" else "smaller model, smaller budget"
-        rows.append({"method": name, "published": published, "ours": ours, "ours is": what if ours else "not trained"})
+        what = "exact but for rounding" if name == "ols" else "smaller model, smaller budget"
+        rows.append([name, f"{published:.1e}", f"{ours:.1e}" if ours else "", what if ours else "not trained here"])
     return rows
 
 
@@ -196,9 +200,13 @@ def draw(found: Sequence[Trained]) -> Figure:
     drawn, (left, right) = figure(11, 4.6, 2)
     for name in names:
         mine = [one for one in found if one.name == name]
-        left.plot([one.flops or math.nan for one in mine], [_last(one) for one in mine], "o-", color=colours[name], ms=4)
+        left.plot(
+            [one.flops or math.nan for one in mine], [_last(one) for one in mine], "o-", color=colours[name], ms=4
+        )
         large = mine[-1]
-        right.plot([work.flops for work in large.work], large.losses[large.middle].means, "o-", color=colours[name], ms=3)
+        right.plot(
+            [work.flops for work in large.work], large.losses[large.middle].means, "o-", color=colours[name], ms=3
+        )
     told = [one for one in found if one.budget == "none"]
     for one in told:
         left.axhline(_last(one), color="#888888", lw=0.8, ls="--")
@@ -223,24 +231,22 @@ def main(tasks: int = 200_000, output: Path = Path("results/studies")) -> None:
     law = api.law("isotropic", d=5, N=20)
     found = families(law, tasks, (0, 1, 2), lambda text: print(text, flush=True))
     bar = next(_last(one) for one in found if one.name == BAR)
-    steps = [
-        {"family": one.name, "budget": one.budget, **dict(zip(STEPS, one.losses[one.middle].means, strict=True))}
-        for one in found
-    ]
+    small = {one.name: _last(one) for one in found if one.budget == "small"}
+    large = {one.name: _last(one) for one in found if one.budget == "large"}
     text = render(
         "benchmarks.validation",
         "learned_families.md.jinja",
         law=law,
         tasks=tasks,
         bar=bar,
-        counts=[one.name for one in found if one.budget == "small" and _last(one) < bar],
-        short=[one.name for one in found if one.budget == "small" and _last(one) >= bar],
-        targets=[(name, goal, next(_last(x) for x in found if (x.name, x.budget) == (name, "large")))
-                 for name, goal in TARGETS.items()],
+        counts=[name for name, loss in small.items() if loss < bar],
+        short=[name for name, loss in small.items() if loss >= bar],
+        targets=[[name, f"{goal:.2f}", f"{large[name]:.3f}"] for name, goal in TARGETS.items()],
+        headers=HEADERS,
         rows=[one.row for one in found],
-        steps=steps,
+        steps=[[one.name, one.budget, *(f"{mean:.3f}" for mean in one.losses[one.middle].means)] for one in found],
         published=at_the_authors_size(tasks // 10),
-    )  # fmt: skip
+    )
     Report(texts={"learned_families.md": text}, figures={"learned_families": draw(found)}).write(output)
 
 

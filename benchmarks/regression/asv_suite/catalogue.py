@@ -11,6 +11,7 @@ _LISTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="u
 SOLVERS: list[str] = _LISTS["solvers"]
 LAWS: list[str] = _LISTS["laws"]
 DEVICES: list[str] = _LISTS["devices"]
+LEARNED: list[str] = _LISTS["learned"]
 NO_PRIOR: list[str] = _LISTS["no_prior"]
 NEED_PRIOR: list[str] = _LISTS["need_prior"]
 VARIANTS: dict[str, dict[str, Any]] = _LISTS["variants"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .catalogue import DEVICES, VARIANTS
+from .catalogue import DEVICES, LEARNED, VARIANTS
 from .helpers import door, lacking, make_device, make_law, make_solver, synchronise
 
 TASKS, D, N = 500, 5, 20
@@ -45,6 +45,25 @@ class Variant:
         """The loss, its gradient and a step of Adam."""
         self.model.step()
         synchronise(self.device)
+
+
+class LearnedSteps:
+    """Twenty training steps of each learned method of the field: isotropic, d = 5, N = 20, four steps, one start."""
+
+    version = "1"
+    timeout = 120
+    params = (LEARNED,)
+    param_names = ("solver",)
+    rounds, warmup_time, repeat = 1, 0.02, (3, 20, 1.0)
+
+    def setup(self, solver: str) -> None:
+        torch.set_num_threads(1)
+        self.law = make_law("isotropic", d=D, N=N)
+        self.solver = make_solver(solver, iterations=20, batch=64, starts=1)
+
+    def time_training_steps(self, solver: str) -> None:
+        """Drawing of tasks and validation before and after them are in it."""
+        door().fitted(self.solver, self.law, (1, 2, 3, 4), 0)
 
 
 class LongContext:

@@ -75,13 +75,15 @@ class LossCase:
 
 
 def speed_cases() -> list[SpeedCase]:
-    """A solve by every solver, three fits, a draw of every law."""
+    """A solve by every solver, five fits, a draw of every law."""
     solves = [
         SpeedCase("solve", name, TIMED_BUDGET.get(name, {}), batch=3 if name in SLOW else 200) for name in SOLVERS
     ]
     short = {"tasks": 500, "batch": 500, "iterations": 4}
     fits = [SpeedCase("fit", name, short) for name in ("memformer_conjugate", "memformer_first_order")]
     fits.append(SpeedCase("fit", "lfom_optimal", {"num_tasks": 1000}))
+    steps = {"iterations": 4, "batch": 64, "starts": 1}
+    fits += [SpeedCase("fit", name, steps) for name in ("transformer_softmax", "lstm_optimizer")]
     draws = [SpeedCase("draw", law=law, batch=500) for law in LAWS]
     return [*solves, *fits, *draws]
 

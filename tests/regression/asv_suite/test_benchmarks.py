@@ -10,12 +10,15 @@ import torch
 from benchmarks import api
 from benchmarks.errors import UserError
 from benchmarks.regression.asv_suite import catalogue, helpers, program, scoring, solving, training
+from memformer import LearnedSolver
 
 
 def test_the_static_lists_are_the_registry() -> None:
     assert sorted(catalogue.SOLVERS) == sorted(api.names("solver"))
     assert sorted(catalogue.LAWS) == sorted(api.names("law"))
     assert len(set(catalogue.SOLVERS)) == len(catalogue.SOLVERS)
+    learned = [name for name in catalogue.SOLVERS if isinstance(api.solver(name), LearnedSolver)]
+    assert learned == catalogue.LEARNED
 
 
 def test_what_loops_over_tasks_is_given_few_of_them() -> None:
@@ -103,6 +106,20 @@ def test_a_score_is_the_log_of_the_loss_in_units_of_the_noise() -> None:
     assert bayes == pytest.approx(math.log(1 + 5 / 14), abs=0.03)
     ordinary, above = scoring.score("ols", "isotropic")
     assert ordinary - bayes == pytest.approx(above, abs=1e-12)
+
+
+def test_what_tells_predictions_alone_is_scored_on_its_query_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(catalogue.SCORED_BUDGET, "transformer_relu", {"iterations": 2, "starts": 1, "width": 8})
+    loss, gap = scoring.score("transformer_relu", "isotropic")
+    assert loss == pytest.approx(math.log(5 / scoring.NOISE**2), abs=0.5)
+    assert math.isnan(gap)
+
+
+def test_training_steps_of_learned_methods_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "make_solver", lambda name, **_: api.solver(name, iterations=1, batch=4, starts=1))
+    suite = training.LearnedSteps()
+    suite.setup("lstm_optimizer")
+    suite.time_training_steps("lstm_optimizer")
 
 
 @pytest.mark.parametrize("variant", list(catalogue.VARIANTS))

@@ -89,6 +89,7 @@ def test_asv_finds_these_benchmarks_and_no_others_and_imports_them_without_compu
         "solving.LargeBatch.peakmem_solve",
         "solving.SolveByLaw.time_solve",
         "solving.SolveBySize.time_solve",
+        "training.LearnedSteps.time_training_steps",
         "training.LongContext.peakmem_training_step",
         "training.StepsToFloor.track_training_steps",
         "training.Variant.time_forward",
