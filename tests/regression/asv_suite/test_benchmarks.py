@@ -112,7 +112,7 @@ def test_what_tells_predictions_alone_is_scored_on_its_query_points(monkeypatch:
     monkeypatch.setitem(catalogue.SCORED_BUDGET, "transformer_relu", {"iterations": 2, "starts": 1, "width": 8})
     loss, gap = scoring.score("transformer_relu", "isotropic")
     assert loss == pytest.approx(math.log(5 / scoring.NOISE**2), abs=0.5)
-    assert math.isnan(gap)
+    assert gap > 3  # above the best possible, on the same tasks but expected over their query points
 
 
 def test_training_steps_of_learned_methods_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
