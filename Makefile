@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint types docs site results reference paper bench asv asv-site check-regressions clean
+.PHONY: help run test browser fuzz lint types docs site results reference paper bench asv asv-site check-regressions clean
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -19,6 +19,8 @@ run: $(VENV)/.run ## set up, run the suite `core`, print the leaderboard (SUITE=
 test: $(VENV)/.dev ## set up, run the tests
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
+browser: $(VENV)/.dev $(VENV)/.browser ## what the tests of the site need beside a Chromium: without it they are skipped
+
 fuzz: $(VENV)/.dev ## read 21,000 damaged and hostile files, use the store in any order; minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal tests/runs/test_fuzz.py tests/runs/test_machine.py \
 	--hypothesis-profile=fuzz
@@ -27,13 +29,13 @@ lint: $(VENV)/.dev ## check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.dev ## check types
+types: $(VENV)/.dev $(VENV)/.types ## check types
 	$(BIN)/pyright
 
 site: $(VENV)/.run ## make a site of the latest run, or of RUN=name, in build/site
 	$(BIN)/memformer-bench site $(RUN) --output build/site
 
-docs: $(VENV)/.dev ## build the documentation into build/docs; every warning is an error
+docs: $(VENV)/.dev $(VENV)/.docs ## build the documentation into build/docs; every warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "written to build/docs: open build/docs/index.html"
 
@@ -75,6 +77,11 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) install -q -c constraints.txt -e '.[all]'
 	@touch $@
 
+# Bytecode is compiled when it is first used: most of what is installed never is.
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	$(PIP) install -q --no-compile -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/.run $@
+
+$(VENV)/.browser $(VENV)/.docs $(VENV)/.types: $(VENV)/.%: pyproject.toml constraints.txt | $(VENV)/.made
+	$(PIP) install -q --no-compile -c constraints.txt -e '.[$*]'
+	@touch $@

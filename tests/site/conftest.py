@@ -63,7 +63,7 @@ def hostile(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium without a window; a test that needs it is skipped where there is none, and says so."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make browser")
     found = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
     if found is None:
         pytest.skip("this machine has no Chromium (Debian: apt-get install chromium)")
