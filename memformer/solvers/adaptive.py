@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from memformer.core.problem import Problem
 from memformer.core.solver import Reach, Solver, Trace
 from memformer.model.forward import first_layers
-from memformer.solvers.each import adapt_each
-from memformer.solvers.experts import Adapt, assemble
+from memformer.solvers.experts import assemble
+from memformer.solvers.gates import Adapt, adapt_each
 from memformer.solvers.memformer import Memformer
 
 

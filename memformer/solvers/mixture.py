@@ -11,8 +11,8 @@ from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Reach, Solver, Trace, TrainingRecord, check_num_steps
 from memformer.model.forward import check_fits, first_layers
-from memformer.solvers.each import adapt_each
 from memformer.solvers.experts import assemble
+from memformer.solvers.gates import adapt_each
 from memformer.solvers.memformer import Memformer
 from memformer.training.recipe import ProgressCallback
 from memformer.training.search import SearchRecord

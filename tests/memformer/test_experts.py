@@ -6,7 +6,8 @@ import torch
 from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import forward
-from memformer.solvers.experts import Mixture, adapt, assemble, context_folds, train_experts
+from memformer.solvers.experts import Mixture, assemble, train_experts
+from memformer.solvers.gates import adapt, adapt_each, context_folds
 from memformer.training.recipe import Recipe
 from tests.memformer.helpers import GaussianSource, assert_close, excess_loss, random_parameters, random_problem
 
@@ -110,7 +111,7 @@ def test_each_task_its_own_gates(mixture):
     problems = [source.sample(50) for source in sources]
     X, y, x_query = (torch.cat([getattr(p, name) for p in problems]) for name in ("X", "y", "x_query"))
     shown = Problem(X, y, x_query)
-    own = adapt(mixture, shown, folds=20, per_task=True)
+    own = adapt_each(mixture, shown, "gates", folds=20, steps=60)
     assert own.gates.shape == (100, 2)
     shared = adapt(mixture, shown, folds=20)
     w_own, w_shared = own(shown).weights, shared(shown).weights

@@ -31,7 +31,8 @@ from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.mixture import GaussianMixture
 from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
-from memformer.solvers.experts import Mixture, adapt, assemble
+from memformer.solvers.experts import Mixture, assemble
+from memformer.solvers.gates import adapt, adapt_each
 from memformer.training.recipe import Recipe
 from memformer.training.search import Search
 from memformer.training.train import train
@@ -177,7 +178,7 @@ def answers(
             yield name, gates, losses(adapt(model, context, folds=FOLDS)(problem).weights, problem)
             free = adapt(model, context, "gates_and_memory", folds=FOLDS)
             yield name, memory, losses(free(problem).weights, problem)
-            adapted = adapt(model, few.blinded(), folds=FOLDS, per_task=True)
+            adapted = adapt_each(model, few.blinded(), "gates", FOLDS, 60)
             yield name, own, losses(adapted(few).weights, few)
         pcg = PreconditionedCG().fit(law.stream(seed, Purpose.TRAIN), [depth])
         for method, solver in (("cg", ConjugateGradient()), ("pcg", pcg)):
