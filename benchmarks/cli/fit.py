@@ -33,6 +33,7 @@ def fit(
     load_plugins(plugin)
     import torch
 
+    from benchmarks.cli.progress import training_progress
     from benchmarks.harness.guard import guarded
     from benchmarks.harness.resolve import build_law, build_solver
     from benchmarks.harness.scores.fitting import ParameterStore
@@ -55,8 +56,9 @@ def fit(
     depths = sorted(steps or [1, 2, 3, 4])
     dtype, device = torch.float64, torch.device("cpu")
     try:
-        with pinned_threads(1), guarded(where):
-            found = ParameterStore(results / "parameters").fit(solver, fitted, where, depths, [seed], dtype, device)
+        with pinned_threads(1), guarded(where), training_progress() as told:
+            store = ParameterStore(results / "parameters", progress=told)
+            found = store.fit(solver, fitted, where, depths, [seed], dtype, device)
             measured = measure(found.solvers[0], scored_tasks(where, seed, SCORED_TASKS, dtype, device), depths)
     except UserError:
         raise

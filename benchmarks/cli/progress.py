@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from rich.progress import Progress as Bar
 
 from benchmarks.harness.passes import Progress
 from benchmarks.reports.escape import plain
+from memformer.training.recipe import Progress as Training
+from memformer.training.recipe import ProgressCallback
 
 
 @contextmanager
@@ -27,6 +30,34 @@ def make_progress() -> Iterator[Progress]:
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Bar(*columns, TextColumn("{task.fields[piece]}", style="dim", markup=False), console=console) as bar:
         yield _Bars(bar)
+
+
+@contextmanager
+def training_progress(every: float = 10.0) -> Iterator[ProgressCallback]:
+    """Progress inside a long fit on standard error: a bar on a terminal, elsewhere a line now and then.
+
+    Args:
+        every: seconds between two lines.
+    """
+    console, last = Console(stderr=True), time.perf_counter()
+
+    def line(point: Training) -> None:
+        nonlocal last
+        if time.perf_counter() - last >= every:
+            last = time.perf_counter()
+            print(f"training: {point.done} of {point.total} steps, {_reached(point)}", file=sys.stderr, flush=True)
+
+    if not console.is_terminal:
+        yield line
+        return
+    columns = ("training", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Bar(*columns, TextColumn("{task.fields[piece]}", style="dim"), console=console, transient=True) as bar:
+        task = bar.add_task("training", total=None, piece="")
+        yield lambda point: bar.update(task, completed=point.done, total=point.total, piece=_reached(point))
+
+
+def _reached(point: Training) -> str:
+    return f"log validation loss {math.log(point.loss):.3f}" if 0 < point.loss < math.inf else "no finite loss yet"
 
 
 class _Bars:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -18,6 +19,7 @@ from baselines.learned.preconditioner import LearnedPreconditioner
 from baselines.learned.transformer import Transformer
 from baselines.learned.unrolled import Unrolled
 from benchmarks.tasks.gaussian import Isotropic
+from benchmarks.tasks.law import Law
 from memformer.core.ledger import counting
 from memformer.core.problem import Problem
 from memformer.core.solver import Reach
@@ -32,14 +34,14 @@ def problem() -> Problem:
     return scored(LAW, 64)
 
 
-def module(solver: LearnedSolver, seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    return solver.build(LAW.d, LAW.N, STEPS).double().requires_grad_(False)
+def module(solver: LearnedSolver, law: Law = LAW) -> nn.Module:
+    torch.manual_seed(0)
+    return solver.build(law.d, law.N, STEPS).double().requires_grad_(False)
 
 
-def shaken(solver: LearnedSolver) -> nn.Module:
+def shaken(solver: LearnedSolver, law: Law = LAW) -> nn.Module:
     """Its module with other parameters than training starts at."""
-    made = module(solver)
+    made = module(solver, law)
     for parameter in made.parameters():
         parameter.add_(0.1 * torch.randn_like(parameter))
     return made
@@ -100,6 +102,35 @@ def test_answers_of_a_transformer_hang_neither_on_other_queries_nor_on_the_order
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="heads is 5; it must be a divisor of the width, 32"):
         Transformer(heads=5)
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        Transformer(width=4, heads=2),
+        Transformer(width=4, heads=2, attention="relu"),
+        Transformer(width=4, heads=2, looped=True),
+        LstmOptimizer(hidden=3),
+        Unrolled(),
+        Unrolled(coordinatewise=False),
+        Hypernetwork(width=4, products=2),
+        LearnedPreconditioner(width=4),
+        LearnedPreconditioner("diagonal", width=4),
+        DeltaNet(width=3),
+    ],
+    ids=lambda solver: type(solver).__name__,
+)
+def test_gradients_in_the_inputs_are_those_of_finite_differences(solver) -> None:
+    law = Isotropic(d=3, N=6)
+    given = scored(law, 2)
+    made = shaken(solver, law)
+
+    def answers(X: Tensor, y: Tensor, x_query: Tensor) -> Tensor:
+        shown = replace(given, X=X, y=y, x_query=x_query)
+        return made(X, y, x_query) if solver.reads == "context" else made(*shown.moments)
+
+    inputs = [one.clone().requires_grad_() for one in (given.X, given.y, given.x_query)]
+    assert torch.autograd.gradcheck(answers, inputs)
 
 
 @pytest.mark.parametrize(
