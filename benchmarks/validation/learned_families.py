@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 STEPS = (1, 2, 3, 4)
 HEADERS = (
-    "method", "budget", "steps x tasks x starts", "operations of training", "seconds", "parameters", "log loss", "s.e.",
+    "method", "budget", "steps x tasks x starts", "operations of training", "seconds", "parameters", "untrained", "log loss", "s.e.",
     "best seed", "worst seed", "operations of a solve", "products",
 )  # fmt: skip
 BAR = "heavy_ball_tuned"
@@ -74,6 +74,7 @@ class Trained:
         seconds: of one fit, on one thread; None if nothing is trained.
         losses: of each solver.
         work: of a solve after each of `STEPS`.
+        untrained: log loss after the last step of a module before any training.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Trained:
     seconds: float | None
     losses: Sequence[LogMean]
     work: Sequence[Work]
+    untrained: float | None = None
 
     @cached_property
     def middle(self) -> int:
@@ -109,6 +111,7 @@ class Trained:
             "" if self.flops is None else f"{self.flops:.1e}",
             "" if self.seconds is None else f"{self.seconds:.0f}",
             f"{parameters_of(module):,}" if module else "",
+            "" if self.untrained is None else f"{self.untrained:.3f}",
             f"{self.losses[self.middle].means[-1]:.3f}",
             f"{self.losses[self.middle].errors[-1]:.3f}",
             *seeds,
@@ -164,10 +167,13 @@ def families(law: Law, tasks: int, seeds: Sequence[int], say: Callable[[str], No
     for cell in large_cells(law.metadata.name, law.d):
         default = api.solver(cell.solver_name)
         assert isinstance(default, LearnedSolver)
+        raw = api.fitted(replace(default, starts=1, iterations=1, learning_rate=1e-12), law, STEPS, 0)
+        untrained = log_mean(raw, law, tasks).means[-1]
         began = time.process_time()
         small = [api.fitted(replace(default, starts=1), law, STEPS, seed) for seed in seeds]
-        found.append(judged(cell.solver_name, "small", small, (time.process_time() - began) / len(small)))
-        found.append(judged(cell.solver_name, "large", *shipped_solvers(cell)))
+        seconds = (time.process_time() - began) / len(small)
+        found.append(replace(judged(cell.solver_name, "small", small, seconds), untrained=untrained))
+        found.append(replace(judged(cell.solver_name, "large", *shipped_solvers(cell)), untrained=untrained))
     return found
 
 

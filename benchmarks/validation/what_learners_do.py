@@ -108,6 +108,8 @@ def layers(law: Law, tasks: int) -> list[list[str]]:
 def said(found: Mapping[str, Nearest]) -> str:
     """Whom a layer follows, by rule."""
     method, best = min(found.items(), key=lambda item: item[1].apart)
+    if best.step == 0 and best.apart < RESEMBLES:
+        return "at the start still"
     verb = "follows" if best.apart < FOLLOWS else "resembles" if best.apart < RESEMBLES else ""
     return f"{verb} {method}" if verb else "its own way"
 
