@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from memformer.solvers.adaptive import AdaptiveMemformer
     from memformer.solvers.learned import LearnedSolver
     from memformer.solvers.memformer import Memformer
+    from memformer.solvers.module import MemformerModule
     from memformer.training.recipe import Recipe
     from memformer.training.train import train
 
@@ -34,6 +35,7 @@ _HOME = {
     "solvers.adaptive": ("AdaptiveMemformer",),
     "solvers.learned": ("LearnedSolver",),
     "solvers.memformer": ("Memformer",),
+    "solvers.module": ("MemformerModule",),
     "training.recipe": ("Recipe",),
     "training.train": ("train",),
 }
@@ -45,6 +47,7 @@ __all__ = [
     "LearnedSolver",
     "Memformer",
     "MemformerConfig",
+    "MemformerModule",
     "Moments",
     "Needs",
     "Outcome",
