@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
@@ -146,8 +147,8 @@ class LearnedSolver(Solver):
             steps: as there.
             seed: as there.
             progress: called after every validation.
-            unfinished: where training is kept that is interrupted, to be taken up by the next call. The caller says in
-                its header what could change the parameters, and removes it when it has them.
+            unfinished: where training is kept that is interrupted, to be taken up by the next call. The caller removes
+                it when it has the parameters.
 
         Raises:
             TrainingError: if training finds no finite loss, or none below the first.
@@ -175,6 +176,15 @@ class LearnedSolver(Solver):
             flops.append(trained.flops)
         found |= SearchRecord.to_tensors(records)
         return replace(self, parameters={**found, "training_flops": torch.tensor(flops, dtype=torch.float64)})
+
+    def unfinished(self, path: Path, header: Mapping[str, str]) -> Unfinished:
+        """Where a fit may keep its state (see `fit`).
+
+        Args:
+            path: of a file that is the fit's own; state is kept in files beside it.
+            header: all that could change the parameters.
+        """
+        return Unfinished(path, header)
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,9 +21,9 @@ from benchmarks.runs.source import foreign_source, source_hash
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core import checkpoint
 from memformer.core.solver import Solver
-from memformer.solvers.learned import LearnedSolver
-from memformer.training.recipe import ProgressCallback
-from memformer.training.unfinished import Unfinished
+
+if TYPE_CHECKING:
+    from memformer.training.recipe import ProgressCallback
 
 NO_SOURCE = "no source"
 """In a header, in place of the hash of a plug-in that has no source file."""
@@ -54,8 +54,8 @@ class ParameterStore:
             A process that is killed leaves what it was writing here.
         shipped: folder of parameters that come with the project, which are used where nothing else is found (see
             `benchmarks.harness.scores.shipped`); None uses none.
-        progress: told how far the training of a `LearnedSolver` is. Such a training, if it is interrupted, is taken up
-            where it was by the next fit of the same header in this folder.
+        progress: told how far the training of a solver is that can be interrupted (`LearnedSolver.unfinished`). It is
+            taken up where it was by the next fit of the same header in this folder.
     """
 
     folder: Path | None = None
@@ -95,12 +95,13 @@ class ParameterStore:
         solver.prepare(dtype, device)
         start = time.perf_counter()
         streams = [law.stream(seed, Purpose.TRAIN, dtype, device) for seed in seeds]
-        if isinstance(solver, LearnedSolver):
-            left = [self._unfinished(header) for header in headers]
-            fits = zip(streams, seeds, left, strict=True)
-            found = [solver.fit(stream, steps, seed, self.progress, one) for stream, seed, one in fits]
+        resumable: Any = solver if hasattr(solver, "unfinished") else None
+        left = [self._unfinished(resumable, header) for header in headers]
+        if resumable is None:
+            found = solver.fit_many(streams, steps, seeds)
         else:
-            left, found = [], solver.fit_many(streams, steps, seeds)
+            fits = zip(streams, seeds, left, strict=True)
+            found = [resumable.fit(stream, steps, seed, self.progress, one) for stream, seed, one in fits]
         solvers = checked_fit(found, len(seeds))
         seconds = time.perf_counter() - start
         for fitted, header in zip(solvers, headers, strict=True):
@@ -136,9 +137,10 @@ class ParameterStore:
         d = json.loads(header["law_settings"])["d"]
         return self.folder / f"{header['solver']}-{header['law']}-d{d}-{digest}.safetensors"
 
-    def _unfinished(self, header: dict[str, str]) -> Unfinished | None:
+    def _unfinished(self, solver: Any, header: dict[str, str]) -> Any:
+        """Where a fit that may be interrupted is kept (see `LearnedSolver.unfinished`); None if nowhere."""
         path = self.path(header)
-        return None if path is None else Unfinished(path, header)
+        return None if path is None or solver is None else solver.unfinished(path, header)
 
     def _find(self, solver: Solver, header: dict[str, str]) -> tuple[Solver, float] | None:
         path = self.path(header)
