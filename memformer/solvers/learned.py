@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from memformer.core.checks import require_choice
 from memformer.core.modes import learns
-from memformer.core.problem import Problem, TaskSource, matvec
+from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Solver, Trace, TrainingRecord, check_num_steps
+from memformer.solvers.readouts import Answers, Reads, mean_losses, readouts
 from memformer.training.budget import Budget
 from memformer.training.modules import float32_by_default, train_module
 from memformer.training.recipe import ProgressCallback
@@ -100,8 +101,8 @@ class LearnedSolver(Solver):
     needs: ClassVar[Needs] = Needs.LAW
     fitting: ClassVar[Fitting] = Fitting.RANDOM
     learned: ClassVar[bool] = True
-    answers: ClassVar[Literal["predictions", "weights"]] = "predictions"
-    reads: ClassVar[Literal["context", "moments"]] = "context"
+    answers: ClassVar[Answers] = "predictions"
+    reads: ClassVar[Reads] = "context"
     nested: ClassVar[bool] = False
     repeats: ClassVar[bool] = False
 
@@ -265,41 +266,14 @@ class LearnedSolver(Solver):
         return module
 
     def _readouts(self, module: nn.Module, problem: Problem, steps: int, scale: float) -> Tensor:
-        """What a module answers, in the units of the problem: `(steps, B, ...)`, or `(B, ...)` of the last step."""
-        if self.reads == "moments":
-            H, b = problem.moments
-            unit = b.abs().mean(-1, keepdim=True)
-            found = module(H / scale**2, b / torch.where(unit > 0, unit, 1.0))
-            back = unit / scale**2
-        else:
-            unit = problem.y.abs().mean(-1, keepdim=True)
-            found = module(problem.X / scale, problem.y / torch.where(unit > 0, unit, 1.0), problem.x_query / scale)
-            back = unit / scale if self.answers == "weights" else unit
-        last = problem.d if self.answers == "weights" else problem.x_query.shape[1]
-        name, shapes = type(module).__name__, ((steps, problem.B, last), (problem.B, last))
-        if not isinstance(found, Tensor) or tuple(found.shape) not in shapes:
-            shown = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
-            raise ValueError(f"{name} answers with {shown}; it must be {shapes[0]}, or {shapes[1]} of the last step")
-        if (found.dtype, found.device) != (problem.dtype, problem.device):
-            both = f"{found.dtype} on {found.device}; the tasks are {problem.dtype} on {problem.device}"
-            raise ValueError(f"{name} answers in {both} and they must agree")
+        found = readouts(module, problem, steps, scale, self.reads, self.answers)
         if found.ndim == 2 and self.loss == "each" and steps > 1:
+            name = type(module).__name__
             raise ValueError(f"{name} answers for its last step alone; that needs loss='last'")
-        return found * back
+        return found
 
     def _losses(self, module: nn.Module, problem: Problem, steps: int, scale: float) -> Tensor:
-        """Mean loss of each readout that counts, `(R,)`: expected where tasks tell it, else at their queries."""
-        readouts = self._readouts(module, problem, steps, scale)
-        readouts = readouts[None] if readouts.ndim == 2 else readouts[-1:] if self.loss == "last" else readouts
-        w_star, moment = problem.w_star, problem.second_moment
-        if self.answers == "weights" and w_star is not None and moment is not None:
-            error = readouts - w_star
-            squares = (error * (error @ moment if moment.ndim == 2 else matvec(moment, error))).sum(-1)
-        elif problem.y_query is None:
-            raise ValueError("these tasks have neither w_star and second_moment nor y_query; nothing can be fitted")
-        else:
-            predictions = readouts if self.answers == "predictions" else matvec(problem.x_query, readouts)
-            squares = (predictions - problem.y_query).square().mean(-1)
-        mean = problem.weighted(squares).mean(-1)
-        # Below this is rounding, whose logarithm has a slope like any other.
-        return mean + torch.finfo(problem.dtype).eps ** 1.5 * problem.y.square().mean()
+        """Mean loss of each readout that counts, `(R,)`."""
+        found = self._readouts(module, problem, steps, scale)
+        counts = found[None] if found.ndim == 2 else found[-1:] if self.loss == "last" else found
+        return mean_losses(counts, problem, self.answers)
