@@ -17,6 +17,8 @@ from benchmarks.reports.template import render
 from benchmarks.reports.write import csv_text, writing
 from benchmarks.runs.ranking import rank
 from benchmarks.runs.read import Run
+from benchmarks.site.archive import archive
+from benchmarks.site.figures import shrunk
 from benchmarks.site.laws import LawPage, law_pages
 from benchmarks.site.markdown import to_html
 from benchmarks.site.numbers import minus, slug
@@ -77,7 +79,7 @@ def site(runs: Sequence[Run], results: Path) -> dict[str, Content]:
     files["index.html"] = page("index", "index.html", "Overview", **said, alarms=sum(ranked["alarm"] != ""))
     for law in laws:
         files[f"laws/{law.slug}.html"] = page("law", f"laws/{law.slug}.html", law.title, law=law)
-        files[f"data/laws/{law.slug}.csv"] = csv_text(law.table, "%.6g")
+        files[f"data/laws/{law.slug}.zip"] = archive({f"{law.slug}.csv": csv_text(law.table, "%.6g")})
     files |= _paper(page, paper)
     if found:
         files["studies.html"] = page("studies", "studies.html", "Studies", studies=found)
@@ -106,7 +108,9 @@ def write_site(files: Mapping[str, Content], folder: Path) -> None:
             for place, content in files.items():
                 path = fresh / place
                 path.parent.mkdir(parents=True, exist_ok=True)
-                if isinstance(content, Path):
+                if isinstance(content, Path) and content.suffix == ".svg":
+                    path.write_text(shrunk(content), encoding="utf-8")
+                elif isinstance(content, Path):
                     shutil.copyfile(content, path)
                 else:
                     path.write_bytes(content.encode() if isinstance(content, str) else content)

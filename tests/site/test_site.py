@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import zipfile
 from itertools import pairwise
@@ -16,6 +17,7 @@ from benchmarks.errors import UserError
 from benchmarks.runs.read import Run
 from benchmarks.site.build import MARK, site, write_site
 from benchmarks.site.curves import Curve, Point, law_curves, solvers
+from benchmarks.site.figures import shrunk
 from benchmarks.site.laws import LawPage, law_pages
 from benchmarks.site.numbers import fixed
 from benchmarks.site.plot import LINE, against_steps
@@ -121,7 +123,7 @@ def test_downloads_are_the_run(built: Path, reference: Run, ranked: pd.DataFrame
     with zipfile.ZipFile(built / "data/runs/core-reference.zip") as packed:
         for name in ("scores.csv", "timings.csv", "meta.json"):
             assert packed.read(f"core-reference/{name}") == (reference.path / name).read_bytes()
-    tables = [pd.read_csv(path) for path in sorted((built / "data/laws").glob("*.csv"))]
+    tables = [pd.read_csv(path) for path in sorted((built / "data/laws").glob("*.zip"))]
     assert sum(map(len, tables)) == len(ranked)
     assert sorted(pd.concat(tables)["log_loss"].dropna()) == pytest.approx(
         sorted(ranked["log_loss"].dropna()), rel=1e-5
@@ -135,6 +137,20 @@ def test_verdicts_are_those_of_the_page_they_are_from(pages: dict[str, Element])
     assert cells == [line[-2].strip() for line in table]
     counted = {item.text for item in pages["verdicts.html"].all("ul", **{"class": "counts"})[0].all("li")}
     assert f"{sum(cell.startswith('refuted') for cell in cells)} refuted" in counted
+
+
+def test_the_site_of_the_committed_run_has_at_most_3_mb(built: Path) -> None:
+    assert sum(path.stat().st_size for path in built.rglob("*") if path.is_file()) <= 3e6
+
+
+def test_a_figure_says_the_same_in_fewer_words_and_what_is_none_is_left_alone(tmp_path: Path) -> None:
+    figure = ROOT / "results/scaling/scaling_d.svg"
+    short = shrunk(figure)
+    assert len(short) < 0.8 * figure.stat().st_size
+    texts = [[text.strip() for text in re.findall(r"<text[^>]*>([^<]*)", one)] for one in (figure.read_text(), short)]
+    assert texts[0] == texts[1]
+    (tmp_path / "odd.svg").write_text("<svg <<")
+    assert shrunk(tmp_path / "odd.svg") == "<svg <<"
 
 
 def test_the_same_runs_give_the_same_files(run: Run) -> None:
@@ -171,8 +187,10 @@ def test_names_of_strangers_mean_nothing_in_a_page(hostile: Run, tmp_path: Path)
         assert re.fullmatch(r"[\w./-]+", place), "a name of a file that a stranger chose"
     assert said.count("<script>alert(1)</script>") > 10
     assert "<svg onload=alert(3)>" in said
-    law = next(str(content) for place, content in files.items() if place.startswith("data/laws"))
-    assert "'=HYPERLINK(0)" in law
+    law = next(content for place, content in files.items() if place.startswith("data/laws"))
+    assert isinstance(law, bytes)
+    with zipfile.ZipFile(io.BytesIO(law)) as packed:
+        assert b"'=HYPERLINK(0)" in packed.read(packed.namelist()[0])
 
 
 def test_only_what_is_there_has_a_page(run: Run, tmp_path: Path) -> None:
