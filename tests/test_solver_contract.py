@@ -56,7 +56,7 @@ SMALL: dict[str, dict[str, Any]] = {
 FEED_FORWARD = dict.fromkeys(
     _of(Memformer, ConstructedMemformer, LearnedSolver),
     "layers have no stopping test, and the test loss was minimised",
-)
+) | {"eigenvalues": "it is no method, and its answer stays zero"}
 """Solvers that take all their steps whatever the task, and need not lower the loss on its context."""
 
 SINGULAR_BREAKS = {"scipy_solve": "a Cholesky factorisation of a singular H does not exist"}

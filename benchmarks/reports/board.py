@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.reports import escape
-from benchmarks.reports.budgets import REFERENCE, budgets, within
+from benchmarks.reports.budgets import REFERENCE, budgets, eigenvalues, within
 from benchmarks.runs.schema import SOLVER
 from benchmarks.runs.standing import ROUNDING
 
@@ -69,7 +69,8 @@ class Board:
         exact = [escape.plain(name) for name in self.exact()]
         more = f" and {len(exact) - 4} more" * (len(exact) > 4)
         exactly = [f"exact: {', '.join(exact[:4])}{more}"] if exact else []
-        return [*said, *self._at_equal_time(), *exactly]
+        found = eigenvalues(self._all, self.steps)
+        return [*said, *self._at_equal_time(), *exactly, *([f"eigenvalues that are told: {found}"] if found else [])]
 
     def exact(self) -> list[str]:
         """Names of those whose loss is 0 but for rounding."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from benchmarks.reports import escape
+
 Row = dict[str, Any]
 """One ranked row; a missing value is None."""
 
@@ -31,3 +33,27 @@ def within(rows: Iterable[Row], cost: str, budget: float) -> Row | None:
     """
     fitting = [row for row in rows if row[cost] is not None and row["log_loss"] is not None and row[cost] <= budget]
     return max(fitting, key=lambda row: row["steps"], default=None)
+
+
+def eigenvalues(table: Iterable[Row], steps: int) -> str:
+    """What finding the eigenvalues costs that some solvers of a law are told, in a few words; empty if nobody measured.
+
+    Args:
+        table: of the law.
+        steps: of the reference method, with whose time it is compared.
+    """
+    rows = list(table)
+    row = next((row for row in rows if _known(row["eigenvalue_seconds"])), None)
+    if row is None:
+        return ""
+    spent = budgets(rows, steps).get("warm_seconds")
+    words = f"{1e6 * row['eigenvalue_seconds'] / row['batch']:.2g} µs a task to find"
+    words += f" ({row['eigenvalue_seconds'] / spent:.2g} times {REFERENCE} of {steps} steps)" if spent else ""
+    words += f", {row['eigenvalue_flops']:,.0f} operations" if _known(row["eigenvalue_flops"]) else ""
+    told = list(dict.fromkeys(str(row["solver"]) for row in rows if _known(row["eigenvalue_seconds"])))
+    more = f" and {len(told) - 3} more" * (len(told) > 3)
+    return f"{words}; part of the times of {', '.join(escape.plain(name) for name in told[:3])}{more}"
+
+
+def _known(value: Any) -> bool:
+    return value is not None and value == value

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from benchmarks.reports import escape, template
 from benchmarks.reports.board import GROUPS, shared_steps
-from benchmarks.reports.budgets import COSTS, REFERENCE, budgets, within
+from benchmarks.reports.budgets import COSTS, REFERENCE, budgets, eigenvalues, within
 from benchmarks.reports.write import csv_text
 from benchmarks.runs.ranking import rank, solver_label
 from benchmarks.runs.read import Run
@@ -56,7 +56,10 @@ def render(runs: Sequence[Run], form: Format, ranked: pd.DataFrame | None = None
         form=form,
         comment="% " if form == "latex" else "",
         names=TEXT[form](", ".join(run.name for run in runs)),
-        tables=[(TEXT[form](_heading(table)), _table(table, form)) for table in _split(rows, SCORED_ON)],
+        tables=[
+            (TEXT[form](_heading(table)), _table(table, form), eigenvalues(table, shared_steps(pd.DataFrame(table))))
+            for table in _split(rows, SCORED_ON)
+        ],
         remarks=list(_remarks(rows)),
     )
 

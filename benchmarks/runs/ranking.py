@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,16 @@ import pandas as pd
 from benchmarks.errors import UserError
 from benchmarks.runs.pairing import refuse_other_tasks
 from benchmarks.runs.read import Run
-from benchmarks.runs.recompute import rows_of
+from benchmarks.runs.recompute import Row, grouped, rows_of
 from benchmarks.runs.schema import SCORED_ON, SOLVER, TASK
 from benchmarks.runs.standing import DIRECT, ROUNDING, takes_no_steps
 from benchmarks.statistics import shared_ranks
+
+TOLD = ("L", "mu, L")
+"""What solvers need that are told eigenvalues."""
+
+NO_METHOD = "eigenvalues"
+"""Id of a solver that is not ranked: its steps tell what that costs which others are told."""
 
 
 def solver_label(row: Mapping[Any, Any]) -> str:
@@ -37,7 +44,8 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
         by those that cannot be told apart; missing where there is none), `log_loss` with its 95 % interval `log_low`,
         `log_high`, `median_loss`, the gap to the floor of the solver's class with its paired interval, `alarm`, where
         parameters are from, what the starts of training found, `warm_seconds` and `batch` of the timing with its
-        `flops`, `status` and `reason`.
+        `flops`, `eigenvalue_seconds` and `eigenvalue_flops` (of the same batch, of a task: what finding the eigenvalues
+        takes of those two, where a solver is told some and it was measured), `status` and `reason`.
 
     Raises:
         UserError: if two runs hold different versions or fingerprints of one law.
@@ -57,6 +65,9 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     table = table.merge(
         timed[[*timing_key, "warm_median", "batch", "flops", "train_seconds"]], on=timing_key, how="left"
     )
+    costs = _eigenvalue_costs(timed)
+    table = table[table["solver"] != NO_METHOD].merge(costs, on=TASK, how="left")
+    table.loc[~table["needs"].isin(TOLD), costs.columns.difference(TASK)] = float("nan")
     table["group"] = _groups(table)
     if len(runs) > 1 or table["rank"].isna().all():
         table["rank"] = _by_intervals(table)
@@ -65,8 +76,25 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     columns += ["levels", "tail_limited", "reach", "floor", "floor_exact"]
     columns += ["gap_to_floor", "gap_low", "gap_high", "gap_to_bayes", "alarm"]
     columns += ["parameters", "starts", "starts_spread", "starts_near_best", "median_start"]
-    columns += ["warm_seconds", "batch", "flops", "train_seconds", "status", "reason"]
+    columns += ["warm_seconds", "batch", "flops", "eigenvalue_seconds", "eigenvalue_flops", "train_seconds"]
+    columns += ["status", "reason"]
     return pd.DataFrame(table.rename(columns=names), columns=columns)
+
+
+def _eigenvalue_costs(timed: pd.DataFrame) -> pd.DataFrame:
+    """What finding the eigenvalues of a batch takes: what more steps of `NO_METHOD` need, over their number."""
+    rows, mine = [], timed.loc[timed["solver"] == NO_METHOD]
+    for key, own in grouped(rows_of(mine), TASK).items():
+        few, many = (pick(own, key=lambda row: row["steps"]) for pick in (min, max))
+        rows.append([*key, *(_a_step(few, many, name) for name in ("warm_median", "flops"))])
+    return pd.DataFrame(rows, columns=[*TASK, "eigenvalue_seconds", "eigenvalue_flops"])
+
+
+def _a_step(few: Row, many: Row, cost: str) -> float:
+    """What a step costs by two numbers of them; nan where nobody can tell."""
+    known = few[cost] is not None and many[cost] is not None and many["steps"] > few["steps"]
+    found = (many[cost] - few[cost]) / (many["steps"] - few["steps"]) if known else 0.0
+    return found if found > 0 else math.nan
 
 
 def _groups(table: pd.DataFrame) -> list[str]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from benchmarks.errors import UserError
+from benchmarks.runs.arrays import read_arrays
 from benchmarks.runs.migrate import Tables, migrated, readable
 from benchmarks.runs.schema import SCHEMA_VERSION, ScoreRow, TimingRow
 
@@ -26,12 +27,9 @@ LOSSES = "losses.npz"
 
 It is `(tasks,)`; or where tasks were drawn by importance sampling `(2, tasks)`, weight times loss and the weights."""
 
-FIRST = "first_losses.npz"
+FIRST = "first_losses.npz.xz"
 """Beside or in place of them, where they would be too large to keep in git: losses of the first tasks of each seed, of
-the metric that is shown, to three digits."""
-
-HEADER = 4096
-"""Bytes that the head of a stored array may have."""
+the metric that is shown, to 12 significant bits. Compressed as a whole, since rows resemble each other."""
 
 RUNS = Path("results/runs")
 """Where runs are kept, relative to the folder the command is started in."""
@@ -107,22 +105,7 @@ class Run:
         if not path.is_file():
             raise UserError(f"the run {self.name} was stored without per-task losses ({LOSSES}); run its suite again")
         seeded = self.scores.loc[self.scores["seed"].notna(), "num_tasks"]
-        most = {f"{row}.npy": HEADER + 8 * int(tasks) for row, tasks in seeded.items()}
-        try:
-            with open(path, "rb") as file, np.lib.npyio.NpzFile(file) as arrays:  # np.load would take other kinds too
-                members = [] if arrays.zip is None else arrays.zip.infolist()
-                stored = [member for member in members if member.filename in most]
-                for member in stored:
-                    if member.file_size > most[member.filename]:
-                        raise UserError(f"{path} holds {member.filename!r}, which is larger than the losses of its row")
-                read = {name: arrays[name] for name in (member.filename.removesuffix(".npy") for member in stored)}
-                if not all(isinstance(array, np.ndarray) for array in read.values()):
-                    raise ValueError("a member of it is no array")
-                return read
-        except UserError:
-            raise
-        except Exception as error:  # whatever a zip file, its compression, its arrays and their headers can be wrong in
-            raise UserError(f"{path} is not a file of arrays: {' '.join(str(error).split()):.200}") from None
+        return read_arrays(path, {str(row): 8 * int(tasks) for row, tasks in seeded.items()}, path.name == FIRST)
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.cli.progress import _Lines
 from benchmarks.errors import UserError
 from benchmarks.harness.run import run_suite
+from benchmarks.reports.board import Board
 from benchmarks.reports.leaderboard import render
 from benchmarks.runs.ranking import rank
 from benchmarks.runs.read import Run, read_run
@@ -92,3 +93,35 @@ def test_runs_that_drew_different_tasks_are_refused(run: Run) -> None:
     changed = Run(run.path, run.scores.assign(fingerprint="0123456789ab"), run.timings, run.meta)
     with pytest.raises(UserError, match=r"the law 'isotropic' at d = 3 has fingerprint .*: it drew other tasks"):
         rank([run, changed])
+
+
+@pytest.fixture(scope="module")
+def costed(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same run with what eigenvalues cost."""
+    folder = tmp_path_factory.mktemp("costed")
+    entry = '"cg", "steepest_descent", { name = "eigenvalues", steps = [1, 2], tasks = 1 }, '
+    (folder / "small.toml").write_text(SMALL.replace('"cg", ', entry))
+    suite = load_suite(str(folder / "small.toml"))
+    return read_run(run_suite(suite, folder / "runs", None, ["x"], _Lines(), "one").path)
+
+
+def test_what_eigenvalues_cost_is_told_of_those_who_are_told_them(run: Run, costed: Run) -> None:
+    made = {1: 2e-5, 2: 5e-5}
+    timings = costed.timings
+    found = timings["solver"] == "eigenvalues"
+    timings.loc[found, "warm_median"] = timings.loc[found, "steps"].map(made)
+    timings.loc[(timings["solver"] == "cg") & (timings["steps"] == 2), "warm_median"] = 6e-5
+    text = render([costed], "markdown")
+    said = "Eigenvalues that are told: 6 µs a task to find (0.5 times cg of 2 steps), 36 operations; part of the times"
+    assert f"{said} of heavy_ball." in text
+    assert "`eigenvalues`" not in text
+    assert "; eigenvalues that are told: 6 µs a task to find" in Board(rank([costed])).reading()
+    assert "Eigenvalues" not in render([run], "markdown")
+
+
+def test_what_eigenvalues_cost_changes_no_row(run: Run, costed: Run) -> None:
+    names = ["solver", "steps", "rank", "log_loss", "log_low", "gap_to_floor", "status"]
+    pd.testing.assert_frame_equal(rank([costed])[names], rank([run])[names])
+    few = Run(costed.path, costed.scores, costed.timings.query("solver != 'eigenvalues' or steps == 1"), costed.meta)
+    assert rank([few])["eigenvalue_seconds"].isna().all()
+    assert rank([costed])["eigenvalue_flops"].notna().sum() == 2, "of heavy_ball after 1 and 2 steps"
