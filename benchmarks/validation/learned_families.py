@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -153,28 +155,42 @@ def shipped_solvers(cell: Cell) -> tuple[list[Solver], float]:
     return fit.solvers, (fit.seconds or 0.0) / len(cell.seeds)
 
 
-def families(law: Law, tasks: int, seeds: Sequence[int], say: Callable[[str], None]) -> list[Trained]:
+def families(law: Law, tasks: int, jobs: int) -> list[Trained]:
     """Every family at both budgets, and what it is held against."""
+    work = [partial(reference, name, law, tasks) for name in REFERENCES]
+    work += [partial(family, cell, law, tasks) for cell in large_cells(law.metadata.name, law.d)]
+    if jobs == 1:
+        return [one for call in work for one in call()]
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        return [one for future in [pool.submit(call) for call in work] for one in future.result()]
+
+
+def reference(name: str, law: Law, tasks: int) -> list[Trained]:
+    """What families are held against."""
+    return [judged(name, "none", [_reference(name, law)], None, law, tasks)]
+
+
+def family(cell: Cell, law: Law, tasks: int) -> list[Trained]:
+    """One family at both budgets; what is trained a little is judged on a tenth of the tasks."""
+    torch.set_num_threads(1)
+    default, few = api.solver(cell.solver_name), max(1, tasks // 10)
+    assert isinstance(default, LearnedSolver)
+    raw = api.fitted(replace(default, starts=1, iterations=1, learning_rate=1e-12), law, STEPS, 0)
+    untrained, began = log_mean(raw, law, few).means[-1], time.process_time()
+    small = [api.fitted(replace(default, starts=1), law, STEPS, seed) for seed in cell.seeds]
+    seconds = (time.process_time() - began) / len(small)
+    found = [judged(cell.solver_name, "small", small, seconds, law, few)]
+    found.append(judged(cell.solver_name, "large", *shipped_solvers(cell), law, tasks))
+    return [replace(one, untrained=untrained) for one in found]
+
+
+def judged(name: str, budget: str, solvers: Sequence[Solver], seconds: float | None, law: Law, tasks: int) -> Trained:
+    """Fitted solvers of one name, with their losses and their work."""
     problem = law.stream(0, Purpose.TIMING, torch.float64, torch.device("cpu")).sample(200)
-
-    def judged(name: str, budget: str, solvers: Sequence[Solver], seconds: float | None) -> Trained:
-        losses = [log_mean(solver, law, tasks) for solver in solvers]
-        work = [count_work(lambda given, k=k: solvers[0].solve(given, k), problem) for k in STEPS]
-        say(f"{name}, {budget}: " + " ".join(f"{loss.means[-1]:.3f}" for loss in losses))
-        return Trained(name, budget, solvers, seconds, losses, work)
-
-    found = [judged(name, "none", [_reference(name, law)], None) for name in REFERENCES]
-    for cell in large_cells(law.metadata.name, law.d):
-        default = api.solver(cell.solver_name)
-        assert isinstance(default, LearnedSolver)
-        raw = api.fitted(replace(default, starts=1, iterations=1, learning_rate=1e-12), law, STEPS, 0)
-        untrained = log_mean(raw, law, tasks).means[-1]
-        began = time.process_time()
-        small = [api.fitted(replace(default, starts=1), law, STEPS, seed) for seed in seeds]
-        seconds = (time.process_time() - began) / len(small)
-        found.append(replace(judged(cell.solver_name, "small", small, seconds), untrained=untrained))
-        found.append(replace(judged(cell.solver_name, "large", *shipped_solvers(cell)), untrained=untrained))
-    return found
+    losses = [log_mean(solver, law, tasks) for solver in solvers]
+    work = [count_work(lambda given, k=k: solvers[0].solve(given, k), problem) for k in STEPS]
+    print(f"{name}, {budget}: " + " ".join(f"{loss.means[-1]:.3f}" for loss in losses), flush=True)
+    return Trained(name, budget, solvers, seconds, losses, work)
 
 
 def _reference(name: str, law: Law) -> Solver:
@@ -231,11 +247,11 @@ def _last(one: Trained) -> float:
     return one.losses[one.middle].means[-1]
 
 
-def main(tasks: int = 200_000, output: Path = Path("results/studies")) -> None:
+def main(tasks: int = 200_000, jobs: int = 2, output: Path = Path("results/studies")) -> None:
     """Train the small budgets, judge both, write the page and the figure."""
     torch.set_num_threads(1)
     law = api.law("isotropic", d=5, N=20)
-    found = families(law, tasks, (0, 1, 2), lambda text: print(text, flush=True))
+    found = families(law, tasks, jobs)
     bar = next(_last(one) for one in found if one.name == BAR)
     small = {one.name: _last(one) for one in found if one.budget == "small"}
     large = {one.name: _last(one) for one in found if one.budget == "large"}

@@ -33,7 +33,7 @@ from memformer.solvers.learned import LearnedSolver
 from memformer.solvers.memformer import Memformer
 
 LICENCE = "Apache-2.0"
-TASKS = 4_000
+TASKS = 1_000
 """Fresh tasks that the loss of a file is taken on."""
 
 SUITES = ("core", "learned")

@@ -54,7 +54,7 @@ def _short(make: Any) -> Any:
 
 
 def test_the_page_of_families_says_budgets_and_what_counts(hardly_trained: None, tmp_path: Path) -> None:
-    learned_families.main(tasks=200, output=tmp_path)
+    learned_families.main(tasks=200, jobs=1, output=tmp_path)
     text = (tmp_path / "learned_families.md").read_text()
     # With two training steps the LSTM is steepest descent still, which is better than a tuned heavy ball.
     assert "in 1 of 3 families; not transformer_softmax, transformer_looped." in " ".join(text.split())
