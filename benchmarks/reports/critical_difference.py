@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.reports.comparison import Setting
-from benchmarks.reports.style import COLOURS, figure, spread
+from benchmarks.reports.style import COLOURS, figure, short_names, spread
 from benchmarks.statistics import tie_groups
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+INCHES = 0.062
+"""Width of a letter of a name."""
 
 
 def rank_groups(table: pd.DataFrame) -> list[list[int]]:
@@ -36,14 +40,16 @@ def critical_difference_figure(setting: Setting, table: pd.DataFrame) -> Figure:
     left = (count + 1) // 2
     row, bars = 0.17, 0.09 * max(len(groups), 1) + 0.1
     height = bars + row * left + 0.95
-    drawn, (axes,) = figure(7.2, height)
+    names = short_names([str(name) for name in table["solver"]])
+    start = max(2.15, INCHES * max(map(len, names)) + 0.65)
+    end = start + 2.9
+    drawn, (axes,) = figure(start + end, height)
     ranks = table["average_rank"].to_numpy(float)
     # Axes coordinates in inches, downwards from the scale of ranks.
-    axes.set_xlim(0, 7.2)
+    axes.set_xlim(0, start + end)
     axes.set_ylim(bars + row * left + 0.1, -0.5)
     axes.axis("off")
     low, high = np.floor(ranks.min()), np.ceil(ranks.max())
-    start, end = 2.15, 5.05
 
     def x(rank: float) -> float:
         return start + (end - start) * (rank - low) / max(high - low, 1)
@@ -70,16 +76,13 @@ def critical_difference_figure(setting: Setting, table: pd.DataFrame) -> Figure:
             axes.text(
                 edge + side * 0.04,
                 place,
-                f"{table['solver'][index]}  {ranks[index]:.2f}"
-                if side < 0
-                else f"{ranks[index]:.2f}  {table['solver'][index]}",
+                f"{names[index]}  {ranks[index]:.2f}" if side < 0 else f"{ranks[index]:.2f}  {names[index]}",
                 ha="right" if side < 0 else "left",
                 va="center",
                 fontsize=7.5,
                 color=colour,
             )
     steps = int(table["steps"].iloc[0])
-    axes.set_title(
-        f"{setting.title}: average rank over {setting.tasks:,} tasks after {steps} step{'s' * (steps != 1)}", fontsize=9
-    )
+    title = f"{setting.title}: average rank over {setting.tasks:,} tasks after {steps} step{'s' * (steps != 1)}"
+    axes.set_title("\n".join(wrap(title, int(13 * (start + end)))), fontsize=9)
     return drawn

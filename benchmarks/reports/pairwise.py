@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from itertools import combinations
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.reports.comparison import Setting, levels_of_pair
-from benchmarks.reports.style import COLOURS, EXACT, NEEDS, caption, figure
+from benchmarks.reports.style import COLOURS, EXACT, NEEDS, caption, figure, short_names
 from benchmarks.statistics import Comparison, compare, holm, letters, rank_solvers, tie_groups
 
 if TYPE_CHECKING:
@@ -91,9 +92,11 @@ def standing_figure(setting: Setting, table: pd.DataFrame) -> Figure:
     """Log loss of every solver with its interval, best on top; letters show ties, colours what a solver is told."""
     drawn, (axes,) = figure(6.6, 0.17 * len(table) + 1.35)
     rows = table.to_dict("records")
-    finite = [row["log_loss"] for row in rows if row["log_loss"] > EXACT] or [0.0]
+    inexact = [row for row in rows if row["log_loss"] > EXACT]
+    ends = [row[end] for row in inexact for end in ("log_loss", "log_low", "log_high")]
+    finite = [value for value in ends if np.isfinite(value)] or [0.0]
     span = max(max(finite) - min(finite), 0.1)
-    exact = len(finite) < len(rows)
+    exact = len(inexact) < len(rows)
     left, right = min(finite) - (0.12 if exact else 0.05) * span, max(finite) + 0.05 * span
     axes.set_xlim(left, right)
     for y, row in enumerate(rows):
@@ -106,7 +109,7 @@ def standing_figure(setting: Setting, table: pd.DataFrame) -> Figure:
             axes.plot(row["log_loss"], y, "o", ms=4, color=colour, mfc="white" if row["tail_limited"] else colour)
         place = {"xy": (1.01, y), "xycoords": ("axes fraction", "data")}
         axes.annotate(row["ties"], **place, va="center", fontsize=7, color="#444444", annotation_clip=False)
-    axes.set_yticks(range(len(rows)), [row["solver"] for row in rows])
+    axes.set_yticks(range(len(rows)), short_names([row["solver"] for row in rows]))
     for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
         tick.set_color(COLOURS[row["needs"]])
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -114,12 +117,12 @@ def standing_figure(setting: Setting, table: pd.DataFrame) -> Figure:
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
     steps = rows[0]["steps"]
-    drawn.suptitle(f"{setting.title}: after {steps} step{'s' * (steps != 1)}", fontsize=10, x=0.01, ha="left")
-    axes.set_xlabel(f"log of the mean {setting.metric.replace('_', ' ')}, 95 % interval, {setting.tasks:,} tasks")
+    title = f"{setting.title}: after {steps} step{'s' * (steps != 1)}, {setting.tasks:,} tasks"
+    drawn.suptitle("\n".join(wrap(title, 90)), fontsize=10, x=0.01, ha="left")
+    axes.set_xlabel(f"log of the mean {setting.metric.replace('_', ' ')}, 95 % interval")
     needs = [name for name in COLOURS if name in set(table["needs"])]
     handles = [axes.plot([], [], "o", ms=4, color=COLOURS[name], label=NEEDS[name])[0] for name in needs]
-    # Solvers are sorted, so that this corner is empty.
-    axes.legend(handles=handles, loc="lower left", handletextpad=0.2, labelspacing=0.3)
+    axes.legend(handles=handles, loc="best", handletextpad=0.2, labelspacing=0.3)
     text = "same letter: tied (the paired 95 % interval contains 0); open: carried by a few tasks, interval too narrow"
     caption(drawn, text)
     return drawn

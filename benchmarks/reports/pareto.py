@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.errors import UserError
 from benchmarks.reports.comparison import Setting
-from benchmarks.reports.style import COLOURS, EXACT, NEEDS, caption, figure
+from benchmarks.reports.style import COLOURS, EXACT, NEEDS, caption, figure, short_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,10 +73,12 @@ def pareto_figure(setting: Setting, table: pd.DataFrame) -> Figure:
     x, y = [1e6 * row["seconds"] for row in front], [max(row["log_loss"], floor) for row in front]
     axes.step(x, y, where="post", color="black", lw=1.0, zorder=2)
     height = axes.get_ylim()[1] - floor
+    solvers = list(dict.fromkeys(table["solver"]))
+    names = dict(zip(solvers, short_names(solvers), strict=True))
     for i, row in enumerate(front):
         # Names of neighbours at one height stand above each other, the leftmost highest.
         crowd = sum(abs(other - y[i]) < 0.04 * height for other in y[i + 1 :])
-        _label(axes, row, (x[i], y[i]), lift=9 * crowd)
+        _label(axes, {**row, "solver": names[row["solver"]]}, (x[i], y[i]), lift=9 * crowd)
     needs = [name for name in COLOURS if name in set(table["needs"])]
     handles = [axes.plot([], [], "o", ms=4, color=COLOURS[name], label=NEEDS[name])[0] for name in needs]
     drawn.legend(handles=handles, loc="outside right upper", handletextpad=0.2)

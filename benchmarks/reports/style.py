@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,11 +82,11 @@ def save(drawn: Figure, path: Path, png: bool = True) -> list[Path]:
     from matplotlib.mathtext import MathTextParser
     from matplotlib.text import Text
 
-    for text in drawn.findobj(Text):
+    for text in drawn.findobj(lambda one: isinstance(one, Text) and "$" in one.get_text()):
         try:
-            MathTextParser("agg").parse(text.get_text())
+            MathTextParser("agg").parse(text.get_text())  # type: ignore[attr-defined]
         except ValueError:  # a name with dollars in it
-            text.set_parse_math(False)
+            text.set_parse_math(False)  # type: ignore[attr-defined]
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(f"{path}.svg", metadata={"Date": None})
     if png:
@@ -150,3 +151,17 @@ def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str]], x: float | 
 def caption(drawn: Figure, text: str) -> None:
     """Small print under a figure: what the reader must know to read it right."""
     drawn.supxlabel(text, fontsize=7.5, color="#444444", x=0.01, ha="left")
+
+
+def short_names(labels: Sequence[str]) -> list[str]:
+    """Labels of solvers with those of their hyper-parameters alone in which solvers of the same name differ.
+
+    Example:
+        >>> short_names(["lfom (iterations=100)", "cg", "ridge (method=qr, d=5)", "ridge (method=cholesky, d=5)"])
+        ['lfom', 'cg', 'ridge (method=qr)', 'ridge (method=cholesky)']
+    """
+    parts = [label.removesuffix(")").partition(" (") for label in labels]
+    known = [(name, re.split(r", (?=\w+=)", given)) for name, _, given in parts]
+    shared = {name: set.intersection(*(set(own) for other, own in known if other == name)) for name, _ in known}
+    kept = [(name, ", ".join(one for one in own if one not in shared[name])) for name, own in known]
+    return [f"{name} ({own})" if own else name for name, own in kept]

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
-from benchmarks.reports.comparison import Setting, SolverLosses
-from benchmarks.reports.style import COLOURS, caption, figure
+from benchmarks.reports.comparison import Setting, SolverLosses, is_named
+from benchmarks.reports.style import COLOURS, caption, figure, short_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,10 +114,10 @@ def targets_figure(setting: Setting, table: pd.DataFrame) -> Figure:
     _matrix(left, steps, "YlGnBu_r", (0.5, most + 1.5), lambda value: f"{value:.0f}")
     largest = max(abs(np.log(ratio.to_numpy()[ratio.notna().to_numpy()])).max(initial=0.1), 0.1)
     _matrix(right, np.log(ratio), "PuOr_r", (-1.3 * largest, 1.3 * largest), lambda value: f"{np.exp(value):.2g}")
-    left.set_yticks(range(len(order)), order)
-    for tick in left.get_yticklabels():
-        tick.set_color(COLOURS[str(needs[tick.get_text()])])
-        tick.set_fontweight("bold" if tick.get_text() == classic else "normal")
+    left.set_yticks(range(len(order)), short_names(order))
+    for tick, name in zip(left.get_yticklabels(), order, strict=True):
+        tick.set_color(COLOURS[str(needs[name])])
+        tick.set_fontweight("bold" if is_named(name, classic) else "normal")
     names = [f"{k}\n{log_target[k]:.2f}" for k in steps.columns]
     for axes, title in ((left, "Steps to target"), (right, "Warm time, the classic = 1")):
         axes.set_xticks(range(len(names)), names)

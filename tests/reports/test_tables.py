@@ -1,5 +1,6 @@
 """The tables of the views, against what is counted by hand from the stored losses."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 
 from benchmarks.errors import UserError
 from benchmarks.reports.comparison import Setting, SolverLosses, is_named, settings
-from benchmarks.reports.critical_difference import rank_groups
+from benchmarks.reports.critical_difference import critical_difference_figure, rank_groups
 from benchmarks.reports.ecdf import ecdf
 from benchmarks.reports.pairwise import pairwise, standing
 from benchmarks.reports.pareto import pareto
 from benchmarks.reports.profile import profile, speedups
+from benchmarks.reports.style import short_names
 from benchmarks.reports.targets import steps_needed, target_losses, targets
 from benchmarks.runs.read import Run
 
@@ -144,3 +146,21 @@ def test_a_name_finds_its_solver_whatever_the_hyper_parameters(setting: Setting)
     assert exact.entry("cg") is exact.entries[1]
     with pytest.raises(UserError, match=r"more than one solver on .*; say which: cg \(rtol=0.1\), cg \(rtol=0.2\)"):
         replace(setting, entries=twice).entry("cg")
+
+
+def test_names_in_figures_say_no_more_than_it_takes_to_tell_solvers_apart() -> None:
+    long = "memformer_first_order (batch=125, iterations=100, starts=2)"
+    assert short_names(["cg", long, f"{long[:-1]}, trained_on=isotropic)"]) == [
+        "cg",
+        "memformer_first_order",
+        "memformer_first_order (trained_on=isotropic)",
+    ]
+    assert short_names(["a (means=[1, 2], x=1)", "a (means=[1, 3], x=1)"]) == ["a (means=[1, 2])", "a (means=[1, 3])"]
+
+
+def test_many_solvers_with_long_names_leave_room_for_the_ranks(setting: Setting) -> None:
+    table = standing(setting, 2)
+    long = table.assign(solver=[f"a_solver_of_a_long_name_{n} (iterations=300)" for n in range(len(table))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a layout that does not fit
+        critical_difference_figure(setting, long).canvas.draw()
