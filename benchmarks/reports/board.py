@@ -58,13 +58,8 @@ class Board:
         """The log loss of a solver with half the width of its interval; empty where it has none."""
         return _loss(self.rows.loc[name]) if name in self.rows.index else ""
 
-    def reading(self) -> str:
-        """Who leads, how far from the best that any method of its class could reach, and what it costs."""
-        said = "; ".join(self.readings())
-        return f"Best after {self.steps} step{'s' * (self.steps != 1)}, {said}." if said else "No solver has a loss."
-
     def readings(self) -> list[str]:
-        """The same, a phrase for each kind of solver."""
+        """Who leads, how far from what its class could reach, at what cost: a phrase for each kind of solver."""
         said = [f"{title}: {leader(some)}" for title, some in self.kinds().items()]
         exact = [escape.plain(name) for name in self.exact()]
         more = f" and {len(exact) - 4} more" * (len(exact) > 4)

@@ -70,8 +70,8 @@ class LawPage:
     """A law's page.
 
     Attributes:
-        slug: of its file; `title` and `reading` are `Board`'s.
-        leaders: the phrases of the reading, each by what it is about.
+        slug: of its file; `title` is `Board`'s.
+        leaders: the phrases of its reading, each by what it is about.
         facts: what else says which tasks these are, name and value.
         board: of its solvers after `board.steps` steps, which gaps, ranks and times are of.
         steps: numbers of steps that have a column.
@@ -83,7 +83,6 @@ class LawPage:
 
     slug: str
     title: str
-    reading: str
     leaders: Sequence[tuple[str, str]]
     facts: Sequence[tuple[str, str]]
     board: Board
@@ -128,7 +127,6 @@ def _page(slug: str, title: str, board: Board, table: pd.DataFrame) -> LawPage:
     return LawPage(
         slug=slug,
         title=title,
-        reading=minus(board.reading()),
         leaders=[(kind, words) for kind, _, words in (minus(one).partition(": ") for one in board.readings())],
         facts=_facts(table, board.shift),
         board=board,
@@ -185,7 +183,7 @@ def _line(key: str, rows: BySteps, row: Row, steps: Sequence[int], shared: int, 
         key=key,
         name=str(row["solver"]),
         settings=solver_label(row).removeprefix(str(row["solver"])).strip()
-        + " parameters came along" * (row["parameters"] == "shipped"),
+        + " comes fitted" * (row["parameters"] == "shipped"),
         kind=kind_of(row),
         rank=Cell(None, "") if missing(rank) else Cell(int(rank), str(int(rank))),
         losses=[_loss(rows.get(step)) for step in steps],

@@ -50,6 +50,7 @@ def to_html(text: str, find: Find, name: str) -> Words:
     parser.add_render_rule("table_close", _table_close)
     tokens = parser.parse(re.sub(r"(?<=\])\*(?!\*)", r"\\*", text))  # a mark behind an interval begins no emphasis
     title, verdicts, ids = name, [], []
+    heads, place = list[str](), 0
     for before, token, _ in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if before.type == "heading_open":
             ids.append(slug(token.content))
@@ -57,11 +58,18 @@ def to_html(text: str, find: Find, name: str) -> Words:
             if before.tag == "h1":
                 title = token.content
         said = verdict(token.content) if before.type == "td_open" else None
+        heads = [] if before.type == "thead_open" else heads + [token.content] * (before.type == "th_open")
+        place = 0 if before.type == "tr_open" else place
+        if before.type == "td_open":
+            before.attrSet("data-label", heads[place])  # for small screens, where rows are set as blocks
+            place += 1
         if said:
             before.attrJoin("class", f"verdict {slug(said)}")
             verdicts.append(said)
         if token.type == "inline":
             token.children = _found(token.children or [], find)
+            for part in token.children if before.type == "th_open" else ():
+                part.content = part.content.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
     return Words(title, parser.renderer.render(tokens, parser.options, {}), verdicts)
 
 
