@@ -19,7 +19,7 @@ class Eigenvalues(Solver):
     """No method: each step finds mu and L of every task's H anew, and the answer stays `w_0 = 0`.
 
     So the time that more steps take is what eigenvalues cost, H being formed once. Boards show it in place of this
-    solver, which belongs into a suite as `{ name = "eigenvalues", steps = [1, 4], tasks = 1 }`: its loss says nothing.
+    solver, which belongs into a suite as `{ name = "eigenvalues", steps = [1, 4], tasks = 10 }`: its loss says nothing.
 
     Needs: nothing.
     Cost: all eigenvalues of one symmetric d x d matrix a step, as `Problem.spectrum` finds them.
