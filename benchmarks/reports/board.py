@@ -36,14 +36,15 @@ class Board:
         title: the law, short.
         shift: the law that everything is fitted on which is fitted, if that is another.
         steps: that number.
-        rows: a row of `rank` for each; of several variants of a solver the best. Solvers that were scored on fewer
-            tasks than the others are left out, unless there are no others.
+        rows: a row of `rank` for each; of several variants of a solver the best. Loops over tasks that were scored on
+            fewer tasks than the others are left out, unless there are no others.
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.steps = shared_steps(table)
         at: Any = table[(table["steps"] == self.steps) & table["log_loss"].notna()]
-        at = (at[at["rank"].notna()] if at["rank"].notna().any() else at).sort_values("log_loss", kind="stable")
+        shown = at["rank"].notna() | at["batched"].astype(bool)
+        at = (at[shown] if at["rank"].notna().any() else at).sort_values("log_loss", kind="stable")
         trained_on = set(table["trained_on"]) - {""}
         fitted: Any = table[table["fitting"] != "none"]
         self.shift = trained_on.pop() if len(trained_on) == 1 and (fitted["trained_on"] != "").all() else ""

@@ -43,7 +43,7 @@ def eigenvalues(table: Iterable[Row], steps: int) -> str:
         steps: of the reference method, with whose time it is compared.
     """
     rows = list(table)
-    row = next((row for row in rows if _known(row["eigenvalue_seconds"])), None)
+    row = next((row for row in rows if _known(row["eigenvalue_seconds"]) and _known(row["batch"])), None)
     if row is None:
         return ""
     spent = budgets(rows, steps).get("warm_seconds")
