@@ -89,7 +89,7 @@ def curves_figure(title: str, table: pd.DataFrame) -> Figure:
     kinds = [kind for kind in (*COLOURS, "learned") if kind in set(table["kind"])]
     names = {**NEEDS, "learned": "learned"}
     handles = [axes.plot([], [], color={**COLOURS, "learned": LEARNED}[k], label=names[k])[0] for k in kinds]
-    axes.legend(handles=handles, loc="lower left")
+    axes.legend(handles=handles, loc="best")
     caption(drawn, "bands: 95 % intervals; dashed: the best that any method of a class could reach on these tasks")
     return drawn
 

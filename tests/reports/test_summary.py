@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from csv import DictReader
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from benchmarks.reports.summary import summary
+from benchmarks.reports.summary import devices, summary
 from benchmarks.runs.ranking import choose, rank
 from benchmarks.runs.read import Run, read_run
 from benchmarks.runs.schema import SCORED_ON
@@ -69,6 +70,13 @@ def test_where_nothing_was_measured_is_said(run: Run, ranked: pd.DataFrame) -> N
     text = " ".join(summary([run], ranked, 100).split())
     assert "cuda: not measured; mps: not measured" in text
     assert "cpu: not measured" not in text
+
+
+def test_a_busy_machine_is_said(run: Run) -> None:
+    for load, said in ((1.6, ""), (3.4, "; taken on a busy machine: load 3.4 on 2 cores")):
+        meta = {**run.meta, "cores": 2, "conditions": {"after_timings": {"load": load}}}
+        assert devices([replace(run, meta=meta)]).removesuffix("mps: not measured" + said).endswith("not measured; ")
+    assert "busy" not in devices([replace(run, meta={"conditions": None})])
 
 
 def test_a_part_is_ranked_as_in_the_whole(ranked: pd.DataFrame) -> None:
