@@ -177,7 +177,7 @@ def draw(shifts: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[float]]
     return drawn
 
 
-def main(tasks: int = 20_000, output: Path = Path("results/studies")) -> None:
+def main(tasks: int = 5_000, output: Path = Path("results/studies")) -> None:
     """Compare, shift, write the page and the figure."""
     torch.set_num_threads(1)
     law = api.law("isotropic", d=5, N=20)
