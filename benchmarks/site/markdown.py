@@ -61,7 +61,8 @@ def to_html(text: str, find: Find, name: str) -> Words:
         heads = [] if before.type == "thead_open" else heads + [token.content] * (before.type == "th_open")
         place = 0 if before.type == "tr_open" else place
         if before.type == "td_open":
-            before.attrSet("data-label", heads[place])  # for small screens, where rows are set as blocks
+            if "verdict" in heads:
+                before.attrSet("data-label", heads[place])  # for small screens, where such rows are set as blocks
             place += 1
         if said:
             before.attrJoin("class", f"verdict {slug(said)}")
