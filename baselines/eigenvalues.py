@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from baselines.operations import blank, finite_tasks
-from memformer.core.ledger import Entry, reports
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Reach, Solver, Trace, check_num_steps
 
@@ -41,12 +39,6 @@ class Eigenvalues(Solver):
         finite = finite_tasks(H, b)
         H = blank(finite, H)
         for _ in range(num_steps):
-            eigenvalues(H)
+            torch.linalg.eigvalsh(H)
         answer = torch.where(finite[:, None], torch.zeros_like(b), torch.nan)
         return Trace.of_weights(answer.expand(num_steps + 1, *b.shape))
-
-
-@reports(lambda H: Entry(0, H.shape[0] * 4 * H.shape[-1] ** 3 // 3))
-def eigenvalues(H: Tensor) -> Tensor:
-    """All eigenvalues of each H `(B, d, d)`, no vectors: `(B, d)`, ascending. While torch is watched, it finds both."""
-    return torch.linalg.eigvalsh(H)

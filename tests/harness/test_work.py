@@ -279,6 +279,15 @@ def test_reporting_does_not_break_a_compiled_graph() -> None:
     assert torch.equal(compiled(torch.ones(2, 2), torch.ones(2)), torch.full((2,), 4.0))
 
 
+def test_eigenvalues_alone_count_as_such(problem) -> None:
+    def told(num_steps: int) -> float:
+        return count_work(lambda tasks: SOLVERS.create("eigenvalues").solve(tasks, num_steps), problem).flops
+
+    assert told(4) - told(1) == pytest.approx(3 * 4 * problem.d**3 / 3, abs=1)
+    whole = count_work(lambda tasks: torch.linalg.eigh(tasks.moments.H), problem).flops
+    assert whole - count_work(lambda tasks: tasks.moments.H, problem).flops == 9 * problem.d**3
+
+
 def test_factorisations_count() -> None:
     problem = tasks(Anisotropic(d=40, N=100), 3)
     solver = fitted("ols")

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -54,12 +55,25 @@ def count_work(call: Callable[[Problem], object], problem: Problem) -> Work:
         torch.cuda.reset_peak_memory_stats(problem.device)
         before = torch.cuda.memory_allocated(problem.device)
     counter = FlopCounterMode(display=False, custom_mapping=_COUNTED)
-    with counting() as ledger, counter, _Watch(ledger, counter) as watch:
+    with counting() as ledger, counter, _Watch(ledger, counter) as watch, _Asked():
         result = call(fresh)
     products = None if watch.unreported else ledger.products / problem.B
     peak = torch.cuda.max_memory_allocated(problem.device) - before if cuda else watch.peak
     del result
     return Work(products, (ledger.flops + watch.flops) / problem.B, peak)
+
+
+class _Asked(TorchFunctionMode):
+    """Whether eigenvalues alone are asked for: while torch is watched, it finds vectors in any case."""
+
+    values_alone = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        _Asked.values_alone = func is torch.linalg.eigvalsh
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            _Asked.values_alone = False
 
 
 class _Watch(TorchDispatchMode):
@@ -122,8 +136,7 @@ def _qr(shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
 def _eigh(shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
     """Eigenvalues alone: 4/3 n³; with vectors 9 n³ (section 8.3 of the same)."""
     *batch, n, _columns = shape
-    vectors = out_shape is not None and len(out_shape) > 1 and math.prod(out_shape[1]) > 0
-    return math.prod(batch) * (9 * n**3 if vectors else 4 * n**3 // 3)
+    return math.prod(batch) * (4 * n**3 // 3 if _Asked.values_alone else 9 * n**3)
 
 
 def _svd(shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
