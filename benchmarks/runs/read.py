@@ -90,7 +90,7 @@ class Run:
         """
         return frozenset(int(name) for name in self._arrays)
 
-    @property
+    @cached_property
     def has_losses(self) -> bool:
         """Whether it was stored with the losses of all tasks."""
         return (self.path / LOSSES).is_file()

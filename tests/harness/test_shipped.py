@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ship.ship(cell_of(), tmp_path)
     (tmp_path / INDEX).write_text(json.dumps(ship.entries(cell_of(), tmp_path)))
     return tmp_path
+
+
+@cache
+def cells_by_file() -> dict[str, Cell]:
+    """The cell whose parameters each file holds."""
+    return {file_name(header): cell for cell in CELLS for header in ship.headers(cell)}
 
 
 def rows_from(store: ParameterStore, cell: Cell) -> set[str]:
@@ -85,8 +92,7 @@ def test_there_is_a_file_for_each_entry_and_an_entry_for_each_file() -> None:
 
 
 def test_every_fit_of_core_that_takes_long_is_there_and_no_other() -> None:
-    wanted = {file_name(header) for cell in CELLS for header in ship.headers(cell)}
-    assert wanted == set(KNOWN)
+    assert set(cells_by_file()) == set(KNOWN)
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))
@@ -98,5 +104,4 @@ def test_each_file_is_what_the_index_says_and_reaches_the_loss(name: str) -> Non
     assert {key: found.header[key] for key in bound(entry)} == bound(entry)
     assert found.header["licence"] == entry["licence"] == "Apache-2.0"
     assert {str(t.dtype) for t in found.parameters.values()} <= {"torch.float32", "torch.int64"}
-    cell = next(cell for cell in CELLS if any(file_name(header) == name for header in ship.headers(cell)))
-    assert ship.log_losses(cell, path, int(entry["seed"])) == pytest.approx(entry["log_loss"], abs=1e-2)
+    assert ship.log_losses(cells_by_file()[name], path, int(entry["seed"])) == pytest.approx(entry["log_loss"], abs=1e-2)
