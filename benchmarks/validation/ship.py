@@ -38,8 +38,8 @@ TASKS = 1_000
 
 SUITES = ("core", "learned")
 
-ALWAYS = ("memformer_gdpp", "memformer_heads")
-"""Memformers whose fit takes long at any d."""
+ALWAYS = ("memformer_gdpp", "memformer_heads", "newton_schulz_law")
+"""Solvers whose fit takes long at any d."""
 
 LARGE = 20
 """From this d on the fit of every Memformer does; that of every other learned method at any."""
