@@ -44,6 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "nesterov_tuned": {"num_tasks": 300},
     "nesterov_tuned_preconditioned": {"num_tasks": 300},
     "newton_schulz_law": {"num_tasks": 300},
+    "dmmse": {"num_tasks": 300},
     **{name: {"tasks": 200, "iterations": 4} for name in SOLVERS if issubclass(SOLVERS[name].load(), Memformer)},
     **{
         name: {"batch": 16, "iterations": 3, "starts": 1}
@@ -56,8 +57,19 @@ SMALL: dict[str, dict[str, Any]] = {
 FEED_FORWARD = dict.fromkeys(
     _of(Memformer, ConstructedMemformer, LearnedSolver),
     "layers have no stopping test, and the test loss was minimised",
-) | {"eigenvalues": "it is no method, and its answer stays zero"}
+) | {
+    "eigenvalues": "it is no method, and its answer stays zero",
+    "nearest_neighbours": "it has no weights that could fit the context",
+    "dmmse": "it answers a mean of its pool, whatever the task",
+}
 """Solvers that take all their steps whatever the task, and need not lower the loss on its context."""
+
+OWN_UNITS = {
+    "lasso": "its penalty is in units of x times y",
+    "dmmse": "it knows those of the labels, through the noise",
+    "nearest_neighbours": "it compares the queries with the context, and only the context changes its units",
+}
+"""Solvers that units matter to, and why."""
 
 SINGULAR_BREAKS = {"scipy_solve": "a Cholesky factorisation of a singular H does not exist"}
 """Solvers that may break down on every task when N < d, and why."""
@@ -71,9 +83,11 @@ SCIPY_MINIMIZE_GIVES_UP = {
 """Solvers whose iterates in float32 and float64 may part, and why."""
 
 
-@cache
-def fitted(name: str, law: Isotropic = LAW) -> Solver:
+def newly_fitted(name: str, law: Isotropic = LAW) -> Solver:
     return SOLVERS.create(name, **SMALL.get(name, {})).fit(training(law), STEPS, seed=0)
+
+
+fitted = cache(newly_fitted)
 
 
 @cache
@@ -136,7 +150,7 @@ def odd_modes() -> Iterator[None]:
 def test_the_same_call_gives_the_same_bits_whatever_the_modes_of_torch(name):
     assert same(answers_of(fitted(name), problem(), 3), answers_of(fitted(name), problem(), 3))
     with odd_modes():
-        again = SOLVERS.create(name, **SMALL.get(name, {})).fit(training(Isotropic(d=3, N=8, noise_std=0.1)), STEPS)
+        again = newly_fitted(name, Isotropic(d=3, N=8, noise_std=0.1))
         odd = answers_of(again, problem(), 3)
         if isinstance(again, AdaptiveMemformer):
             again.adapt(problem()).solve(problem(), 3)
@@ -168,7 +182,7 @@ def test_steps_may_be_counted_by_numpy(name):
     ("of_X", "of_y"), [(2.0**-27, 2.0**-27), (2.0**-40, 2.0**-40), (2.0**40, 1.0), (1.0, 2.0**-50)]
 )
 def test_units_are_no_matter_in_single_precision(name, of_X, of_y):
-    if name.startswith("scipy_minimize") or (fitted(name).needs is Needs.LAW and of_X != 1):
+    if name in OWN_UNITS or name.startswith("scipy_minimize") or (fitted(name).needs is Needs.LAW and of_X != 1):
         return  # searches along a line that are not in proportion; methods that know the units of the law
     given = problem().to(torch.float32)
     wanted = answers_of(fitted(name), given, 3)
@@ -186,7 +200,8 @@ def test_gradients_are_finite_beside_a_task_that_is_solved(name):
     y[2] = 0
     weights = answers_of(fitted(name), Problem(X.requires_grad_(), y.requires_grad_(), problem().x_query), 3)
     if weights.requires_grad:
-        assert all(slope.isfinite().all() for slope in torch.autograd.grad(weights[-1].sum(), (X, y)))
+        slopes = torch.autograd.grad(weights[-1].sum(), (X, y), allow_unused=True)
+        assert all(slope is None or slope.isfinite().all() for slope in slopes)
 
 
 @every_solver
@@ -219,11 +234,11 @@ def test_it_needs_no_hidden_labels(name):
 def test_zero_labels_are_solved_at_the_start(name):
     blank = dataclasses.replace(problem(), y=torch.zeros_like(problem().y))
     trace = fitted(name).solve(blank, 3)
-    assert not answers(trace).any()
+    assert name == "dmmse" or not answers(trace).any()
     if name in FEED_FORWARD:
         return
     assert (trace.outcome == Outcome.CONVERGED).all()
-    direct = name in ("ols", "ridge", "ridge_cholesky", "ridge_loo", "bayes")
+    direct = name in ("ols", "ridge", "ridge_cholesky", "ridge_loo", "bayes", "lasso")
     assert (trace.finished == (1 if direct else 0)).all()
 
 
@@ -234,7 +249,7 @@ def test_a_solved_task_leaves_the_others_alone(name):
     others = [0, 1, 3, 4, 5]
     mixed = answers_of(fitted(name), dataclasses.replace(problem(), y=y), 3)
     assert same(mixed[:, others], answers_of(fitted(name), problem(), 3)[:, others])
-    assert not mixed[:, 2].any()
+    assert name == "dmmse" or not mixed[:, 2].any()
 
 
 @every_solver

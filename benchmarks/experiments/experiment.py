@@ -24,7 +24,7 @@ from benchmarks.harness.workers.pool import map_ordered
 from benchmarks.reports.style import figure
 from benchmarks.reports.write import Report, make_folder
 from benchmarks.runs.read import Run, read_run
-from benchmarks.suites.suite import Suite, load_suite
+from benchmarks.suites.suite import Suite, built_in_suites, load_suite
 from memformer.core.checks import near
 
 EXPERIMENTS = {
@@ -121,6 +121,9 @@ class Experiment:
         wrong = next((option for option in given if option not in self.options), None)
         if wrong is not None:
             takers = [one.id for one in map(load_experiment, EXPERIMENTS) if wrong in one.options]
+            if wrong == "quick":
+                suites_too = (name.removesuffix("-quick") for name in built_in_suites() if name.endswith("-quick"))
+                takers += [name for name in suites_too if name not in EXPERIMENTS]
             suites = ["suites"] if wrong in SUITE_OPTIONS else []
             raise UserError(f"the {self.kind} {self.id} takes no --{wrong}; it is for {', '.join(takers + suites)}")
 
@@ -143,18 +146,24 @@ def find_experiment(name: str) -> Experiment:
     """What `run NAME` does: an experiment, or a suite as it is."""
     if name in EXPERIMENTS:
         return load_experiment(name)
-    return Experiment(name, "", partial(_run_alone, name), SUITE_OPTIONS, kind="suite")
+    short = {"quick"} if f"{name}-quick" in built_in_suites() else set()
+    return Experiment(name, "", partial(_run_alone, name), SUITE_OPTIONS | short, kind="suite")
 
 
 def _run_alone(name: str, request: Request) -> Finished:
-    return request.run_suite(load_suite(name), request.jobs)
+    return request.run_suite(_suite_of(name, request), request.jobs)
+
+
+def _suite_of(name: str, request: Request) -> Suite:
+    """The suite of that name, or its quick form."""
+    return load_suite(f"{name}-quick" if request.quick else name)
 
 
 def suite_experiment(name: str, summary: str, report: Callable[[Run], Report]) -> Experiment:
     """An experiment that runs the suite of its name, or its quick form, and reports on the run."""
 
     def carry_out(request: Request) -> Finished:
-        finished = request.run_suite(load_suite(f"{name}-quick" if request.quick else name), request.jobs)
+        finished = request.run_suite(_suite_of(name, request), request.jobs)
         try:
             folder = request.folder(name)
             report(read_run(finished.path)).write(folder)

@@ -81,21 +81,28 @@ def spelt_out(key: str) -> BeforeValidator:
 
 
 class TrainedOn(Strict):
-    """Another law that a solver is fitted on, at the d and N of the task it is scored on; keys as in `TaskEntry`."""
+    """Another law that a solver is fitted on, at the d of the task it is scored on; keys as in `TaskEntry`.
+
+    Attributes:
+        N: context length, if not that of the task.
+    """
 
     law: str
+    N: int | None = None
     noise_std: float = 0.0
     params: dict[str, JsonValue] = {}
 
     @property
     def label(self) -> str:
         """For the tables: the law, with what differs from its defaults."""
-        noise = {"noise_std": self.noise_std} if self.noise_std else {}
-        return " ".join([self.law, *(f"{name}={value}" for name, value in {**noise, **self.params}.items())])
+        own = {"N": self.N, "noise_std": self.noise_std or None}
+        shown = {name: value for name, value in own.items() if value is not None} | self.params
+        return " ".join([self.law, *(f"{name}={value}" for name, value in shown.items())])
 
     def at(self, task: TaskEntry) -> TaskEntry:
         """The law in the size of a task."""
-        return TaskEntry(law=self.law, d=task.d, N=task.N, noise_std=self.noise_std, params=self.params)
+        N = task.N if self.N is None else self.N
+        return TaskEntry(law=self.law, d=task.d, N=N, noise_std=self.noise_std, params=self.params)
 
 
 class TaskEntry(Strict):

@@ -28,7 +28,7 @@ from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.scores.measure import measure
 from benchmarks.harness.scores.shipped import SHIPPED
 from benchmarks.harness.timings.cost import Work, count_work
-from benchmarks.reports.style import CYCLE, figure, label_ends
+from benchmarks.reports.style import CYCLE, figure, label_ends, spread
 from benchmarks.reports.template import render
 from benchmarks.reports.write import Report
 from benchmarks.suites.suite import load_suite
@@ -54,6 +54,9 @@ TARGETS = {"lstm_optimizer": -4.6, "transformer_softmax": -4.7, "hypernetwork": 
 PUBLISHED = {"transformer_softmax": 4.8e-4, "transformer_looped": 7.8e-4, "ols": 1e-13}
 """Squared error over d at d = 20 after 40 points without noise, of 12 layers of 256 numbers a token: Yang et al., arXiv
 2311.12424, as their repository `Leiay/looped_transformer` prints them."""
+
+AT_THE_SIZE = ("memformer_gdpp", "lfom_optimal", "cg")
+"""What stands beside them, without a published number at this size."""
 
 _AT_A_TIME = 20_000
 
@@ -171,7 +174,7 @@ def reference(name: str, law: Law, tasks: int) -> list[Trained]:
 
 
 def family(cell: Cell, law: Law, tasks: int) -> list[Trained]:
-    """One family at both budgets; what is trained a little is judged on a tenth of the tasks."""
+    """One family at both budgets; what is not trained, or a little, is judged on a tenth of the tasks."""
     torch.set_num_threads(1)
     default, few = api.solver(cell.solver_name), max(1, tasks // 10)
     assert isinstance(default, LearnedSolver)
@@ -187,10 +190,7 @@ def family(cell: Cell, law: Law, tasks: int) -> list[Trained]:
 def judged(name: str, budget: str, solvers: Sequence[Solver], seconds: float | None, law: Law, tasks: int) -> Trained:
     """Fitted solvers of one name, with their losses and their work."""
     problem = law.stream(0, Purpose.TIMING, torch.float64, torch.device("cpu")).sample(200)
-    blind = not all(isinstance(solver, LearnedSolver) and solver.answers == "weights" for solver in solvers)
-    losses = [
-        log_mean(solver, law, max(1, tasks // 10) if blind and budget == "large" else tasks) for solver in solvers
-    ]
+    losses = [log_mean(solver, law, tasks) for solver in solvers]
     work = [count_work(lambda given, k=k: solvers[0].solve(given, k), problem) for k in STEPS]
     print(f"{name}, {budget}: " + " ".join(f"{loss.means[-1]:.3f}" for loss in losses), flush=True)
     return Trained(name, budget, solvers, seconds, losses, work)
@@ -206,15 +206,30 @@ def _reference(name: str, law: Law) -> Solver:
     return api.fitted(solver, law, STEPS, 0) if solver.fitting.required else solver
 
 
+def elsewhere(name: str, tasks: int) -> list[list[str]]:
+    """Log losses at the large budget on another law of d = 5, and of what they are held against there."""
+    law = api.law(name, d=5, N=20)
+    trained = [(cell.solver_name, shipped_solvers(cell)[0]) for cell in large_cells(name, 5)]
+    solvers = [(name, [_reference(name, law)]) for name in REFERENCES] + trained
+    rows = []
+    for which, fitted in solvers:
+        losses = sorted((log_mean(solver, law, tasks) for solver in fitted), key=lambda loss: loss.means[-1])
+        middle = losses[len(losses) // 2]
+        rows.append([which, *(f"{mean:.3f}" for mean in middle.means), f"{middle.errors[-1]:.3f}"])
+    return rows
+
+
 def at_the_authors_size(tasks: int) -> list[list[str]]:
     """Squared error over d at d = 20 after 40 points, ours beside what is published."""
     law, rows = api.law("isotropic", d=20, N=40), []
     trained = {cell.solver_name: shipped_solvers(cell)[0][0] for cell in large_cells("isotropic", 20)}
-    for name, published in PUBLISHED.items():
-        solver = trained.get(name) or (api.solver(name) if name == "ols" else None)
+    for name in (*PUBLISHED, *AT_THE_SIZE):
+        solver = trained.get(name) or (None if name.startswith("transformer") else _reference(name, law))
         ours = None if solver is None else math.exp(log_mean(solver, law, tasks).means[-1]) / law.d
-        what = "exact but for rounding" if name == "ols" else "smaller model, smaller budget"
-        rows.append([name, f"{published:.1e}", f"{ours:.1e}" if ours else "", what if ours else "not trained here"])
+        what = "exact but for rounding" if name == "ols" else "four steps"
+        what = "four layers, smaller model and budget" if name in trained else what
+        published = f"{PUBLISHED[name]:.1e}" if name in PUBLISHED else ""
+        rows.append([name, published, f"{ours:.1e}" if ours else "", what if ours else "not trained here"])
     return rows
 
 
@@ -233,9 +248,10 @@ def draw(found: Sequence[Trained]) -> Figure:
             [work.flops for work in large.work], large.losses[large.middle].means, "o-", color=colours[name], ms=3
         )
     told = [one for one in found if one.budget == "none"]
-    for one in told:
+    low, high = left.get_ylim()
+    for one, place in zip(told, spread([_last(one) for one in told], 0.025 * (high - low)), strict=True):
         left.axhline(_last(one), color="#888888", lw=0.8, ls="--")
-        left.text(0.01, _last(one), one.name, transform=left.get_yaxis_transform(), fontsize=6.5, va="bottom")
+        left.text(0.01, place, one.name, transform=left.get_yaxis_transform(), fontsize=6.5, va="bottom")
         right.plot([work.flops for work in one.work], one.losses[0].means, "s--", color="#888888", ms=2.5, lw=0.8)
     for axes, what in ((left, "of training, all starts"), (right, "of a solve, a task")):
         axes.set(xscale="log", xlabel=f"floating-point operations {what}", ylabel="log test loss")
@@ -270,6 +286,7 @@ def main(tasks: int = 200_000, jobs: int = 2, output: Path = Path("results/studi
         headers=HEADERS,
         rows=[one.row for one in found],
         steps=[[one.name, one.budget, *(f"{mean:.3f}" for mean in one.losses[one.middle].means)] for one in found],
+        elsewhere=elsewhere("anisotropic", tasks // 10),
         published=at_the_authors_size(tasks // 10),
     )
     Report(texts={"learned_families.md": text}, figures={"learned_families": draw(found)}).write(output)

@@ -104,4 +104,6 @@ def test_each_file_is_what_the_index_says_and_reaches_the_loss(name: str) -> Non
     assert {key: found.header[key] for key in bound(entry)} == bound(entry)
     assert found.header["licence"] == entry["licence"] == "Apache-2.0"
     assert {str(t.dtype) for t in found.parameters.values()} <= {"torch.float32", "torch.int64"}
-    assert ship.log_losses(cells_by_file()[name], path, int(entry["seed"])) == pytest.approx(entry["log_loss"], abs=1e-2)
+    assert ship.log_losses(cells_by_file()[name], path, int(entry["seed"])) == pytest.approx(
+        entry["log_loss"], abs=1e-2
+    )

@@ -65,17 +65,17 @@ def test_what_is_there_is_not_left_out(tmp_path: Path) -> None:
 def test_on_a_shifted_law_only_what_is_fitted_is_fitted_elsewhere(tmp_path: Path) -> None:
     text = HEAD.replace('"pcg"', '"pcg", { name = "lfom_optimal", trained_on = "gmm" }')
     path = tmp_path / "shift.toml"
-    path.write_text(f'{text}[[tasks]]\n{ISOTROPIC}trained_on = {{ law = "anisotropic", noise_std = 0.5 }}\n')
+    path.write_text(f'{text}[[tasks]]\n{ISOTROPIC}trained_on = {{ law = "anisotropic", noise_std = 0.5, N = 9 }}\n')
     cells = {cell.solver_name: cell for cell in build_cells(load_suite(str(path)))}
     assert {name: cell.trained_on for name, cell in cells.items()} == {
         "cg": "",
-        "pcg": "anisotropic noise_std=0.5",
+        "pcg": "anisotropic N=9 noise_std=0.5",
         "lfom_optimal": "gmm",
     }
     assert cells["pcg"].fitted_on.noise_std == 0.5
-    assert cells["pcg"].fitted_on.d == 2
+    assert (cells["pcg"].fitted_on.d, cells["pcg"].fitted_on.N) == (2, 9)
     assert call("run", path, "--results", tmp_path, "--name", "r").code == 0
     assert call("results", "validate", "r", "--results", tmp_path).code == 0
     shown = call("leaderboard", "r", "--results", tmp_path).output
     assert "isotropic, d = 2, N = 6; best" in shown, "two laws were fitted on, so each name says which"
-    assert "pcg (anisotropic noise_std=0.5)" in shown
+    assert "pcg (anisotropic N=9 noise_std=0.5)" in shown

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.wishart import GaussianTasks, trace_moment
+from baselines.wishart import trace_moment
 from benchmarks.tasks.importance import LARGEST_WEIGHT, PROBABILITIES, STRETCHES, weights
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.stream import MAX_BLOCK
 from memformer.core.problem import Problem
-from tests.tasks.variants import VARIANTS, arrays, assert_mean, every_law, make
+from tests.tasks.variants import LABEL_POWER, VARIANTS, arrays, assert_mean, every_law, make
 
-GAUSSIAN = [name for name in VARIANTS if name.startswith(("isotropic", "anisotropic", "ood_variance"))]
+GAUSSIAN = [name for name in VARIANTS if name.startswith(("iso", "aniso", "ood", "sparse", "task_pool"))]
 
 TASKS = 20_000
 
@@ -70,8 +70,7 @@ def test_every_gaussian_law_is_drawn_through_its_whitened_form(variant: str, N: 
         assert_mean(w * (values**j).sum(1), trace_moment(N, 5, j))
     a = arrays(problem)
     np.testing.assert_allclose(a["y"], np.einsum("bnd,bd->bn", a["X"], a["w_star"]), atol=1e-12)
-    power = GaussianTasks(N, 5).moment(1) * {"ood_variance": 4, "ood_variance-per_task": 0.25}.get(variant, 1)
-    assert_mean(w * (a["y"] ** 2).mean(1), float(power))
+    assert_mean(w * (a["y"] ** 2).mean(1), LABEL_POWER[variant])
 
 
 def test_weights_are_the_ratio_of_the_densities() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.tasks.law import Law, Purpose
+from benchmarks.tasks.pool import TaskPool
 from memformer.core.problem import Problem
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -25,8 +26,33 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sphere": ("sphere", {}),
     "gamma": ("gamma", {}),
     "gamma-light": ("gamma", {"shape": 2.5, "scale": 2.0}),
+    "sparse": ("sparse", {"nonzero": 1}),
+    "task_pool": ("task_pool", {}),
+    "task_pool-two": ("task_pool", {"pool": 2, "law_seed": 3}),
 }
 """Name of the variant: registered law, parameters."""
+
+LABEL_POWER = {
+    "isotropic": 5.0,
+    "anisotropic": 5.0,
+    "anisotropic-power": 5.0,
+    "anisotropic-geometric": 5.0,
+    "anisotropic-per_task": 5.0,
+    "ood_variance": 2.0**2 * 5,
+    "ood_variance-per_task": 0.5**2 * 5,
+    # Given its component a point has E[x x^T] = v I + m^2 11^T, and w_star the same; d = 5, components (m, v).
+    "gmm": sum(p * (5 * v**2 + 10 * v * m**2 + 25 * m**4) for m, v, p in [(2.5, 0.5, 0.2), (0, 1, 0.3), (-1, 2, 0.5)]),
+    # All points alike: v = 1.4 and m^2 = 1.75 on average.
+    "gmm-point": 5 * 1.4**2 + 10 * 1.4 * 1.75 + 25 * 1.75**2,
+    "gmm-two": 0.9 * 5 + 0.1 * (5 * 0.25**2 + 10 * 0.25 + 25),
+    "sphere": 1.0,
+    "gamma": 0.1 * 10,
+    "gamma-light": 2.5 * 2,
+    "sparse": 1.0,
+    "task_pool": (TaskPool().tasks ** 2).sum() / 64,
+    "task_pool-two": (TaskPool(pool=2, law_seed=3).tasks ** 2).sum() / 2,
+}
+"""`E[(x^T w_star)^2]` at d = 5."""
 
 every_law = pytest.mark.parametrize("variant", VARIANTS)
 """Run a test once for each variant, given its name."""

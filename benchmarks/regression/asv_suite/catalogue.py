@@ -22,5 +22,5 @@ Budget = dict[str, dict[str, Any]]
 TIMED_BUDGET: Budget = {name: entry["timed"] for entry in _LISTS["fitted"] for name in entry["solvers"]}
 SCORED_BUDGET: Budget = {name: entry["scored"] for entry in _LISTS["fitted"] for name in entry["solvers"]}
 
-SLOW = [name for name in SOLVERS if name.startswith("scipy_")]
+SLOW = [name for name in SOLVERS if name.startswith("scipy_") or name == "lasso"]
 """Solvers that loop over tasks, and are given fewer of them."""
