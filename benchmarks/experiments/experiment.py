@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "real": "benchmarks.experiments.real.report:REAL",
     "scaling": "benchmarks.experiments.scaling.report:SCALING",
     "transfer": "benchmarks.experiments.transfer.command:TRANSFER",
+    "literature": "benchmarks.experiments.literature.command:LITERATURE",
 }
 """Every experiment: its id, and where it is."""
 
@@ -200,9 +201,9 @@ def need_figures() -> None:
     figure(1.0, 1.0)
 
 
-def settings_text(room: str) -> str:
-    """`settings.toml` of an experiment's package, as written."""
-    return resources.files(room).joinpath("settings.toml").read_text(encoding="utf-8")
+def settings_text(room: str, name: str = "settings.toml") -> str:
+    """`settings.toml`, or another file, of an experiment's package, as written."""
+    return resources.files(room).joinpath(name).read_text(encoding="utf-8")
 
 
 def read_toml(room: str, name: str) -> dict[str, Any]:

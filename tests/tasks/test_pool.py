@@ -51,6 +51,7 @@ def test_without_noise_the_task_itself_is_found() -> None:
     problem = draw(law, 100)
     found = fitted(law).solve(problem, 1).weights
     assert found is not None
+    assert problem.w_star is not None
     assert torch.equal(found[-1], problem.w_star)
 
 

@@ -1,0 +1,1 @@
+"""Numbers that others published, held against what this project measures."""

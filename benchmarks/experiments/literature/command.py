@@ -1,0 +1,79 @@
+"""`memformer-bench run literature`: published numbers held against what is measured here, with a verdict on each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+from benchmarks.experiments.experiment import Experiment, Request, settings_text
+from benchmarks.experiments.literature.judge import Judged, judge, published_log
+from benchmarks.experiments.literature.measure import SEEDS, measure_number
+from benchmarks.experiments.literature.numbers import ROOM, Literature, read_numbers
+from benchmarks.harness.run import Finished
+from benchmarks.reports.template import render
+from benchmarks.reports.write import Report
+
+QUICK_TASKS = 500
+"""Tasks a seed in the short form."""
+
+KINDS = {"exact": "Theorems", "classical": "Methods that are not trained", "learned": "Learned methods"}
+
+
+def carry_out(request: Request) -> Finished:
+    """Measure, judge, write; `--only` chooses among the sources."""
+    folder, known = request.folder("literature"), read_numbers()
+    numbers = [one for one in known.number if not request.only or one.source in request.only]
+    if request.quick:
+        numbers = [one.model_copy(update={"tasks": min(one.tasks, QUICK_TASKS)}) for one in numbers]
+    measure = partial(measure_number, parameters=request.results / "parameters")
+    measured = request.map("literature", measure, numbers, [one.what for one in numbers])
+    found = judge(measured)
+    Report({"numbers": [_row(one) for one in found]}, {}, {"literature.md": page(known, found)}, "%.5g").write(folder)
+    return Finished(folder, [f"{one.number.what}: {one.why}" for one in found if one.why], [])
+
+
+def page(known: Literature, found: Sequence[Judged]) -> str:
+    """All verdicts, those that were not reproduced first."""
+    sources = {one.number.source for one in found}
+    counts = Counter(one.verdict for one in found)
+    return render(
+        ROOM,
+        "literature.md.jinja",
+        total=len(found),
+        seeds=len(SEEDS),
+        tasks=max(one.number.tasks for one in found),
+        counts=counts,
+        kinds=Counter(one.number.kind for one in found),
+        others=[_cells(one) for one in found if one.verdict != "reproduced"],
+        parts=[(title, [_cells(one) for one in found if one.number.kind == kind]) for kind, title in KINDS.items()],
+        not_run=[
+            [one.source, one.where, one.what, one.value, one.why] for one in known.not_run if one.source in sources
+        ],
+        sources=[[key, one.cite, one.note] for key, one in known.sources.items() if key in sources],
+    )
+
+
+def _cells(one: Judged) -> list[str]:
+    number = one.number
+    middle, low, high = one.ours
+    ours = f"{middle:.3f} ({low:.3f} to {high:.3f})" if middle == middle else one.why
+    published = f"{published_log(number):.3f}" + ("" if number.log else f" ({number.value:.4g})")
+    return [number.source, number.where, number.what, published, ours, one.verdict, number.smaller]
+
+
+def _row(one: Judged) -> dict[str, object]:
+    number = one.number
+    names = ("source", "where", "what", "kind", "value", "log", "over", "solver", "steps", "tolerance", "smaller")
+    ours = dict(zip(("ours", "low", "high"), one.ours, strict=True))
+    return {**{name: getattr(number, name) for name in names}, **ours, "verdict": one.verdict}
+
+
+LITERATURE = Experiment(
+    "literature",
+    "numbers that others published, reproduced, refuted or undecided by one rule",
+    carry_out,
+    frozenset({"quick", "only"}),
+    lambda: list(read_numbers().sources),
+    partial(settings_text, ROOM, "numbers.toml"),
+)
