@@ -31,6 +31,9 @@ FIRST = "first_losses.npz.xz"
 """Beside or in place of them, where they would be too large to keep in git: losses of the first tasks of each seed, of
 the metric that is shown, to 12 significant bits. Compressed as a whole, since rows resemble each other."""
 
+TEXT = pd.StringDtype("python", na_value=np.nan)
+"""Of columns of words: rows are read one by one, which strings held by Arrow are slow at."""
+
 RUNS = Path("results/runs")
 """Where runs are kept, relative to the folder the command is started in."""
 
@@ -176,7 +179,7 @@ def list_runs(folder: Path = RUNS) -> list[Path]:
 def _read_table(path: Path) -> pd.DataFrame:
     """A table as text, missing cells as nan."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, dtype=TEXT, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
         raise UserError(f"{path.parent} is not complete: it has no {path.name}") from None
     except (OSError, ValueError, pd.errors.ParserError) as error:
@@ -229,4 +232,4 @@ def column(rows: Sequence[BaseModel], name: str, field: FieldInfo) -> pd.Series:
     """A column of a table, in the type that the schema says: a large seed is no float on its way."""
     types: dict[Any, Any] = {int: "int64", float: "float64", bool: "bool", float | None: "float64", int | None: "Int64"}
     types[bool | None] = "boolean"
-    return pd.Series([getattr(row, name) for row in rows], dtype=types.get(field.annotation, "str"))
+    return pd.Series([getattr(row, name) for row in rows], dtype=types.get(field.annotation, TEXT))
