@@ -144,11 +144,18 @@ def slug(row: Any) -> str:
     return "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in "_".join([row["law"], *parts]))
 
 
+UNTOLD = {"num_queries", "law_seed", "spectrum", "level", "folds", "target"}
+"""Parameters of laws that tell nothing, or nothing that another parameter does not tell."""
+
+
 def _parts(row: Any) -> list[str]:
-    """The sizes of a law, and what differs from its defaults that a reader must know."""
-    given = json.loads(row["law_params"])
-    told = {"noise": row["noise_std"] or None, **{key: given.get(key) for key in ("variance", "kappa")}}
-    parts = [f"d = {row['d']}", f"N = {row['N']}", *(f"{k} = {v:g}" for k, v in told.items() if v is not None)]
+    """The sizes of a law, and the words and numbers among its parameters that tell it from others of its name."""
+    given = {"noise": row["noise_std"] or None, **json.loads(row["law_params"])}
+    told = {key: value for key, value in given.items() if key not in UNTOLD and (key, value) != ("rotation", "shared")}
+    numbers = {key: f"{v:g}" for key, v in told.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    words = {key: value for key, value in told.items() if isinstance(value, str)}
+    sizes = {"d": row["d"], "N": row["N"]}
+    parts = [f"{key} = {value}" for key, value in {**sizes, **numbers, **words}.items()]
     return parts + [str(row[key]) for key, usual in (("draw", "plain"), ("protocol", "held_out")) if row[key] != usual]
 
 

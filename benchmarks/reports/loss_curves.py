@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,10 @@ def loss_curves(
     Raises:
         UserError: if no solver that is drawn has a loss above rounding.
     """
+    times: Counter[str] = Counter()
     for _, table in ranked.groupby(SCORED_ON, sort=False, dropna=False):
-        board = Board(table)
+        board, name = Board(table), slug(table.iloc[0])
+        times[name] += 1
         inexact = list(table.loc[table["log_loss"] > EXACT, "solver"])
         rows: Any = board.rows[board.rows["solver"].isin(inexact)]
         kinds = np.where(rows["learned"].astype(bool), "learned", rows["group"])
@@ -59,7 +62,7 @@ def loss_curves(
             raise UserError(f"nothing to draw: no solver chosen has a loss above rounding on {board.title}")
         curves = [part for name in names for part in [_curve(table, rows.loc[name])] if len(part)]
         found = pd.concat([*_merged(curves), *floors(table)], ignore_index=True)
-        yield slug(table.iloc[0]), board.title, found
+        yield name if times[name] == 1 else f"{name}_{times[name]}", board.title, found
 
 
 def curves_figure(title: str, table: pd.DataFrame) -> Figure:

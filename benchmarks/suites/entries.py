@@ -150,7 +150,8 @@ class Only(Strict):
 
     def holds(self, task: TaskEntry) -> bool:
         """Whether a task meets the condition."""
-        within = (self.d_min or 0) <= task.d and (self.d_max is None or task.d <= self.d_max)
+        within = self.d_min is None or self.d_min <= task.d
+        within = within and (self.d_max is None or task.d <= self.d_max)
         equal = self.model_dump(exclude_none=True, include={"law", "d", "N", "draw", "params"})
         return within and all(getattr(task, key) == value for key, value in equal.items())
 

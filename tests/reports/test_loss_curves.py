@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from matplotlib.text import Text
 
 from benchmarks.errors import UserError
+from benchmarks.reports.board import slug
 from benchmarks.reports.loss_curves import curves_figure, loss_curves
 from benchmarks.runs.ranking import choose, rank
 from benchmarks.runs.read import read_run
@@ -72,3 +74,21 @@ def test_laws_of_one_name_and_size_have_files_of_their_own() -> None:
     names = [name for name, _, _ in loss_curves(rank([read_run(REFERENCE)]))]
     assert len(set(names)) == len(names)
     assert {"anisotropic_d5", "anisotropic_d5_kappa1000", "isotropic_d5_N10_noise1"} <= set(names)
+
+
+def test_laws_that_differ_in_a_parameter_of_their_own_have_files_of_their_own() -> None:
+    sizes = {"law": "mine", "d": 3, "N": 12, "noise_std": 0.1, "draw": "plain", "protocol": "held_out"}
+
+    def name(**params: object) -> str:
+        return slug({**sizes, "law_params": json.dumps({"law_seed": 0, "num_queries": 1, **params})})
+
+    assert name(rho=0.7) == "mine_d3_noise0.1_rho0.7"
+    assert name(rho=0.7, kind="heavy/tailed") == "mine_d3_noise0.1_rho0.7_kindheavy-tailed"
+    assert name(weights=[0.2, 0.8], sparse=True, exponent=None) == "mine_d3_noise0.1"
+
+
+def test_tables_of_one_name_are_numbered() -> None:
+    ranked = rank([read_run(REFERENCE)]).query("law == 'isotropic' and d == 5 and noise_std == 0")
+    twice = pd.concat([ranked, ranked.assign(trained_on="elsewhere", law_version=7)])
+    names = [name for name, _, _ in loss_curves(twice)]
+    assert len(set(names)) == len(names) == 2

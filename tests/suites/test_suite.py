@@ -58,6 +58,7 @@ def test_the_hash_follows_the_content_not_the_layout(small_suite: Path) -> None:
         ("schema = 1", "schema = 2", r"schema: "),
         ("schema = 1", "", r"'schema' is missing"),
         ("d = 3", "d = 0", r"law 'isotropic': d is 0; it must be a whole number, 1 or more"),
+        ("d = 3", "d = -3", r"law 'isotropic': d is -3; it must be a whole number, 1 or more"),
         ("N = 8", "N = 0", r"law 'isotropic': N is 0; it must be a whole number, 1 or more"),
         ("N = 8", "N = 8\nnoise_std = -1.0", r"noise_std is -1\.0; it must be a finite number, 0 or more"),
         ("N = 8", "N = 8\nparams = {spectrum = 1}", r"unknown parameter 'spectrum' of the law 'isotropic'; it has"),

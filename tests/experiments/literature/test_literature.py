@@ -73,6 +73,11 @@ def test_a_smaller_model_refutes_nothing() -> None:
     assert verdict(found(2.0), kind="learned") == "refuted"
 
 
+def test_what_was_learned_is_reproduced_by_less() -> None:
+    assert verdict(found(-2.0), kind="learned") == "reproduced"
+    assert verdict(found(-2.0)) == "refuted"
+
+
 def test_units_of_the_published_number() -> None:
     assert verdict(found(math.log(4.0)), over=4.0) == "reproduced"
     assert verdict(found(-3.0), value=-3.0, log=True) == "reproduced"
