@@ -39,6 +39,9 @@ def test_the_first_screen_is_short_and_its_numbers_are_those_of_the_committed_ru
     ).set_index("solver")
     shown = {
         "Memformer, scalar preconditioner": "memformer_first_order_scalar",
+        "LSTM optimizer": "lstm_optimizer",
+        "softmax Transformer of 4 layers": "transformer_softmax",
+        "cg, preconditioned by a network that reads H": "learned_preconditioner",
         "cg": "cg",
         "Memformer, full preconditioner": "memformer_first_order",
         "pcg": "pcg",
