@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "real": "benchmarks.experiments.real.report:REAL",
     "scaling": "benchmarks.experiments.scaling.report:SCALING",
     "transfer": "benchmarks.experiments.transfer.command:TRANSFER",
+    "diversity": "benchmarks.experiments.diversity.command:DIVERSITY",
     "literature": "benchmarks.experiments.literature.command:LITERATURE",
 }
 """Every experiment: its id, and where it is."""
