@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
 import shutil
@@ -50,6 +51,13 @@ noise_std = 0.5
 Command = Callable[..., Done]
 
 settings.register_profile("fuzz", max_examples=9_000)  # `make fuzz`
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _imports_are_no_garbage() -> None:
+    """What torch and pandas made at import is not looked through at every full collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
