@@ -6,12 +6,12 @@ A model that has learned the pool answers as `dmmse`, the posterior mean over it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from itertools import product
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmarks import api
 from benchmarks.experiments.diversity.report import page, pools_figure
@@ -78,7 +78,7 @@ def scored(settings: Diversity, work: tuple[int, int]) -> list[dict[str, object]
     ]
 
 
-def _log_loss(losses: Sequence) -> float:
+def _log_loss(losses: NDArray[np.float64]) -> float:
     return float(np.log(np.mean(losses)))
 
 

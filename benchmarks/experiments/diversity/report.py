@@ -51,7 +51,7 @@ def page(table: pd.DataFrame, **facts: Any) -> str:
     """All of it in words and tables."""
     found = thresholds(table)
     known = [value for value in found.values() if value is not None]
-    middle = table.groupby(["scored_on", "pool"])[list(COLOURS)].median().reset_index()
+    middle: Any = table.groupby(["scored_on", "pool"])[list(COLOURS)].median().reset_index()
     rows = [
         [one["pool"], *(f"{one[name]:.3f}" for name in COLOURS)]
         for where in ("law", "pool")
@@ -73,7 +73,7 @@ def page(table: pd.DataFrame, **facts: Any) -> str:
 
 def pools_figure(table: pd.DataFrame) -> Figure:
     """Log loss on the law against the size of the pool, a line for each seed."""
-    on_law = table[table["scored_on"] == "law"]
+    on_law: Any = table[table["scored_on"] == "law"]
     drawn, (axes,) = figure(6.4, 3.6)
     for name, colour in COLOURS.items():
         for _, rows in on_law.groupby("seed"):
