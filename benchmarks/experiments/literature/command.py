@@ -17,6 +17,8 @@ from benchmarks.reports.write import Report
 QUICK_TASKS = 500
 """Tasks a seed in the short form."""
 
+HEADERS = ("source", "where", "what", "published", "ours", "verdict")
+
 KINDS = {"exact": "Theorems", "classical": "Methods that are not trained", "learned": "Learned methods"}
 
 
@@ -29,37 +31,45 @@ def carry_out(request: Request) -> Finished:
     measure = partial(measure_number, parameters=request.results / "parameters")
     measured = request.map("literature", measure, numbers, [one.what for one in numbers])
     found = judge(measured)
-    Report({"numbers": [_row(one) for one in found]}, {}, {"literature.md": page(known, found)}, "%.5g").write(folder)
+    Report(
+        {"numbers": [_row(one) for one in found]}, {}, {"literature.md": page(known, found, request.only)}, "%.5g"
+    ).write(folder)
     return Finished(folder, [f"{one.number.what}: {one.why}" for one in found if one.why], [])
 
 
-def page(known: Literature, found: Sequence[Judged]) -> str:
-    """All verdicts, those that were not reproduced first."""
-    sources = {one.number.source for one in found}
-    counts = Counter(one.verdict for one in found)
+def page(known: Literature, found: Sequence[Judged], only: Sequence[str] = ()) -> str:
+    """All verdicts, those that were not reproduced first; `only` names the sources that were asked for, if not all."""
+    asked = {key: one for key, one in known.sources.items() if not only or key in only}
+    others = [one for one in found if one.verdict != "reproduced"]
+    parts = [(title, [one for one in found if one.number.kind == kind]) for kind, title in KINDS.items()]
     return render(
         ROOM,
         "literature.md.jinja",
         total=len(found),
         seeds=len(SEEDS),
         tasks=max(one.number.tasks for one in found),
-        counts=counts,
+        counts=Counter(one.verdict for one in found),
         kinds=Counter(one.number.kind for one in found),
-        others=[_cells(one) for one in found if one.verdict != "reproduced"],
-        parts=[(title, [_cells(one) for one in found if one.number.kind == kind]) for kind, title in KINDS.items()],
-        not_run=[
-            [one.source, one.where, one.what, one.value, one.why] for one in known.not_run if one.source in sources
+        parts=[
+            (title, [_cells(one, _smaller(part)) for one in part], [*HEADERS, *["smaller here"] * _smaller(part)])
+            for title, part in [("What was not reproduced", others), *parts]
+            if part
         ],
-        sources=[[key, one.cite, one.note] for key, one in known.sources.items() if key in sources],
+        not_run=[[one.source, one.where, one.what, one.value, one.why] for one in known.not_run if one.source in asked],
+        sources=[[key, one.cite, one.note] for key, one in asked.items()],
     )
 
 
-def _cells(one: Judged) -> list[str]:
+def _smaller(found: Sequence[Judged]) -> bool:
+    return any(one.number.smaller for one in found)
+
+
+def _cells(one: Judged, smaller: bool) -> list[str]:
     number = one.number
     middle, low, high = one.ours
     ours = f"{middle:.3f} ({low:.3f} to {high:.3f})" if middle == middle else one.why
     published = f"{published_log(number):.3f}" + ("" if number.log else f" ({number.value:.4g})")
-    return [number.source, number.where, number.what, published, ours, one.verdict, number.smaller]
+    return [number.source, number.where, number.what, published, ours, one.verdict, *[number.smaller] * smaller]
 
 
 def _row(one: Judged) -> dict[str, object]:

@@ -110,6 +110,12 @@ def test_a_number_without_a_meaning_is_refused(changed: dict, why: str) -> None:
         number(**changed)
 
 
+def test_what_is_not_run_is_listed_with_its_reason() -> None:
+    text = command.page(KNOWN, judge([(number(), found(0.0), "")]))
+    assert all(one.what.split(",")[0] in text for one in KNOWN.not_run)
+    assert all(cite.cite[:30] in text for cite in KNOWN.sources.values())
+
+
 def test_a_number_of_no_source_is_refused() -> None:
     with pytest.raises(ValidationError, match="no source 'a'"):
         Literature(sources={}, number=[number()])
@@ -119,8 +125,9 @@ def test_the_command_judges_one_source_and_names_what_it_knows(tmp_path: Path) -
     done = call("run", "literature", "--quick", "--only", "least_squares", "--jobs", "1", "--results", tmp_path)
     assert done.code == 0, done.output
     text = (tmp_path / "literature-quick" / "literature.md").read_text()
-    assert "| above d, d = 5, N = 20, noise 1 " in text
-    assert "3 nearest neighbours" not in text
-    assert (tmp_path / "literature-quick" / "numbers.csv").read_text().count("\nleast_squares,") == 6
+    assert "| least squares, d = 5, N = 20, noise 1 " in text
+    assert "three nearest neighbours" not in text
+    assert "## Not run" not in text
+    assert (tmp_path / "literature-quick" / "numbers.csv").read_text().count("\nleast_squares,") == 9
     told = mistake("run", "literature", "--only", "nobody", "--results", tmp_path)
-    assert "has no 'nobody'; there are ahn, least_squares" in told
+    assert "has no 'nobody'; there are ahn, zhang, least_squares" in told
