@@ -8,13 +8,17 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import lasso_path
 
 from baselines.operations import finite_tasks
 from memformer.core.checks import require_number
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Solver, Trace, check_num_steps
+
+try:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import lasso_path
+except ImportError:
+    raise ImportError("lasso needs scikit-learn; pip install 'memformer-bench[real]'") from None
 
 MOST_SWEEPS, TOLERANCE = 100_000, 1e-7
 """Of coordinate descent: it ends after so many sweeps, or at a duality gap of so much of `||y||^2`."""

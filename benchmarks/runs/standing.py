@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.runs.recompute import Row, grouped
 from benchmarks.runs.schema import PREFERRED_METRICS, SCORED_ON, SOLVER
-from benchmarks.statistics import Levels, equal_means_test, log_ratio_p_value, shared_ranks
+from benchmarks.statistics import Levels, equal_means_test, shared_ranks
+from benchmarks.statistics.seed_levels import two_level
 
 ROUNDING = {name: 2 * math.log(1e3 * eps) for name, eps in (("float64", 2.0**-52), ("float32", 2.0**-23))}
 """A log loss below this is 0 but for rounding: it is shown as exact, and such losses share a rank."""
@@ -94,9 +95,12 @@ class _Solver:
         if not all(np.isfinite(array).all() for array in (*mine, *theirs)):  # float32 does not hold all losses
             return math.nan
         levels = other.levels if self.levels == "tasks" else self.levels
-        if levels == "tasks":
-            return equal_means_test((np.concatenate(mine) - np.concatenate(theirs)) / self.mean)
-        return log_ratio_p_value(mine, theirs, levels)
+        differences = [(a - b) / self.mean for a, b in zip(mine, theirs, strict=True)]
+        if levels == "tasks" or len(differences) == 1:
+            return equal_means_test(np.concatenate(differences))
+        # Not of log ratios: a leader whose seeds lie at -20 and -10 would be tied with what is at -3 under every seed.
+        errors = [part.std(ddof=1) / len(part) ** 0.5 for part in differences]
+        return two_level(np.array([part.mean() for part in differences]), np.array(errors)).p_value()
 
     def _shared(self, other: _Solver) -> Iterator[str]:
         known = [str(name) for (name,) in self._rows if (name,) in other._rows]

@@ -115,3 +115,22 @@ def test_rows_of_which_none_is_shown_have_no_rank() -> None:
     law = Losses()
     law.add("hidden", BASE, shown=False)
     assert law.ranks() == {}
+
+
+def test_a_leader_whose_seeds_lie_apart_is_alone_before_what_is_worse_under_every_seed() -> None:
+    law, generator = Losses(), np.random.default_rng(3)
+    tasks = [generator.exponential(size=4000) for _ in range(3)]
+    learned = {"levels": "seeds_and_tasks", "learned": True, "needs": "law"}
+
+    def add(solver: str, scales: tuple[float, float, float]) -> int:
+        own = [scale * losses for scale, losses in zip(scales, tasks, strict=True)]
+        for seed, losses in enumerate(own):
+            law.add(solver, losses, seed=seed, **learned)
+        return law.add(solver, np.concatenate(own), seed=None, **learned)
+
+    leader, next_one, like_it = (
+        add("leader", (1e-9, 1e-5, 1e-7)),
+        add("next", (1.0,) * 3),
+        add("like", (1.0, 1.1, 0.95)),
+    )
+    assert law.ranks() == {leader: 1, next_one: 2, like_it: 2}

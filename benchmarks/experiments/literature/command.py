@@ -8,8 +8,8 @@ from functools import partial
 
 from benchmarks.experiments.experiment import Experiment, Request, settings_text
 from benchmarks.experiments.literature.judge import Judged, judge, published_log
-from benchmarks.experiments.literature.measure import SEEDS, measure_number
-from benchmarks.experiments.literature.numbers import ROOM, Literature, read_numbers
+from benchmarks.experiments.literature.measure import measure_number
+from benchmarks.experiments.literature.numbers import ROOM, SEEDS, Literature, read_numbers
 from benchmarks.harness.run import Finished
 from benchmarks.reports.template import render
 from benchmarks.reports.write import Report

@@ -2,8 +2,8 @@
 
 All in natural logarithms of losses, r that of ours over theirs, t that of one plus the tolerance:
 
-- refuted: |r| > t, tested with Holm's correction over all numbers at 5 %; of what is learned only r > t, since its
-  number says what was reached; of a model that is smaller here nothing;
+- refuted: |r| > t, tested with Holm's correction over all that are judged at 5 %; of what is learned only r > t, since
+  its number says what was reached; of a model that is smaller here nothing;
 - reproduced: the 95 % interval of r lies within t + 0.05; of what is learned its upper end does; of a smaller model its
   upper end is at most t;
 - undecided: neither.
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import ndtr, stdtr, stdtrit
 
-from benchmarks.experiments.literature.numbers import Number
+from benchmarks.experiments.literature.numbers import SEEDS, Number
 from benchmarks.statistics.intervals import Z
 from benchmarks.statistics.significance import holm
 from benchmarks.statistics.summary import Summary
@@ -70,7 +70,10 @@ def p_value(number: Number, found: Summary) -> float:
     towards = (middle - low if middle > 0 else high - middle) / Z  # the side on which theirs lies
     if excess <= 0 or towards == 0:
         return float(excess <= 1e-9)
-    return float((1 if learned else 2) * ndtr(-excess / towards))
+    if learned:  # the interval is over seeds as well, and no narrower than Student's
+        freedom = len(SEEDS) - 1
+        return float(stdtr(freedom, -excess / towards * stdtrit(freedom, 0.975) / Z))
+    return float(2 * ndtr(-excess / towards))
 
 
 def judge(measured: Sequence[tuple[Number, Summary, str]]) -> list[Judged]:

@@ -9,15 +9,13 @@ import torch
 
 from benchmarks import api
 from benchmarks.errors import UserError, one_line
-from benchmarks.experiments.literature.numbers import Number
+from benchmarks.experiments.literature.numbers import SEEDS, Number
 from benchmarks.harness.resolve import build_law, build_solver
 from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.scores.shipped import SHIPPED
 from benchmarks.statistics.summary import Summary, summarise
 from benchmarks.suites.entries import SolverEntry
 from memformer.core.solver import Fitting, Solver
-
-SEEDS = (0, 1, 2)
 
 NOTHING = Summary(*[np.nan] * 8)
 

@@ -11,6 +11,9 @@ from benchmarks.suites.entries import Strict, TaskEntry
 
 ROOM = "benchmarks.experiments.literature"
 
+SEEDS = (0, 1, 2)
+"""Of everything measured here."""
+
 Kind = Literal["exact", "classical", "learned"]
 
 
@@ -37,7 +40,8 @@ class Number(Strict):
         value: as published.
         log: whether it is the natural logarithm of a loss.
         over: by what the squared error was divided: d, say.
-        tolerance: relative error that the print, and the sample it was taken from, leave open; 0 for theorems.
+        tolerance: relative error that the print, and the sample it was taken from, leave open; of a limit what this
+            size does; 0 for theorems.
         solver: id of what is measured here.
         params: of the solver.
         law: that it is scored on; a key of `trained_on` names the law that it is fitted on.
