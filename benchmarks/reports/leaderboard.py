@@ -14,6 +14,7 @@ from tabulate import tabulate
 from benchmarks.reports import escape, template
 from benchmarks.reports.board import GROUPS, shared_steps
 from benchmarks.reports.budgets import COSTS, REFERENCE, budgets, eigenvalues, within
+from benchmarks.reports.devices import devices
 from benchmarks.reports.write import csv_text
 from benchmarks.runs.ranking import rank, solver_label
 from benchmarks.runs.read import Run
@@ -56,6 +57,7 @@ def render(runs: Sequence[Run], form: Format, ranked: pd.DataFrame | None = None
         form=form,
         comment="% " if form == "latex" else "",
         names=TEXT[form](", ".join(run.name for run in runs)),
+        devices=TEXT[form](devices(runs)),
         tables=[
             (TEXT[form](_heading(table)), _table(table, form), eigenvalues(table, shared_steps(pd.DataFrame(table))))
             for table in _split(rows, SCORED_ON)

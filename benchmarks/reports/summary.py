@@ -11,11 +11,11 @@ from tabulate import MIN_PADDING, tabulate
 
 from benchmarks.reports import escape, template
 from benchmarks.reports.board import GROUPS, Board
+from benchmarks.reports.devices import devices
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import FAILURES, SCORED_ON
 from benchmarks.runs.standing import ROUNDING
 
-DEVICES = ("cpu", "cuda", "mps")
 NARROW = 60
 """Characters that a summary has at least."""
 
@@ -115,23 +115,6 @@ def failures(ranked: pd.DataFrame) -> list[str]:
             laws.setdefault((row["solver"], row["status"]), set()).add(row["fingerprint"])
     counts = {key: len(where) for key, where in laws.items()}
     return [f"{escape.plain(name)} {how} on {n} law{'s' * (n > 1)}" for (name, how), n in counts.items()]
-
-
-def devices(runs: Sequence[Run]) -> str:
-    """Where times were taken, and where nobody has."""
-    timings = pd.concat([run.timings for run in runs])
-    said = []
-    for device in DEVICES:
-        own = timings.loc[timings["device"] == device, "machine"].unique()
-        said.append(f"{device}: {escape.plain(', '.join(own)) if len(own) else 'not measured'}")
-    return "; ".join([*said, *(f"taken on a busy machine: {busy}" for run in runs for busy in _busy(run))])
-
-
-def _busy(run: Run) -> Iterator[str]:
-    """The load after the timings of a run, if its machine had more to do than it has cores: times are then too long."""
-    load, cores = (run.meta.get("conditions") or {}).get("after_timings", {}).get("load"), run.meta.get("cores")
-    if isinstance(load, int | float) and isinstance(cores, int) and load > cores + 0.5:
-        yield f"load {load:.1f} on {cores} cores"
 
 
 def columns(default: int = 100) -> int:

@@ -11,8 +11,9 @@ from typing import Any
 
 from benchmarks.errors import UserError
 from benchmarks.reports.board import GROUPS
+from benchmarks.reports.devices import devices
 from benchmarks.reports.style import COLOURS, LEARNED, NEEDS
-from benchmarks.reports.summary import best, devices, failures, places
+from benchmarks.reports.summary import best, failures, places
 from benchmarks.reports.template import render
 from benchmarks.reports.write import csv_text, writing
 from benchmarks.runs.ranking import rank

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.reports.summary import devices, summary
+from benchmarks.reports.devices import devices
+from benchmarks.reports.summary import summary
 from benchmarks.runs.ranking import choose, rank
 from benchmarks.runs.read import Run, read_run
 from benchmarks.runs.schema import SCORED_ON
