@@ -114,6 +114,7 @@ def test_everything_with_a_short_form_is_named_where_one_is_asked_for_in_vain() 
     with_settings = {path.parent.name for path in ROOT.glob("benchmarks/experiments/*/settings.toml")}
     short = {name for name in with_settings if "quick" in read_toml(f"benchmarks.experiments.{name}", "settings.toml")}
     short |= {name.removesuffix("-quick") for name in built_in_suites() if name.endswith("-quick")}
+    short.add("literature")  # of which it is fewer tasks, and no settings
     assert set(said.rpartition("it is for ")[2].split(", ")) == short
 
 
