@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from typer import run
@@ -28,16 +28,15 @@ from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.scores.measure import measure
 from benchmarks.harness.scores.shipped import SHIPPED
 from benchmarks.harness.timings.cost import Work, count_work
-from benchmarks.reports.style import CYCLE, figure, label_ends, spread
 from benchmarks.reports.template import render
 from benchmarks.reports.write import Report
+from benchmarks.runs.schema import PREFERRED_METRICS
+from benchmarks.statistics import compare
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.law import Law, Purpose
+from benchmarks.validation.learned_figure import draw
 from memformer.core.solver import Solver
 from memformer.solvers.learned import LearnedSolver
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 STEPS = (1, 2, 3, 4)
 HEADERS = (
@@ -96,6 +95,11 @@ class Trained:
         return sorted(range(len(self.losses)), key=lambda place: self.losses[place].means[-1])[len(self.losses) // 2]
 
     @property
+    def last(self) -> float:
+        """Log loss of the median solver after the last step."""
+        return self.losses[self.middle].means[-1]
+
+    @property
     def flops(self) -> float | None:
         """Floating-point operations of its training: of all starts, in products of matrices."""
         record = self.solvers[self.middle].training_record(STEPS[-1])
@@ -117,7 +121,7 @@ class Trained:
             "" if self.seconds is None else f"{self.seconds:.0f}",
             f"{parameters_of(module):,}" if module else "",
             "" if self.untrained is None else f"{self.untrained:.3f}",
-            f"{self.losses[self.middle].means[-1]:.3f}",
+            f"{self.last:.3f}",
             f"{self.losses[self.middle].errors[-1]:.3f}",
             *seeds,
             f"{self.work[-1].flops:,.0f}",
@@ -142,6 +146,14 @@ def log_mean(solver: Solver, law: Law, tasks: int, steps: Sequence[int] = STEPS)
     each = torch.cat(parts, 1)
     mean = each.mean(1)
     return LogMean(tuple(mean.log().tolist()), tuple((each.std(1) / mean / tasks**0.5).tolist()))
+
+
+def beats(first: Solver, second: Solver, law: Law, tasks: int) -> bool:
+    """Whether a paired test on the same fresh tasks tells one solver from another, for the better, after the last step."""
+    problem = law.stream(0, Purpose.FRESH, torch.float64, torch.device("cpu")).sample(tasks)
+    mine, theirs = (measure(solver, problem, STEPS[-1:]).losses for solver in (first, second))
+    metric = next(name for name in PREFERRED_METRICS if name in mine and name in theirs)
+    return compare([mine[metric][0]], [theirs[metric][0]]).difference_high < 0
 
 
 def large_cells(law: str, d: int) -> Iterator[Cell]:
@@ -233,47 +245,17 @@ def at_the_authors_size(tasks: int) -> list[list[str]]:
     return rows
 
 
-def draw(found: Sequence[Trained]) -> Figure:
-    """Loss against operations of training, and against those of a solve."""
-    names = list(dict.fromkeys(one.name for one in found if one.budget != "none"))
-    colours = {name: CYCLE[place] for place, name in enumerate(names)}
-    drawn, (left, right) = figure(11, 4.6, 2)
-    for name in names:
-        mine = [one for one in found if one.name == name]
-        left.plot(
-            [one.flops or math.nan for one in mine], [_last(one) for one in mine], "o-", color=colours[name], ms=4
-        )
-        large = mine[-1]
-        right.plot(
-            [work.flops for work in large.work], large.losses[large.middle].means, "o-", color=colours[name], ms=3
-        )
-    told = [one for one in found if one.budget == "none"]
-    low, high = left.get_ylim()
-    for one, place in zip(told, spread([_last(one) for one in told], 0.025 * (high - low)), strict=True):
-        left.axhline(_last(one), color="#888888", lw=0.8, ls="--")
-        left.text(0.01, place, one.name, transform=left.get_yaxis_transform(), fontsize=6.5, va="bottom")
-        right.plot([work.flops for work in one.work], one.losses[0].means, "s--", color="#888888", ms=2.5, lw=0.8)
-    for axes, what in ((left, "of training, all starts"), (right, "of a solve, a task")):
-        axes.set(xscale="log", xlabel=f"floating-point operations {what}", ylabel="log test loss")
-    right.set_ylim(left.get_ylim())
-    ends = [(one, colours.get(one.name, "#666666")) for one in found if one.budget != "small"]
-    labels = [(one.name, _last(one), colour) for one, colour in ends]
-    label_ends(right, labels, [one.work[-1].flops for one, _ in ends], 4.0)
-    return drawn
-
-
-def _last(one: Trained) -> float:
-    return one.losses[one.middle].means[-1]
-
-
 def main(tasks: int = 200_000, jobs: int = 2, output: Path = Path("results/studies")) -> None:
     """Train the small budgets, judge both, write the page and the figure."""
     torch.set_num_threads(1)
     law = api.law("isotropic", d=5, N=20)
     found = families(law, tasks, jobs)
-    bar = next(_last(one) for one in found if one.name == BAR)
-    small = {one.name: _last(one) for one in found if one.budget == "small"}
-    large = {one.name: _last(one) for one in found if one.budget == "large"}
+    bar = next(one.last for one in found if one.name == BAR)
+    small = {one.name: one.last for one in found if one.budget == "small"}
+    large = {one.name: one.last for one in found if one.budget == "large"}
+    (held,) = (one.solvers[0] for one in found if one.name == BAR)
+    once = [one for one in found if one.budget == "small"]
+    apart = [one.name for one in once if beats(one.solvers[one.middle], held, law, max(2, tasks // 10))]
     text = render(
         "benchmarks.validation",
         "learned_families.md.jinja",
@@ -281,6 +263,7 @@ def main(tasks: int = 200_000, jobs: int = 2, output: Path = Path("results/studi
         tasks=tasks,
         bar=bar,
         counts=[name for name, loss in small.items() if loss < bar],
+        apart=apart,
         short=[name for name, loss in small.items() if loss >= bar],
         targets=[[name, f"{goal:.2f}", f"{large[name]:.3f}"] for name, goal in TARGETS.items()],
         headers=HEADERS,

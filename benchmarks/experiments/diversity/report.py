@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from benchmarks.reports.style import figure, label_ends
+from benchmarks.reports.style import CYCLE, figure, label_ends
 from benchmarks.reports.template import render
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ROOM = "benchmarks.experiments.diversity"
 
-COLOURS = {"model": "#CC79A7", "ridge": "#0072B2", "dmmse": "#D55E00"}
+COLOURS = {"model": CYCLE[3], "ridge": CYCLE[0], "dmmse": CYCLE[1]}
 
 
 def threshold(rows: pd.DataFrame) -> int | None:
@@ -63,7 +63,7 @@ def page(table: pd.DataFrame, **facts: Any) -> str:
         "diversity.md.jinja",
         **facts,
         found=[[seed, value or f"more than {max(table['pool'])}"] for seed, value in found.items()],
-        middle=int(np.median(known)) if len(known) == len(found) else None,
+        middle=median_low(known) if len(known) == len(found) else None,
         low=min(known, default=None),
         high=max(known, default=None),
         on_law=rows[:half],

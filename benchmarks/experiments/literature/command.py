@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
 from benchmarks.experiments.experiment import Experiment, Request, settings_text
-from benchmarks.experiments.literature.judge import Judged, judge, published_log
+from benchmarks.experiments.literature.judge import Judged, judge
 from benchmarks.experiments.literature.measure import measure_number
 from benchmarks.experiments.literature.numbers import ROOM, SEEDS, Literature, read_numbers
 from benchmarks.harness.run import Finished
@@ -15,7 +16,7 @@ from benchmarks.reports.template import render
 from benchmarks.reports.write import Report
 
 QUICK_TASKS = 500
-"""Tasks a seed in the short form."""
+"""Tasks a seed in the short form, which leaves out what is learned."""
 
 HEADERS = ("source", "where", "what", "published", "ours", "verdict")
 
@@ -27,7 +28,8 @@ def carry_out(request: Request) -> Finished:
     folder, known = request.folder("literature"), read_numbers()
     numbers = [one for one in known.number if not request.only or one.source in request.only]
     if request.quick:
-        numbers = [one.model_copy(update={"tasks": min(one.tasks, QUICK_TASKS)}) for one in numbers]
+        few = [one for one in numbers if one.kind != "learned"]
+        numbers = [one.model_copy(update={"tasks": min(one.tasks, QUICK_TASKS)}) for one in few]
     measure = partial(measure_number, parameters=request.results / "parameters")
     measured = request.map("literature", measure, numbers, [one.what for one in numbers])
     found = judge(measured)
@@ -47,7 +49,7 @@ def page(known: Literature, found: Sequence[Judged], only: Sequence[str] = ()) -
         "literature.md.jinja",
         total=len(found),
         seeds=len(SEEDS),
-        tasks=max(one.number.tasks for one in found),
+        tasks=max((one.number.tasks for one in found), default=0),
         counts=Counter(one.verdict for one in found),
         kinds=Counter(one.number.kind for one in found),
         parts=[
@@ -68,13 +70,13 @@ def _cells(one: Judged, smaller: bool) -> list[str]:
     number = one.number
     middle, low, high = one.ours
     ours = f"{middle:.3f} ({low:.3f} to {high:.3f})" if middle == middle else one.why
-    published = f"{published_log(number):.3f}" + ("" if number.log else f" ({number.value:.4g})")
+    published = f"{math.log(number.value):.3f} ({number.value:.4g})"
     return [number.source, number.where, number.what, published, ours, one.verdict, *[number.smaller] * smaller]
 
 
 def _row(one: Judged) -> dict[str, object]:
     number = one.number
-    names = ("source", "where", "what", "kind", "value", "log", "over", "solver", "steps", "tolerance", "smaller")
+    names = ("source", "where", "what", "kind", "value", "over", "solver", "steps", "tolerance", "smaller")
     ours = dict(zip(("ours", "low", "high"), one.ours, strict=True))
     return {**{name: getattr(number, name) for name in names}, **ours, "verdict": one.verdict}
 
@@ -84,6 +86,6 @@ LITERATURE = Experiment(
     "numbers that others published, reproduced, refuted or undecided by one rule",
     carry_out,
     frozenset({"quick", "only"}),
-    lambda: list(read_numbers().sources),
+    lambda: list(dict.fromkeys(one.source for one in read_numbers().number)),
     partial(settings_text, ROOM, "numbers.toml"),
 )

@@ -49,14 +49,9 @@ class Judged:
     why: str = ""
 
 
-def published_log(number: Number) -> float:
-    """Log of a published loss."""
-    return number.value if number.log else math.log(number.value)
-
-
 def log_ratio(number: Number, found: Summary) -> tuple[float, float, float]:
     """Log of ours over theirs, and the ends of its interval."""
-    theirs = published_log(number) + math.log(number.over)
+    theirs = math.log(number.value * number.over)
     return found.log_mean - theirs, found.log_low - theirs, found.log_high - theirs
 
 
@@ -96,6 +91,6 @@ def _verdict(number: Number, found: Summary, p: float) -> Verdict:
 
 
 def _shown(number: Number, found: Summary) -> tuple[float, float, float]:
-    theirs = published_log(number)
+    theirs = math.log(number.value)
     middle, low, high = log_ratio(number, found)
     return theirs + middle, theirs + low, theirs + high

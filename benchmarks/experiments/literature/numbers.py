@@ -37,8 +37,7 @@ class Number(Strict):
         where: equation, table, figure or file.
         what: method, law and size, in a few words.
         kind: `exact`, a theorem's value; `classical`, of a method that is not trained; `learned`.
-        value: as published.
-        log: whether it is the natural logarithm of a loss.
+        value: loss as published, above 0.
         over: by what the squared error was divided: d, say.
         tolerance: relative error that the print, and the sample it was taken from, leave open; of a limit what this
             size does; 0 for theorems.
@@ -46,7 +45,7 @@ class Number(Strict):
         params: of the solver.
         law: that it is scored on; a key of `trained_on` names the law that it is fitted on.
         steps: number of steps or layers.
-        fit: numbers of steps that it is fitted for, if it has to be; what comes fitted was for 1 to 4.
+        fit: numbers of steps that it is fitted for, if it has to be; what comes with the project was for 1 to 4.
         excess: whether label noise is left out of the loss.
         tasks: for each of three seeds.
         smaller: how what is trained here is less than theirs; a larger loss then refutes nothing.
@@ -56,8 +55,7 @@ class Number(Strict):
     where: str
     what: str
     kind: Kind
-    value: float
-    log: bool = False
+    value: Annotated[float, Field(gt=0)]
     over: Annotated[float, Field(gt=0)] = 1.0
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.0
     solver: str
@@ -70,11 +68,9 @@ class Number(Strict):
     smaller: str = ""
 
     @model_validator(mode="after")
-    def _has_a_meaning(self) -> Number:
+    def _only_the_learned_are_smaller(self) -> Number:
         if self.smaller and self.kind != "learned":
             raise ValueError(f"{self.what}: only what is learned can be smaller than theirs")
-        if not self.log and self.value <= 0:
-            raise ValueError(f"{self.what}: the loss {self.value:g} has no logarithm")
         return self
 
 

@@ -40,7 +40,7 @@ def table() -> pd.DataFrame:
 def test_each_seed_has_a_threshold_and_the_page_says_it() -> None:
     assert thresholds(table()) == {0: 16, 1: 64}
     text = page(table(), solver="x", steps=4, d=4, N=8, noise_std=0.5, tasks=10, pools=[4], seeds=[0, 1])
-    assert "From 40 tasks on it has learned the law** (median of 2 seeds, 16 to 64)" in text
+    assert "From 16 tasks on it has learned the law** (median of 2 seeds, 16 to 64)" in text
 
 
 def test_a_seed_without_one_is_said() -> None:
