@@ -149,7 +149,7 @@ def log_mean(solver: Solver, law: Law, tasks: int, steps: Sequence[int] = STEPS)
 
 
 def beats(first: Solver, second: Solver, law: Law, tasks: int) -> bool:
-    """Whether a paired test on the same fresh tasks tells one solver from another, for the better, after the last step."""
+    """Whether a paired test on the same fresh tasks tells one solver from another, for the better, at the last step."""
     problem = law.stream(0, Purpose.FRESH, torch.float64, torch.device("cpu")).sample(tasks)
     mine, theirs = (measure(solver, problem, STEPS[-1:]).losses for solver in (first, second))
     metric = next(name for name in PREFERRED_METRICS if name in mine and name in theirs)
