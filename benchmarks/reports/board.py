@@ -140,7 +140,7 @@ def _name(row: Any, shift: str = "") -> str:
 
 def slug(row: Any) -> str:
     """A law as a part of a file's name: N is in it where it is not 4 d."""
-    parts = [part.replace(" = ", "") for part in _parts(row) if part != f"N = {4 * row['d']}"]
+    parts = [part.replace(" = ", "") for part in _short(row)]
     return "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in "_".join([row["law"], *parts]))
 
 
@@ -159,9 +159,12 @@ def _parts(row: Any) -> list[str]:
     return parts + [str(row[key]) for key, usual in (("draw", "plain"), ("protocol", "held_out")) if row[key] != usual]
 
 
+def _short(row: Any) -> list[str]:
+    """The same without an N of 4 d, which is usual."""
+    return [part for part in _parts(row) if part != f"N = {4 * row['d']}"]
+
+
 def _title(row: Any, short: bool = False) -> str:
     """A law, and its parts."""
-    parts = _parts(row)
-    if short:
-        parts = [part.replace(" = ", "=") for part in parts if not part.startswith("N")]
+    parts = [part.replace(" = ", "=") for part in _short(row)] if short else _parts(row)
     return escape.plain(row["law"]) + ("\n" if short else ", ") + (" " if short else ", ").join(parts)

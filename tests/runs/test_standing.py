@@ -117,7 +117,7 @@ def test_rows_of_which_none_is_shown_have_no_rank() -> None:
     assert law.ranks() == {}
 
 
-def test_a_leader_whose_seeds_lie_apart_is_alone_before_what_is_worse_under_every_seed() -> None:
+def test_seeds_that_lie_far_apart_tie_nobody_with_what_is_worse_or_better_under_every_seed() -> None:
     law, generator = Losses(), np.random.default_rng(3)
     tasks = [generator.exponential(size=4000) for _ in range(3)]
     learned = {"levels": "seeds_and_tasks", "learned": True, "needs": "law"}
@@ -128,9 +128,6 @@ def test_a_leader_whose_seeds_lie_apart_is_alone_before_what_is_worse_under_ever
             law.add(solver, losses, seed=seed, **learned)
         return law.add(solver, np.concatenate(own), seed=None, **learned)
 
-    leader, next_one, like_it = (
-        add("leader", (1e-9, 1e-5, 1e-7)),
-        add("next", (1.0,) * 3),
-        add("like", (1.0, 1.1, 0.95)),
-    )
-    assert law.ranks() == {leader: 1, next_one: 2, like_it: 2}
+    leader, following = add("leader", (1e-9, 1e-5, 1e-7)), [add("next", (1.0,) * 3), add("like", (1.0, 1.1, 0.95))]
+    wild = add("wild", (1e6, 1e8, 1e7))
+    assert law.ranks() == {leader: 1, **dict.fromkeys(following, 2), wild: 4}
