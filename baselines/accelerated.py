@@ -100,7 +100,8 @@ class HeavyBall(_Momentum):
 class Nesterov(_Momentum):
     """Nesterov's acceleration: `v = w_k + beta_k (w_k - w_{k-1})`, `w_{k+1} = v - eta grad f(v)`, `w_{-1} = w_0`.
 
-    Gradients are affine, so `grad f(v) = (1+beta_k) g_k - beta_k g_{k-1}` costs nothing more.
+    Gradients of least squares are affine, so `grad f(v) = (1+beta_k) g_k - beta_k g_{k-1}` costs nothing more. For
+    other objectives the gradient is taken at v alone, and tells whether a task has finished.
 
     Attributes:
         form: `"strongly_convex"`: `eta = 1/L`, `beta = (sqrt L - sqrt mu)/(sqrt L + sqrt mu)`;
@@ -144,6 +145,9 @@ class Nesterov(_Momentum):
     def step(self, problem: Problem, state: MomentumState, k: int) -> tuple[MomentumState, None]:
         beta = _fista_beta(k) if self.form == "convex" and self.eta is None else state.beta
         point = state.w + beta * (state.w - state.previous_w)
+        if not problem.is_least_squares:
+            slope = gradient(problem, point) if k else state.g
+            return state._replace(w=point - state.eta * slope, g=slope, previous_w=state.w), None
         slope = state.g + beta * (state.g - state.previous_g)
         w = point - state.eta * slope
         return _moved(problem, state, w), None

@@ -15,6 +15,8 @@ from memformer.core.ledger import Entry, reports, uncounted
 from memformer.core.problem import Prior, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
 
+_NO_PRIOR = "bayes needs a law that states the prior of its weights, and this one does not"
+
 
 @dataclass(frozen=True)
 class OLS(Solver):
@@ -133,10 +135,18 @@ class Bayes(Solver):
     needs: ClassVar[Needs] = Needs.LAW
     fitting: ClassVar[Fitting] = Fitting.CLOSED_FORM
 
+    def skip(self, tasks: TaskSource) -> tuple[bool, str]:
+        why = self._refusal(tasks.objective)
+        if not why:
+            first = tasks.sample(1)
+            exact = tasks.noise_var == 0 and tasks.d <= tasks.N and first.w_star is not None
+            why = "" if exact or tasks.prior(first.X) is not None else _NO_PRIOR
+        return bool(why), why
+
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Bayes:
-        exact = tasks.noise_var == 0 and tasks.d <= tasks.N
-        if not exact and tasks.prior(tasks.sample(1).X) is None:
-            raise ValueError("bayes needs a law that states the prior of its weights, and this one does not")
+        skipped, why = self.skip(tasks)
+        if skipped:
+            raise ValueError(why)
         return replace(self, prior=tasks.prior, noise_var=tasks.noise_var)
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
@@ -149,7 +159,7 @@ class Bayes(Solver):
         X, y = blank(finite, problem.X), blank(finite, problem.y)
         prior = self.prior(X)
         if prior is None:
-            raise ValueError("bayes needs a law that states the prior of its weights, and this one does not")
+            raise ValueError(_NO_PRIOR)
         w = posterior_mean(X, y, prior, self.noise_var)
         return Trace.direct(torch.where(finite[:, None], w, torch.nan), num_steps)
 

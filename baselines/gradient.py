@@ -11,6 +11,7 @@ from torch import Tensor
 from baselines.operations import column, gradient, safe_divide, undefined_where, zero_start
 from memformer.core.checks import require_choice, require_number
 from memformer.core.iterative import IterativeSolver, State
+from memformer.core.objective import Objective
 from memformer.core.problem import Problem, dot, matvec
 from memformer.core.solver import Needs, Reach
 
@@ -24,9 +25,13 @@ class StepState(NamedTuple):
 
 
 class ConstantSteps(IterativeSolver):
-    """A method with constants: those of each task's spectrum, or, where `eta` is given, the same for all tasks."""
+    """A method with constants: those of each task's spectrum, or, where `eta` is given, the same for all tasks.
+
+    It asks for gradients alone, and so serves every objective.
+    """
 
     eta: float | None
+    serves: ClassVar[type[Objective]] = Objective
 
     @property
     def told(self) -> Needs:
@@ -54,8 +59,10 @@ class GradientDescent(ConstantSteps):
 
     Needs: `mu, L`; only `L` for `step_rule="L"`; nothing for a fixed `eta`.
     Cost: one matrix-vector product a step.
-    Guarantee: with `2/(mu+L)`, `||e_k|| <= ((kappa-1)/(kappa+1))^k ||e_0||`; with `1/L`, `(1-1/kappa)^k`.
-    Source: Nesterov, Introductory Lectures on Convex Optimization, theorem 2.1.15.
+    Guarantee: with `2/(mu+L)`, `||e_k|| <= ((kappa-1)/(kappa+1))^k ||e_0||`; with `1/L`, `(1-1/kappa)^k`, and
+        `f(w_k) - f* <= L ||e_0||^2 / (2 k)` even if mu is 0. For every objective, mu and L bounds on its curvature.
+    Source: Nesterov, Introductory Lectures on Convex Optimization, theorems 2.1.14 and 2.1.15; Beck & Teboulle 2009,
+        theorem 3.1.
 
     Example:
         >>> problem = Problem(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1, 2))

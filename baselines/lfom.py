@@ -14,6 +14,7 @@ from baselines.objective import mean_loss
 from baselines.operations import gradient, zero_start
 from memformer.core.checks import require_choice, require_number, store_ints
 from memformer.core.iterative import IterativeSolver
+from memformer.core.objective import Objective
 from memformer.core.problem import SPREAD, Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
 
@@ -36,6 +37,7 @@ class _Table(IterativeSolver):
     gamma: Tensor
 
     needs: ClassVar[Needs] = Needs.LAW
+    serves: ClassVar[type[Objective]] = Objective
 
     def init(self, problem: Problem) -> HistoryState:
         return HistoryState(*zero_start(problem), ())
@@ -65,7 +67,7 @@ class Lfom(Solver):
 
     Needs: the law (training tasks of it).
     Cost: one matrix-vector product and k + 1 scaled vectors at step k.
-    Guarantee: scalar: never below the LFOM floor on fresh tasks. Diagonal: depends on the coordinate axes.
+    Guarantee: scalar: never below the LFOM floor on fresh tasks of least squares. Diagonal: depends on the axes.
     Source: Dutta & Sra, arXiv 2410.07263, equation 17.
 
     Example:
@@ -85,6 +87,7 @@ class Lfom(Solver):
     fitting: ClassVar[Fitting] = Fitting.RANDOM
     version: ClassVar[int] = 2
     learned: ClassVar[bool] = True
+    serves: ClassVar[type[Objective]] = Objective
 
     def __post_init__(self) -> None:
         require_choice("gamma", self.gamma, ("scalar", "diagonal"))
@@ -157,16 +160,15 @@ def _train(solver: Lfom, sources: Sequence[TaskSource], horizons: list[int]) -> 
 
 def _final_losses(problem: Problem, gamma: Tensor, horizons: list[int]) -> Tensor:
     """Mean loss after each horizon's own number of steps, `(R,)`; gamma is `(R, K, K, width)`."""
-    H, b = problem.moments
-    # Horizons are the last dimension, `(B, d, R)`: one product with H serves them all.
-    b = b.unsqueeze(-1).expand(-1, -1, len(horizons))
-    w, history, coefficients = torch.zeros_like(b), [], gamma.permute(1, 2, 3, 0)
+    # Horizons are the last dimension, `(B, d, R)`: one product serves them all.
+    w, first = (part.unsqueeze(-1).expand(-1, -1, len(horizons)) for part in zero_start(problem))
+    history, coefficients = [], gamma.permute(1, 2, 3, 0)
     final: list[Tensor] = []
     for k in range(horizons[0]):
-        # Horizons descend, so those still running are the first ones; -b is the gradient at the start.
+        # Horizons descend, so those still running are the first ones.
         running = sum(horizon > k for horizon in horizons)
         history = [g[..., :running] for g in history]
-        history.append(H @ w[..., :running] - b[..., :running] if k else -b)
+        history.append(problem.objective.gradients(problem, w[..., :running]) if k else first)
         w = w[..., :running]
         for i, g in enumerate(history):
             w = torch.addcmul(w, coefficients[k, i, :, :running], g, value=-1)

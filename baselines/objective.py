@@ -53,7 +53,9 @@ def apply_metric(metric: Tensor, v: Tensor) -> Tensor:
 
 
 def excess_loss(problem: Problem, w: Tensor) -> Tensor:
-    """Loss of weights `(..., B, d)`: `(w - w_star)^T Sigma (w - w_star)`, or the mean squared query error; `(..., B)`.
+    """What weights `(..., B, d)` lose: their excess over `w_star`, or the mean error at the queries; `(..., B)`.
+
+    For least squares that is `(w - w_star)^T Sigma (w - w_star)`, or the mean squared error.
 
     Example:
         >>> import torch
@@ -62,8 +64,7 @@ def excess_loss(problem: Problem, w: Tensor) -> Tensor:
         [1.0]
     """
     if problem.w_star is not None and problem.second_moment is not None:
-        error = w - problem.w_star
-        return dot(error, apply_metric(problem.second_moment, error)).squeeze(-1)
+        return problem.objective.excess(w, problem.w_star, problem.second_moment)
     if problem.y_query is None:
         raise ValueError("these tasks have neither w_star and second_moment nor y_query; they have no loss")
-    return (matvec(problem.x_query, w) - problem.y_query).square().mean(-1)
+    return problem.objective.error(matvec(problem.x_query, w), problem.y_query).mean(-1)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from memformer.core.problem import Problem, matvec
+from memformer.core.problem import Problem
 
 
 def gradient(problem: Problem, w: Tensor) -> Tensor:
-    """`H w - b`, `(B, d)`: one matrix-vector product a task."""
-    H, b = problem.moments
-    return matvec(H, w) - b
+    """That of the problem's objective, `(B, d)`; `H w - b` for least squares, one matrix-vector product a task."""
+    return problem.objective.gradient(problem, w)
 
 
 def zero_start(problem: Problem) -> tuple[Tensor, Tensor]:
-    """`w_0 = 0` and its gradient `-b`, `(B, d)` each: no matrix-vector product."""
-    b = problem.moments.b
-    return torch.zeros_like(b), -b
+    """`w_0 = 0` and its gradient, `(B, d)` each; for least squares that is `-b`, and no matrix-vector product."""
+    if problem.is_least_squares:
+        b = problem.moments.b
+        return torch.zeros_like(b), -b
+    w = problem.X.new_zeros(problem.B, problem.d)
+    return w, gradient(problem, w)
 
 
 def column(values: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ import scipy.sparse.linalg
 import torch
 from numpy.typing import NDArray
 
-from baselines.operations import finite_tasks
+from baselines.operations import finite_tasks, zero_start
 from memformer.core.checks import require_choice
+from memformer.core.objective import LeastSquares, Objective
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Outcome, Reach, Solver, Trace, check_num_steps
 from memformer.core.units import is_ordinary, rescaled
@@ -26,18 +27,44 @@ Record = Callable[[NDArray[Any]], None]
 
 
 class Task(NamedTuple):
-    """One task as arrays `X (N, d)`, `y (N,)`, `H (d, d)`, `b (d,)`, and the gradient norm that counts as solved."""
+    """One task as arrays `X (N, d)`, `y (N,)`, `H (d, d)`, `b (d,)`, and the gradient norm that counts as solved.
+
+    Of another objective than least squares b is minus the gradient at 0, and `problem` is the task in float64.
+    """
 
     X: NDArray[Any]
     y: NDArray[Any]
     H: NDArray[Any]
     b: NDArray[Any]
     tolerance: float
+    problem: Problem | None = None
 
     @property
     def rtol(self) -> float:
         """8 units of rounding."""
         return 8 * float(np.finfo(self.b.dtype).eps)
+
+    def value_and_gradient(self, w: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+        """Of the objective at w `(d,)`, but for what no w changes."""
+        if self.problem is None:
+            Hw = self.H @ w
+            return float(w @ Hw) / 2 - float(self.b @ w), Hw - self.b
+        at = torch.from_numpy(np.asarray(w, np.float64))[None]
+        return self.problem.objective.value(self.problem, at).item(), self.gradient(w)
+
+    def gradient(self, w: NDArray[Any]) -> NDArray[Any]:
+        """Of the objective at w `(d,)`."""
+        if self.problem is None:
+            return self.H @ w - self.b
+        at = torch.from_numpy(np.asarray(w, np.float64))[None]
+        return self.problem.objective.gradient(self.problem, at)[0].numpy()
+
+    def hessian(self, w: NDArray[Any]) -> NDArray[Any]:
+        """Of the objective at w `(d,)`: `(d, d)`."""
+        if self.problem is None:
+            return self.H
+        at = torch.from_numpy(np.asarray(w, np.float64))[None]
+        return self.problem.objective.hessian(self.problem, at)[0].numpy()
 
 
 def _shown(solve: Callable[..., Any], task: Task, num_steps: int, record: Record, **options: float) -> None:
@@ -79,25 +106,20 @@ def _solve(task: Task, num_steps: int, record: Record) -> None:
 
 
 def _minimize(method: str, task: Task, num_steps: int, record: Record) -> None:
-    H, b = task.H.astype(np.float64), task.b.astype(np.float64)
-
-    def value_and_gradient(w: NDArray[Any]) -> tuple[float, NDArray[Any]]:
-        Hw = H @ w
-        return float(w @ Hw) / 2 - float(b @ w), Hw - b
-
+    task = task._replace(H=task.H.astype(np.float64), b=task.b.astype(np.float64))
     # No tolerance on f or w: the number of steps decides, and the gradient norm says when there is no more to do.
     newton = method == "Newton-CG"
-    options: dict[str, Any] = {"xtol": 0.0} if newton else {"gtol": task.tolerance / len(b) ** 0.5}
+    options: dict[str, Any] = {"xtol": 0.0} if newton else {"gtol": task.tolerance / len(task.b) ** 0.5}
     if method == "L-BFGS-B":
         options["ftol"] = 0.0
     scipy.optimize.minimize(
-        value_and_gradient,
-        np.zeros_like(b),
+        task.value_and_gradient,
+        np.zeros_like(task.b),
         jac=True,
         method=method,
         callback=lambda w: record(w),  # SciPy looks at the name of the argument
         options=options | {"maxiter": num_steps},
-        **({"hess": lambda w: H} if newton else {}),
+        **({"hess": task.hessian} if newton else {}),
     )
 
 
@@ -108,6 +130,7 @@ class _Method(NamedTuple):
     reach: Reach = Reach.KRYLOV
     needs: Needs = Needs.NOTHING
     anytime: bool = True
+    serves: type[Objective] = LeastSquares
 
 
 _METHODS = {
@@ -118,8 +141,8 @@ _METHODS = {
     "lsmr": _Method(partial(_on_X, scipy.sparse.linalg.lsmr, "maxiter"), anytime=False),
     "lstsq": _Method(_lstsq, Reach.ANY, Needs.DIRECT),
     "solve": _Method(_solve, Reach.ANY, Needs.DIRECT),
-    **{name: _Method(partial(_minimize, name)) for name in ("CG", "BFGS", "L-BFGS-B")},
-    "Newton-CG": _Method(partial(_minimize, "Newton-CG"), Reach.ANY),
+    **{name: _Method(partial(_minimize, name), serves=Objective) for name in ("CG", "BFGS", "L-BFGS-B")},
+    "Newton-CG": _Method(partial(_minimize, "Newton-CG"), Reach.ANY, serves=Objective),
 }
 
 
@@ -136,8 +159,8 @@ class Scipy(Solver):
         method: of `scipy.sparse.linalg`: `"cg"`, `"minres"` or `"gmres"` on `H w = b`, `"lsqr"` or `"lsmr"` on X. The
             last three do not show their iterates: one run of at most `num_steps` steps, and zeros before its end.
             Of `scipy.linalg`: `"lstsq"` on X, or `"solve"` on H, taken as positive definite; a singular H is a
-            breakdown. Of `scipy.optimize.minimize` on `f(w) = w^T H w / 2 - b^T w`, with its gradient (for Newton-CG
-            its Hessian too): `"CG"`, `"BFGS"`, `"L-BFGS-B"` or `"Newton-CG"`; a step is an iteration, which may take
+            breakdown. Of `scipy.optimize.minimize` on the problem's objective, with its gradient (for Newton-CG its
+            Hessian too): `"CG"`, `"BFGS"`, `"L-BFGS-B"` or `"Newton-CG"`; a step is an iteration, which may take
             several gradients (line search) or Hessian products.
 
     Needs: nothing; lstsq and solve: nothing but the context, and solve directly.
@@ -163,16 +186,19 @@ class Scipy(Solver):
 
     def __post_init__(self) -> None:
         require_choice("method", self.method, tuple(_METHODS))
-        for trait in ("reach", "needs", "anytime"):  # they belong to the method, and are read on instances
+        for trait in ("reach", "needs", "anytime", "serves"):  # they belong to the method, and are read on instances
             object.__setattr__(self, trait, getattr(_METHODS[self.method], trait))
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)
-        units, ordinary = None, is_ordinary(problem.moments.b)
-        if not bool(ordinary.all()):
+        units, one_by_one = None, None
+        if not problem.is_least_squares:
+            one_by_one = problem.to(torch.float64, "cpu")
+        elif not bool((ordinary := is_ordinary(problem.moments.b)).all()):
             problem, units = rescaled(problem, ordinary, covariates=True)
-        X, y, H, b = (tensor.detach().cpu().numpy() for tensor in (problem.X, problem.y, *problem.moments))
-        finite = finite_tasks(problem.X, problem.y, *problem.moments).tolist()
+        descent = -zero_start(problem)[1]
+        X, y, H, b = (tensor.detach().cpu().numpy() for tensor in (problem.X, problem.y, problem.moments.H, descent))
+        finite = finite_tasks(problem.X, problem.y, problem.moments.H, descent).tolist()
         weights = np.zeros((num_steps + 1, problem.B, problem.d), dtype=X.dtype)
         outcome = np.zeros(problem.B, dtype=np.int8)
         finished = np.full(problem.B, num_steps)
@@ -184,7 +210,8 @@ class Scipy(Solver):
             if tolerance == 0:
                 outcome[i], finished[i] = Outcome.CONVERGED, 0
             elif num_steps > 0:
-                iterates, outcome[i] = self._run(Task(X[i], y[i], H[i], b[i], tolerance), num_steps)
+                own = None if one_by_one is None else one_by_one.select(slice(i, i + 1))
+                iterates, outcome[i] = self._run(Task(X[i], y[i], H[i], b[i], tolerance, own), num_steps)
                 finished[i] = len(iterates)
                 if iterates:  # the last one is repeated
                     weights[1:, i] = iterates + [iterates[-1]] * (num_steps - len(iterates))
@@ -207,7 +234,7 @@ class Scipy(Solver):
                 _METHODS[self.method].run(task, num_steps, record)
             except (ArithmeticError, ValueError, np.linalg.LinAlgError, scipy.linalg.LinAlgWarning):
                 raised = True
-            norms = [float(np.linalg.norm(task.H @ w - task.b)) for w in iterates]
+            norms = [float(np.linalg.norm(task.gradient(w))) for w in iterates]
         for j, norm in enumerate(norms):
             if not np.isfinite(norm):
                 iterates[j] = np.full_like(task.b, np.nan)
@@ -224,7 +251,14 @@ class Scipy(Solver):
 
 
 def _fallen(task: Task, w: NDArray[Any]) -> bool:
-    """Whether f has fallen by all that it can, but for 64 units of rounding: in range(X), `y - X w` against `y`."""
+    """Whether f has fallen by all that it can, but for 64 units of rounding: in range(X), `y - X w` against `y`.
+
+    Of another objective it can fall by half of the squared Newton decrement, as far as its Hessian tells.
+    """
+    if task.problem is not None:
+        (value, slope), start = task.value_and_gradient(w), task.value_and_gradient(np.zeros_like(w))[0]
+        could = slope @ np.linalg.lstsq(task.hessian(w), slope, rcond=None)[0] / 2
+        return bool(could <= 64 * np.finfo(task.X.dtype).eps * (start - value))
     X, y = task.X.astype(np.float64), task.y.astype(np.float64)
     scale = float(np.linalg.norm(y))
     U, s, _ = np.linalg.svd(X, full_matrices=False)

@@ -17,6 +17,7 @@ from baselines.krylov import law_preconditioner
 from baselines.objective import mean_loss
 from memformer.core.checks import require_choice, store_ints
 from memformer.core.iterative import IterativeSolver
+from memformer.core.objective import LeastSquares, Objective
 from memformer.core.problem import SPREAD, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
 
@@ -74,6 +75,11 @@ class Tuned(Solver):
     def reach(self) -> Reach:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
         """The class of methods this instance belongs to."""
         return Reach.FIXED_PRECONDITIONED if self.preconditioned else Reach.FIXED
+
+    @property
+    def serves(self) -> type[Objective]:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """Objectives that this instance can minimise."""
+        return LeastSquares if self.preconditioned else Objective
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Tuned:
         problem = tasks.spread(SPREAD).sample(self.num_tasks).to(dtype=torch.float64)
@@ -155,14 +161,13 @@ def _mean_losses(
     method: str, problem: Problem, constants: np.ndarray, num_steps: int, C: Tensor | None = None
 ) -> np.ndarray:
     """Log of the mean loss after `num_steps` steps for each pair `(eta, beta)`."""
-    H, b = problem.moments
-    # Candidates are the last dimension, `(B, d, G)`: one product with H serves them all.
-    eta, beta = torch.from_numpy(constants).to(H).unbind(-1)
-    w = torch.zeros_like(b).unsqueeze(-1).expand(-1, -1, len(constants))
+    # Candidates are the last dimension, `(B, d, G)`: one product serves them all.
+    eta, beta = torch.from_numpy(constants).to(problem.X).unbind(-1)
+    w = problem.X.new_zeros(problem.B, problem.d, 1).expand(-1, -1, len(constants))
     momentum = torch.zeros_like(w)
     for _ in range(num_steps):
         at = w + beta * momentum if method == "nesterov" else w
-        g = H @ at - b.unsqueeze(-1)
+        g = problem.objective.gradients(problem, at)
         following = w + beta * momentum - eta * (g if C is None else C @ g)
         momentum, w = following - w, following
     losses = mean_loss(problem, w.permute(2, 0, 1))

@@ -11,17 +11,19 @@ from torch import Tensor, nn
 from baselines.learned.parts import silence
 from memformer.core.checks import store_ints
 from memformer.core.ledger import Entry, reports
-from memformer.core.problem import dot, matvec
+from memformer.core.objective import Objective
+from memformer.core.problem import dot
 from memformer.solvers.learned import LearnedSolver
+from memformer.solvers.readouts import Field, Reads
 
 
 @dataclass(frozen=True)
 class LstmOptimizer(LearnedSolver):
     """`p_{k+1} = m_k * p_k - (1 + a_k) * alpha_k g_k`, `w_{k+1} = w_k + p_{k+1}`, `alpha_k = g^T g / g^T H g`.
 
-    One LSTM, the same for all coordinates and steps, reads a coordinate of the gradient `g_k = H w_k - b` and of the
+    One LSTM, the same for all coordinates and steps, reads a coordinate of the gradient `g_k` at `w_k` and of the
     Cauchy step `alpha_k g_k`, both divided by the mean magnitude of the gradient, and gives `a_k` and `m_k` for that
-    coordinate. With `a = m = 0`, the start of training, it is steepest descent.
+    coordinate. With `a = m = 0`, the start of training, it is steepest descent. H is the objective's Hessian at `w_k`.
 
     Attributes:
         hidden: size of the LSTM's state.
@@ -40,7 +42,8 @@ class LstmOptimizer(LearnedSolver):
     learning_rate: float = 1e-2
 
     answers: ClassVar[Literal["predictions", "weights"]] = "weights"
-    reads: ClassVar[Literal["context", "moments"]] = "moments"
+    reads: ClassVar[Reads] = "gradients"
+    serves: ClassVar[type[Objective]] = Objective
     nested: ClassVar[bool] = True
     repeats: ClassVar[bool] = True
 
@@ -59,12 +62,13 @@ class _Lstm(nn.Module):
         self.cell, self.out = nn.LSTMCell(2, hidden), nn.Linear(hidden, 2)
         silence(self.out)
 
-    def forward(self, H: Tensor, b: Tensor) -> Tensor:
-        w, g, step, state = torch.zeros_like(b), -b, torch.zeros_like(b), None
+    def forward(self, field: Field) -> Tensor:
+        g, state = -field.descent, None
+        w = step = torch.zeros_like(g)
         readouts = []
         for k in range(self.steps):
-            g = matvec(H, w) - b if k else g
-            curvature = dot(g, matvec(H, g))
+            g = field.gradient(w) if k else g
+            curvature = dot(g, field.curved(w, g))
             cauchy = dot(g, g) / torch.where(curvature > 0, curvature, 1.0) * g
             a, momentum, state = self._looked_at(g, cauchy, state)
             step = momentum * step - (1 + a) * cauchy

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from baselines.learned.parts import linear
 from memformer.core.checks import require_choice, store_ints
 from memformer.core.ledger import matmul
+from memformer.core.objective import Objective
 from memformer.solvers.learned import LearnedSolver
 
 
@@ -48,6 +49,7 @@ class Transformer(LearnedSolver):
 
     nested: ClassVar[bool] = True
     version: ClassVar[int] = 2
+    serves: ClassVar[type[Objective]] = Objective
 
     def __post_init__(self) -> None:
         super().__post_init__()

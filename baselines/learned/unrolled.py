@@ -8,15 +8,17 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from memformer.core.problem import SPREAD, matvec
+from memformer.core.objective import Objective
+from memformer.core.problem import SPREAD
 from memformer.core.solver import Reach
 from memformer.solvers.learned import LearnedSolver, Loss
+from memformer.solvers.readouts import Field, Reads
 from memformer.training.budget import Budget
 
 
 @dataclass(frozen=True)
 class Unrolled(LearnedSolver):
-    """`w_{k+1} = w_k - s_k * (H w_k - b) + m_k * (w_k - w_{k-1})` with `s_k`, `m_k` learned.
+    """`w_{k+1} = w_k - s_k * grad f(w_k) + m_k * (w_k - w_{k-1})` with `s_k`, `m_k` learned.
 
     Each number of steps has constants of its own, trained for its last readout: what is best after four steps is not
     best after two.
@@ -27,7 +29,7 @@ class Unrolled(LearnedSolver):
     Needs: the law (training tasks of it).
     Cost: one matrix-vector product a step.
     Parameters: `(2 K - 1) d` for K steps, or `2 K - 1`.
-    Guarantee: with one number each, never below the LFOM floor on fresh tasks.
+    Guarantee: with one number each, never below the LFOM floor on fresh tasks of least squares.
     Source: Gregor & LeCun, Learning fast approximations of sparse coding, ICML 2010; Chen et al., arXiv 2103.12828.
         Theirs learn matrices and a threshold for the lasso. A least-squares problem has no threshold; the gradient is
         that of the task, and momentum is as in Polyak's heavy ball.
@@ -39,7 +41,8 @@ class Unrolled(LearnedSolver):
     loss: Loss = "last"
 
     answers: ClassVar[Literal["predictions", "weights"]] = "weights"
-    reads: ClassVar[Literal["context", "moments"]] = "moments"
+    reads: ClassVar[Reads] = "gradients"
+    serves: ClassVar[type[Objective]] = Objective
     nested: ClassVar[bool] = True
 
     @property
@@ -62,10 +65,10 @@ class _Steps(nn.Module):
         self.rates = nn.ParameterList(0.5 + 0.1 * torch.randn(size) for _ in range(steps))
         self.momenta = nn.ParameterList(0.1 * torch.randn(size) for _ in range(steps - 1))
 
-    def forward(self, H: Tensor, b: Tensor) -> Tensor:
-        step = self.rates[0] * b
+    def forward(self, field: Field) -> Tensor:
+        step = self.rates[0] * field.descent
         readouts = [step]
         for rate, momentum in zip(self.rates[1:], self.momenta, strict=True):
-            step = momentum * step - rate * (matvec(H, readouts[-1]) - b)
+            step = momentum * step - rate * field.gradient(readouts[-1])
             readouts.append(readouts[-1] + step)
         return torch.stack(readouts)

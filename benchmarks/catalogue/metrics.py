@@ -10,28 +10,33 @@ from memformer.core.solver import Trace
 
 
 def test_loss(problem: Problem, trace: Trace) -> Tensor | None:
-    """Squared prediction error at the held-back points, averaged over a task's queries.
+    """Error of the prediction at the held-back points, averaged over a task's queries.
+
+    The error is the squared one for least squares, and minus the log likelihood of the label for logistic regression:
+    see `memformer.core.objective.Objective.error`.
 
     Returns:
-        `(num_steps + 1, B)` in units of y squared, nan where the solver gave no finite answer; None for a
+        `(num_steps + 1, B)` in units of y squared, or nats, nan where the solver gave no finite answer; None for a
         problem without query labels.
     """
     if problem.y_query is None:
         return None
-    return (trace.predict(problem.x_query) - problem.y_query).square().mean(-1)
+    return problem.objective.error(trace.predict(problem.x_query), problem.y_query).mean(-1)
 
 
 def expected_test_loss(problem: Problem, trace: Trace) -> Tensor | None:
-    """Expectation of `test_loss` over the query point: `(w - w_star)^T E[x x^T] (w - w_star) + noise_var`.
+    """Expectation of `test_loss` over the query point and its label, given the true weights.
 
-    It has the mean of `test_loss` and far less variance, and it needs weights and a law that states its moments.
+    For least squares it is `(w - w_star)^T E[x x^T] (w - w_star) + noise_var`. It has the mean of `test_loss` and far
+    less variance, and it needs weights and a law that states its moments.
 
     Returns:
         `(num_steps + 1, B)` in units of y squared; None where trace or problem lacks what it needs.
     """
     if trace.weights is None or problem.w_star is None or problem.second_moment is None or problem.noise_var is None:
         return None
-    return excess_loss(problem, trace.weights) + problem.noise_var
+    known = problem.objective.irreducible(problem.w_star, problem.second_moment, problem.noise_var)
+    return excess_loss(problem, trace.weights) + known
 
 
 test_loss.__test__ = False  # type: ignore[attr-defined]  # its name is the field's term, not a pytest case

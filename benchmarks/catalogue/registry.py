@@ -108,7 +108,8 @@ class Registry:
         self._discover()
         if name not in self._entries:
             near = difflib.get_close_matches(str(name), self._entries, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"'memformer-bench list {self.kind}s' shows them all"
+            listed = f"'memformer-bench list {self.kind}s' shows them all, and --plugin FILE adds those of a plug-in"
+            hint = f"did you mean {near[0]!r}?" if near else listed
             raise RegistryError(f"unknown {self.kind} {name!r}; {hint}")
         return self._entries[name]
 

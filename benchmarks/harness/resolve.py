@@ -12,7 +12,7 @@ from pathlib import Path
 import cloudpickle
 import torch
 
-from benchmarks.catalogue.registry import LAWS, SOLVERS
+from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS
 from benchmarks.errors import MissingPackage, UserError, one_line
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.guard import guarded
@@ -31,7 +31,29 @@ def build_law(entry: TaskEntry) -> Law:
     """
     parameters = {"d": entry.d, "N": entry.N, "noise_std": entry.noise_std, **entry.params}
     with guarded():
-        return LAWS.build(Law, entry.law, parameters)
+        law = LAWS.build(Law, entry.law, parameters)
+        _require_moment(entry.law, law)
+    return law
+
+
+def _require_moment(name: str, law: Law) -> None:
+    """Raise UserError unless the second moment of a law, if it has one, is what a second moment must be."""
+    if not law.synthetic:
+        return
+    try:
+        moment = law.second_moment
+    except Exception as error:
+        raise UserError(f"no task can be drawn from the law {name!r}: {one_line(error)}") from None
+    wanted = f"the law {name!r} must have a second_moment that is a {law.d} x {law.d} tensor of float64"
+    if not isinstance(moment, torch.Tensor):
+        raise UserError(f"{wanted}; it is a {type(moment).__name__}")
+    if moment.dtype != torch.float64 or tuple(moment.shape) != (law.d, law.d):
+        raise UserError(f"{wanted}; it is of {str(moment.dtype).removeprefix('torch.')}, shape {tuple(moment.shape)}")
+    if not moment.isfinite().all() or not torch.allclose(moment, moment.mT):
+        raise UserError(f"{wanted}, finite and symmetric")
+    least = float(torch.linalg.eigvalsh(moment)[0])
+    if least <= 0:
+        raise UserError(f"{wanted}, positive definite; its least eigenvalue is {least:.3g}")
 
 
 def build_solver(entry: SolverEntry) -> Solver:
@@ -170,11 +192,12 @@ def load_plugin(name: str) -> None:
     """Import a plug-in, a Python file or a module, so that it registers what it adds.
 
     Raises:
-        UserError: if it cannot be found or imported, changes what others share, or is a file that has the name of a
-            module that is there, which it would replace.
+        UserError: if it cannot be found or imported, registers nothing, changes what others share, or is a file that
+            has the name of a module that is there, which it would replace.
     """
     path = Path(name)
     module = path.stem if path.suffix == ".py" else name
+    new, known = module not in sys.modules, _registered()
     if path.suffix == ".py":
         _refuse_taken(path)
     try:
@@ -187,9 +210,19 @@ def load_plugin(name: str) -> None:
         raise
     except Exception as error:
         raise UserError(f"the plug-in {name!r} cannot be imported: {one_line(error)}") from None
+    if new and _registered() == known:
+        raise UserError(
+            f"the plug-in {name!r} adds nothing; it must register a law, a solver or a metric, with "
+            "@SOLVERS.register(NAME) before a class for example"
+        )
     source = plugin_source(module)
     if source is not None:
         TOLD[module] = source  # of what was loaded, whatever becomes of the file
+
+
+def _registered() -> int:
+    """How many laws, solvers and metrics there are."""
+    return sum(len(list(registry)) for registry in (LAWS, SOLVERS, METRICS))
 
 
 def _refuse_taken(path: Path) -> None:

@@ -83,6 +83,11 @@ def _from_4(tables: Tables) -> Tables:
     return replace(tables, scores=scores)
 
 
+def _from_5(tables: Tables) -> Tables:
+    """Version 6 added a status that version 5 cannot hold; everything else is as it was."""
+    return tables
+
+
 _SHOWN_3 = ("expected_test_loss", "test_loss")
 _SOLVER_3 = ("solver", "solver_params", "trained_on", "protocol", "device", "dtype", "steps")
 _TRAINING_4 = ("train_steps", "train_tasks", "train_flops")
@@ -139,7 +144,7 @@ def _machine_3(machines: Sequence[dict[str, str]], kind: str) -> str:
     return found.pop() if len(found) == 1 else "unknown"
 
 
-STEPS: dict[int, Step] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
+STEPS: dict[int, Step] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4, 5: _from_5}
 """The step from each older version to the one after it."""
 
 

@@ -9,22 +9,23 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from benchmarks.suites.entries import Protocol
 from benchmarks.tasks.importance import Sampling
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Goes up when a column changes its name, type or meaning; `benchmarks.runs.migrate` reads the older ones.
 
 2: a status may be `memory_limit`. 3: timings say the work of a solve: `products`, `flops`, `peak_bytes`.
 4: traits of the solver, the law trained on, what an interval holds random, how tasks were drawn, which floor a gap
 refers to, what training cost, which metric is shown, whether few tasks carry a mean; the machine of a timing. 5: where
-fitted parameters are from, and ranks that solvers share."""
+fitted parameters are from, and ranks that solvers share. 6: a status may be `skipped`."""
 
 PREFERRED_METRICS = ("expected_test_loss", "test_loss")
 """The metric that tables show is the first of these that a cell has: same mean, least variance first."""
 
-Status = Literal["ok", "diverged", "breakdown", "nonfinite", "time_limit", "memory_limit", "error"]
-"""How a cell ended. Everything but `ok` comes with a reason and makes the run's exit status non-zero."""
+Status = Literal["ok", "skipped", "diverged", "breakdown", "nonfinite", "time_limit", "memory_limit", "error"]
+"""How a cell ended. Everything but `ok` comes with a reason."""
 
 FAILURES: tuple[Status, ...] = ("diverged", "nonfinite", "time_limit", "memory_limit", "error")
-"""States after which a run does not count as a success. A breakdown leaves a good iterate and is not one."""
+"""States after which a run does not count as a success. A breakdown leaves a good iterate, and what a solver does not
+serve (`memformer.core.solver.Solver.skip`) is skipped: neither is one."""
 
 
 def _missing(value: object) -> object:

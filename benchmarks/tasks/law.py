@@ -17,6 +17,7 @@ from torch import Tensor
 from benchmarks.tasks.importance import Sampling
 from benchmarks.tasks.stream import TaskStream
 from memformer.core.checks import require_number, store_ints
+from memformer.core.objective import LEAST_SQUARES, Objective
 from memformer.core.problem import Prior
 
 FINGERPRINT_TASKS = 16
@@ -52,15 +53,15 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Draw:
-    """Noiseless tasks, float64; or, where no true weights are known, tasks with the labels they came with.
+    """Noiseless tasks, float64; or tasks with labels of their own, where these are not `X w_star`.
 
     Attributes:
         X: `(B, N, d)`.
         x_query: `(B, q, d)`.
-        w_star: `(B, d)`; None where the labels are given.
+        w_star: `(B, d)`; None where labels are no function of true weights.
         second_moment: `E[x x^T]` of a query point given the task, `(B, d, d)`; None where it is the same for all
             tasks, the law's.
-        y: `(B, N)` and `y_query` `(B, q)`: the labels where there is no `w_star` to compute them from.
+        y: `(B, N)` and `y_query` `(B, q)`: the labels; None where they are `X w_star` and `x_query w_star`.
     """
 
     X: np.ndarray
@@ -73,7 +74,7 @@ class Draw:
 
 @dataclass(frozen=True, kw_only=True)
 class Law(ABC):
-    """A distribution of linear-regression tasks `y = X w_star + noise`.
+    """A distribution of regression tasks: `y = X w_star + noise`, unless a law says otherwise.
 
     Attributes:
         d: covariate dimension, at least 1.
@@ -81,6 +82,8 @@ class Law(ABC):
         noise_std: standard deviation of the label noise, at least 0, in units of y.
         num_queries: held-back points a task, at least 1.
         law_seed: seed of what is drawn once for the law (its rotation), not for each task.
+        longest: contexts are drawn with so many points, N or more, of which the first N are shown. Laws that differ in
+            N alone then share all tasks and queries, so that losses at all prefixes of a context are paired.
 
     Raises:
         ValueError: if a parameter is out of its range.
@@ -92,18 +95,32 @@ class Law(ABC):
     """Whether tasks are drawn from a distribution that is known. If not, they share rows of a table: they have no true
     weights, noise variance or moments, no floor is known, and tasks of one seed depend on each other."""
 
+    linear: ClassVar[bool] = True
+    """Whether labels are `X w_star + noise`. If not, no floor of methods for least squares is known."""
+
+    bayes: ClassVar[str] = "bayes"
+    """Id of the solver that is its Bayes estimate; empty where there is none."""
+
     gaussian_covariates: ClassVar[bool] = False
-    """Whether rows of X are independent `N(0, S)`, S a task's second moment, and X is independent of `w_star`."""
+    """Whether rows of X are independent `N(0, S)`, S a task's second moment, and X is independent of `w_star`, of which
+    with noise the labels are made: then they can be stretched (see `benchmarks.tasks.importance`)."""
 
     d: int = 5
     N: int = 20
     noise_std: float = 0.0
     num_queries: int = 1
     law_seed: int = 0
+    longest: int | None = None
 
     def __post_init__(self) -> None:
         store_ints(self, "d", "N", "num_queries", least=1)
         store_ints(self, "law_seed", least=0)
+        if self.longest is not None:
+            store_ints(self, "longest", least=1)
+            if self.longest < self.N:
+                raise ValueError(
+                    f"longest is {self.longest}; with contexts of N = {self.N} it must be {self.N} or more"
+                )
         self._store("noise_std", require_number("noise_std", self.noise_std, least=0.0))
 
     def _store(self, name: str, value: Any) -> None:
@@ -133,9 +150,19 @@ class Law(ABC):
         return None
 
     @property
+    def objective(self) -> Objective:
+        """What its tasks ask to be minimised."""
+        return LEAST_SQUARES
+
+    @property
     def noise_var(self) -> float:
         """Variance of the label noise."""
         return self.noise_std**2
+
+    @property
+    def drawn(self) -> Law:
+        """The law that draws its tasks: itself, or with `longest` the one of contexts that long."""
+        return self if self.longest is None else dataclasses.replace(self, N=self.longest, longest=None)
 
     def under(self, seed: int, purpose: Purpose) -> Law:
         """The law as one stream draws it: itself, unless streams of training and of scoring draw from other rows."""
@@ -147,7 +174,7 @@ class Law(ABC):
 
         Values are what JSON can hold (a tuple becomes a list).
         """
-        columns = ("d", "N", "noise_std")
+        columns = ("d", "N", "noise_std", *(("longest",) if self.longest is None else ()))
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init and f.name not in columns}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

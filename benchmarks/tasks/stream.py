@@ -13,6 +13,7 @@ from torch import Tensor
 from benchmarks.tasks.importance import Sampling, stretched, stretches_to
 from benchmarks.tasks.randomness import make_generator
 from memformer.core.checks import require_int
+from memformer.core.objective import Objective
 from memformer.core.problem import Prior, Problem, TaskSource
 
 if TYPE_CHECKING:
@@ -59,11 +60,11 @@ class TaskStream:
             raise ValueError(f"importance sampling needs Gaussian covariates, which {law.metadata.name!r} has not")
         self.draw: Sampling = draw
         self.law = law.under(self.seed, purpose)
-        self.d, self.N = self.law.d, self.law.N
+        self.d, self.N, self._source = self.law.d, self.law.N, self.law.drawn
         self.purpose = purpose
         self.dtype = dtype
         self.device = torch.device(device)
-        self.block_size = max(1, min(MAX_BLOCK, BLOCK_NUMBERS // (max(law.N, law.d) * law.d)))
+        self.block_size = max(1, min(MAX_BLOCK, BLOCK_NUMBERS // (max(self._source.N, law.d) * law.d)))
         self._next_block = 0
         self._left: dict[str, np.ndarray] | None = None
 
@@ -71,6 +72,11 @@ class TaskStream:
     def noise_var(self) -> float:
         """Variance of the label noise."""
         return self.law.noise_var
+
+    @property
+    def objective(self) -> Objective:
+        """See `Law.objective`."""
+        return self.law.objective
 
     @property
     def second_moment(self) -> Tensor:
@@ -114,14 +120,15 @@ class TaskStream:
         known = {name: torch.from_numpy(array).to(self.dtype).to(self.device) for name, array in arrays.items()}
         if self.law.synthetic:  # of real rows nobody knows it
             known.setdefault("second_moment", self.second_moment)
-        return Problem(**known, noise_var=self.noise_var if self.law.synthetic else None)  # type: ignore[arg-type]
+        noise_var = self.noise_var if self.law.synthetic else None
+        return Problem(**known, noise_var=noise_var, objective=self.objective)  # type: ignore[arg-type]
 
     def _draw_block(self) -> dict[str, np.ndarray]:
         """The next block, by attribute of `Problem`; second moments only where the tasks have their own."""
         keys = ((int(self.purpose), self._next_block, kind) for kind in (_TASKS, _NOISE, _STRETCHES))
         tasks, noises, stretches = (make_generator(self.seed, *key) for key in keys)
         self._next_block += 1
-        drawn, weights = self.law.draw(self.block_size, tasks), None
+        drawn, weights = self._source.draw(self.block_size, tasks), None
         if self.draw == "importance":
             moment = self.law.second_moment.numpy() if drawn.second_moment is None else drawn.second_moment
             X, weights = stretched(drawn.X, moment, stretches)
@@ -130,7 +137,8 @@ class TaskStream:
         if self.law.noise_std > 0:
             y += self.law.noise_std * noises.standard_normal(y.shape)
             y_query += self.law.noise_std * noises.standard_normal(y_query.shape)
-        block = {"X": drawn.X, "y": y, "x_query": drawn.x_query, "y_query": y_query, "w_star": drawn.w_star}
+        X, y = drawn.X[:, : self.N], y[:, : self.N]
+        block = {"X": X, "y": y, "x_query": drawn.x_query, "y_query": y_query, "w_star": drawn.w_star}
         block |= {"second_moment": drawn.second_moment, "weights": weights}
         return {name: part for name, part in block.items() if part is not None}
 
@@ -149,6 +157,11 @@ class StandIn(ABC):
     def noise_var(self) -> float:
         """Variance of the label noise."""
         return self._stream.noise_var
+
+    @property
+    def objective(self) -> Objective:
+        """That of its tasks."""
+        return self._stream.objective
 
     @property
     def second_moment(self) -> Tensor:
@@ -210,9 +223,9 @@ class SpreadStream(StandIn):
 
 def _labels(drawn: Draw) -> tuple[np.ndarray, np.ndarray]:
     """Labels `(B, N)` of the contexts and `(B, q)` of the queries, without the noise that a law adds."""
-    if drawn.w_star is None:
-        assert drawn.y is not None
-        assert drawn.y_query is not None
+    if drawn.y is not None and drawn.y_query is not None:
         return drawn.y, drawn.y_query
+    if drawn.w_star is None:
+        raise ValueError("a law drew tasks with neither w_star nor labels y and y_query")
     columns = drawn.w_star[:, :, None]
     return (drawn.X @ columns)[:, :, 0], (drawn.x_query @ columns)[:, :, 0]

@@ -35,8 +35,8 @@ class IterativeSolver(Solver):
     (converged), exceeds `DIVERGENCE_FACTOR` times it (diverged), is not finite, or when `step` reports
     that it is undefined there (breakdown: the last good iterate stays).
 
-    Iterates must be proportional to y: a task whose gradient at the start is so small or large that its square is
-    nothing or infinite is solved with y in other units.
+    Iterates for least squares must be proportional to y: a task whose gradient at the start is so small or large that
+    its square is nothing or infinite is solved with y in other units.
     """
 
     rtol: ClassVar[float | None] = None
@@ -60,6 +60,8 @@ class IterativeSolver(Solver):
         ordinary = is_ordinary(state.g)
         if bool(ordinary.all()):
             return self._run(problem, state, num_steps, none_finished=True)
+        if not problem.is_least_squares:
+            return self._run(problem, state, num_steps, none_finished=False)
         with uncounted():
             scaled, units = rescaled(problem, ordinary)
             state = self.init(scaled)

@@ -1,6 +1,6 @@
 """What a regression problem is: a batch of tasks, their moments, and a source of tasks.
 
-There is one objective in this project, normalised by the context length N:
+Its objective is normalised by the context length N. Unless a problem says otherwise (`memformer.core.objective`) it is
 
     f(w) = ||X w - y||^2 / (2 N),      grad f(w) = H w - b,      H = X^T X / N,  b = X^T y / N.
 """
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from memformer.core.checks import require_number
 from memformer.core.ledger import Entry, matmul, reports
+from memformer.core.objective import LEAST_SQUARES, LeastSquares, Objective
 from memformer.core.tensors import require_tensor
 
 
@@ -57,7 +58,10 @@ class Moments(NamedTuple):
 
 
 class Spectrum(NamedTuple):
-    """Smallest and largest eigenvalue `mu`, `L` of each task's `H`, shape `(B,)` each; `mu >= 0`."""
+    """Smallest and largest eigenvalue `mu`, `L` of each task's Hessian, shape `(B,)` each; `mu >= 0`.
+
+    The Hessian of least squares is `H`. Of another objective, which has one at every w, these are bounds on them all.
+    """
 
     mu: Tensor
     L: Tensor
@@ -80,7 +84,7 @@ class Prior:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A batch of B >= 1 linear-regression tasks, with held-back queries. Two problems are equal if they are one object.
+    """A batch of B >= 1 regression tasks, with held-back queries. Two problems are equal if they are one object.
 
     Attributes:
         X: `(B, N, d)` context covariates.
@@ -93,6 +97,7 @@ class Problem:
         noise_var: variance of the label noise, in units of `y` squared, where the law knows it.
         weights: `(B,)`, where tasks were drawn more or less often than the law draws them: the mean over the law is
             that of weight times value.
+        objective: what is to be minimised on the context, and what a prediction is judged by.
 
     Raises:
         ValueError: if something is no dense tensor of floating-point numbers, or a shape, dtype or device does not fit.
@@ -111,6 +116,7 @@ class Problem:
     second_moment: Tensor | None = None
     noise_var: float | None = None
     weights: Tensor | None = None
+    objective: Objective = LEAST_SQUARES
 
     def __post_init__(self) -> None:
         maybe = ("y_query", "w_star", "second_moment", "weights")
@@ -137,6 +143,7 @@ class Problem:
                 raise ValueError(f"{both} and they must agree")
         if self.noise_var is not None:
             require_number("noise_var", self.noise_var, least=0.0)
+        self.objective.check(self.y)
 
     @property
     def B(self) -> int:
@@ -171,12 +178,18 @@ class Problem:
 
     @cached_property
     def spectrum(self) -> Spectrum:
-        """Extreme eigenvalues of `H`, computed once and kept (nan for a task whose `H` is not finite)."""
+        """Extreme eigenvalues of the Hessian, or bounds, computed once and kept (nan where `H` is not finite)."""
         H = self.moments.H
         finite = H.isfinite().all(-1).all(-1)
         values = torch.linalg.eigvalsh(torch.where(finite[:, None, None], H, 0.0))
         values = torch.where(finite[:, None], values.clamp(min=0.0), torch.nan)
-        return Spectrum(values[:, 0], values[:, -1])
+        least, most = self.objective.curvature
+        return Spectrum(least * values[:, 0] + self.objective.ridge, most * values[:, -1] + self.objective.ridge)
+
+    @property
+    def is_least_squares(self) -> bool:
+        """Whether its moments tell all of the objective."""
+        return isinstance(self.objective, LeastSquares) and not self.objective.ridge
 
     def weighted(self, values: Tensor) -> Tensor:
         """Values `(..., B)` of the tasks, times their weights if they have any: the plain mean is that over the law."""
@@ -206,7 +219,7 @@ class Problem:
 
     def blinded(self) -> Problem:
         """What a solver may see of a scored task: the context and the query points, nothing it is judged by."""
-        return Problem(self.X, self.y, self.x_query)
+        return Problem(self.X, self.y, self.x_query, objective=self.objective)
 
 
 SPREAD = 2.1
@@ -230,6 +243,11 @@ class TaskSource(Protocol):
     @property
     def noise_var(self) -> float:
         """Variance of the label noise."""
+        ...
+
+    @property
+    def objective(self) -> Objective:
+        """That of its tasks."""
         ...
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from memformer.core.checks import require_int
 from memformer.core.equality import ComparedByValue
 from memformer.core.modes import learns
+from memformer.core.objective import LeastSquares, Objective
 from memformer.core.problem import Problem, TaskSource, matvec
 
 DIVERGENCE_FACTOR = 1e8
@@ -191,6 +193,8 @@ class Solver(ComparedByValue, ABC):
         anytime: whether `solve(p, k).weights[j]` equals `solve(p, j).weights[j]`, so that one solve tells
             every smaller number of steps. False for a method whose parameters depend on the horizon.
         countable: whether torch does all of its work, so that it can be counted.
+        serves: objectives that it can minimise: those of this class. A method that asks a problem for its gradient
+            alone serves every `Objective`; what uses the moments serves `LeastSquares`.
     """
 
     needs: ClassVar[Needs]
@@ -201,15 +205,30 @@ class Solver(ComparedByValue, ABC):
     version: ClassVar[int] = 1
     anytime: ClassVar[bool] = True
     countable: ClassVar[bool] = True
+    serves: ClassVar[type[Objective]] = LeastSquares
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = vars(cls)
         for name in {"fit", "fit_many", "adapt"} & set(own):
             setattr(cls, name, learns(own[name]))
+        if "solve" in own:
+            cls.solve = _serving(own["solve"])  # pyright: ignore[reportAttributeAccessIssue]
 
     def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
         """What the first use of this solver on a machine takes once, such as compiling, done before a clock starts."""
+
+    def skip(self, tasks: TaskSource) -> tuple[bool, str]:
+        """Whether it is to be left out on such tasks, and why, in a sentence; asked before it is fitted or solves."""
+        why = self._refusal(tasks.objective)
+        return bool(why), why
+
+    def _refusal(self, objective: Objective) -> str:
+        """Why it cannot minimise an objective; empty if it can."""
+        if isinstance(objective, self.serves) and (self.serves is not LeastSquares or not objective.ridge):
+            return ""
+        what = f"{objective.name} with a ridge" if objective.name == LeastSquares.name else objective.name
+        return f"it minimises {self.serves.name} alone, and the objective here is {what}"
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Solver:
         """An ordinary solver, fitted to a task law.
@@ -242,6 +261,19 @@ class Solver(ComparedByValue, ABC):
     @abstractmethod
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         """Run `num_steps >= 0` steps on every task of `problem`; never modifies the problem."""
+
+
+def _serving(solve: Callable[..., Trace]) -> Callable[..., Trace]:
+    """Let `solve` refuse problems whose objective its solver does not serve."""
+
+    @functools.wraps(solve)
+    def serving(self: Solver, problem: Problem, num_steps: int) -> Trace:
+        why = self._refusal(problem.objective)
+        if why:
+            raise ValueError(f"{type(self).__name__} cannot solve this problem: {why}")
+        return solve(self, problem, num_steps)
+
+    return serving
 
 
 def check_num_steps(num_steps: int) -> None:

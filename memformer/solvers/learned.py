@@ -31,11 +31,12 @@ Precision = Literal["float32", "float64"]
 class LearnedSolver(Solver):
     """A method that is an `nn.Module`, trained on fresh tasks of a law by the project's trainer.
 
-    A subclass is a frozen dataclass of hyper-parameters that defines `build`. The module's `forward` gets the context
-    and the query points, `X` `(B, N, d)`, `y` `(B, N)` and `x_query` `(B, q, d)`, or the moments `H` `(B, d, d)` and
-    `b` `(B, d)` if the class `reads` them. It gives the predictions `(steps, B, q)` after each of its steps, or the
-    weights `(steps, B, d)` if that is what it `answers`; or `(B, q)`, `(B, d)`, those of its last step alone. Dtype and
-    device are those of what it gets. No step is 0, and is not asked for.
+    A subclass is a frozen dataclass of hyper-parameters that defines `build`. The module's `forward` gets what the
+    class `reads`: the context and the query points, `X` `(B, N, d)`, `y` `(B, N)` and `x_query` `(B, q, d)`; or the
+    moments `H` `(B, d, d)` and `b` `(B, d)`; or a `memformer.solvers.readouts.Field`, which it asks for gradients. It
+    gives the predictions `(steps, B, q)` after each of its steps, or the weights `(steps, B, d)` if that is what it
+    `answers`; or `(B, q)`, `(B, d)`, those of its last step alone. Dtype and device are those of what it gets. No step
+    is 0, and is not asked for.
 
     What a module sees has no units: covariates are divided by their root mean square over the law, labels (or `b`) by
     their mean magnitude in the task, and answers are multiplied back. So answers are in proportion to y, as those of
@@ -58,7 +59,7 @@ class LearnedSolver(Solver):
 
     Class attributes:
         answers: `"predictions"` at the query points, or `"weights"`, whose expected loss is known exactly.
-        reads: the `"context"`, or only its `"moments"`.
+        reads: the `"context"`, or only its `"moments"`, or `"gradients"` of the objective, whatever that is.
         nested: whether the module of k steps is the first k steps of a deeper one, with parameters of the same names;
             then fewer steps than were trained cost less.
         repeats: whether it is one step, repeated, so that it can take more steps than it was trained for.
@@ -109,8 +110,11 @@ class LearnedSolver(Solver):
     def __post_init__(self) -> None:
         require_choice("loss", self.loss, get_args(Loss))
         require_choice("precision", self.precision, get_args(Precision))
-        if self.reads == "moments" and self.answers != "weights":
-            raise ValueError(f"{type(self).__name__} reads moments and answers predictions; it must answer weights")
+        require_choice("reads", self.reads, get_args(Reads))
+        require_choice("answers", self.answers, get_args(Answers))
+        if self.reads != "context" and self.answers != "weights":
+            name = type(self).__name__
+            raise ValueError(f"{name} reads {self.reads} and answers predictions; it must answer weights")
         self.budget  # noqa: B018 - building it checks its fields
 
     @abstractmethod
@@ -161,6 +165,8 @@ class LearnedSolver(Solver):
         found = {"depths": torch.tensor(depths, dtype=torch.int64), "made_for": torch.tensor([tasks.d, tasks.N])}
         found["scale"] = torch.tensor(scale, dtype=torch.float64)
         records, flops = [], []
+        for depth in depths:
+            self._try(depth, tasks, scale)
         for depth in depths:
             trained = train_module(
                 partial(self._built, tasks.d, tasks.N, depth),
@@ -258,6 +264,21 @@ class LearnedSolver(Solver):
                 raise ValueError(f"the parameters of {type(self).__name__} lack {name} of shape {tuple(wanted.shape)}")
         module.to(getattr(torch, self.precision)).load_state_dict(held)
         return module.eval().requires_grad_(False)
+
+    @learns
+    def _try(self, depth: int, tasks: TaskSource, scale: float) -> None:
+        """Raise ValueError if a module cannot answer tasks of float64, which training in float32 would not tell."""
+        with torch.random.fork_rng([]), float32_by_default():
+            module = self._built(tasks.d, tasks.N, depth).double().eval()
+            if not any(weight.requires_grad for weight in module.parameters()):
+                return  # training says so
+            X, x_query = (torch.randn(2, count, tasks.d, dtype=torch.float64) for count in (tasks.N, 3))
+            problem = Problem(X, torch.rand(2, tasks.N, dtype=torch.float64), x_query, objective=tasks.objective)
+        try:
+            self._readouts(module, problem, depth, scale)
+        except (RuntimeError, TypeError) as error:
+            told = " ".join(str(error).split())
+            raise ValueError(f"{type(module).__name__} cannot answer tasks of float64: {told}") from error
 
     def _built(self, d: int, N: int, steps: int) -> nn.Module:
         module = self.build(d, N, steps)

@@ -22,12 +22,13 @@ from memformer.training.whitening import Coordinates, random_theta
 
 
 class _Traced(Problem):
-    """Tasks without what `torch.compile` and `torch.export` cannot trace: checks, and moments that are kept."""
+    """Tasks without what `torch.compile` and `torch.export` cannot trace: checks, objects, moments that are kept."""
 
     moments = property(Problem.moments.func)  # pyright: ignore[reportAssignmentType]
 
-    def __post_init__(self) -> None:
-        pass
+    def __init__(self, X: Tensor, y: Tensor, x_query: Tensor) -> None:
+        for name, tensor in (("X", X), ("y", y), ("x_query", x_query)):
+            object.__setattr__(self, name, tensor)
 
 
 class MemformerModule(nn.Module):

@@ -145,7 +145,8 @@ def _asked(problem: Problem, queries: int) -> Problem:
     if queries == 1 or w_star is None or moment is None or moment.ndim == 3:
         return problem
     x_query = torch.cat([problem.x_query.roll(other, 0) for other in range(queries)], 1)
-    return replace(problem, x_query=x_query, y_query=matvec(x_query, w_star))
+    y_query = problem.objective.mean(matvec(x_query, w_star))
+    return replace(problem, x_query=x_query, y_query=y_query)
 
 
 def _name(starts: Sequence[Start]) -> str:

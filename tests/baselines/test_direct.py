@@ -8,6 +8,7 @@ import torch
 from baselines.direct import OLS, Bayes, Ridge, least_squares, posterior_mean
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.law import Purpose
+from memformer.core.objective import LEAST_SQUARES
 from memformer.core.problem import Prior, Problem
 from tests.baselines.helpers import scored, training, weights_of
 
@@ -84,7 +85,7 @@ def test_bayes_mixture_agrees_with_importance_sampling_in_closed_form(noise_var)
 
 def test_bayes_refuses_a_law_without_a_prior():
     class Silent:
-        d, N, noise_var = 3, 2, 0.0
+        d, N, noise_var, objective = 3, 2, 0.0, LEAST_SQUARES
 
         def sample(self, batch):
             return scored(Isotropic(d=3, N=2), batch)

@@ -24,6 +24,7 @@ from memformer.core.ledger import counting
 from memformer.core.problem import Problem
 from memformer.core.solver import Reach
 from memformer.solvers.learned import LearnedSolver
+from memformer.solvers.readouts import Field
 from tests.baselines.helpers import scored, true_weights, weights_of
 
 LAW, STEPS = Isotropic(d=5, N=20), 4
@@ -47,9 +48,21 @@ def shaken(solver: LearnedSolver, law: Law = LAW) -> nn.Module:
     return made
 
 
+def field(given: Problem) -> Field:
+    """Its gradients in its own units."""
+    H, b = given.moments
+    return Field(given, 1.0, torch.ones_like(b[:, :1]), b, H)
+
+
+def read(solver: LearnedSolver, given: Problem) -> tuple[Tensor | Field, ...]:
+    """What its module is shown of a problem, in the problem's own units."""
+    shown = {"context": (given.X, given.y, given.x_query), "moments": given.moments}
+    return shown.get(solver.reads) or (field(given),)
+
+
 def test_what_is_not_trained_yet_is_a_classical_method() -> None:
     steepest, cg = weights_of(SteepestDescent(), problem(), STEPS), weights_of(ConjugateGradient(), problem(), STEPS)
-    torch.testing.assert_close(module(LstmOptimizer())(*problem().moments), steepest[1:])
+    torch.testing.assert_close(module(LstmOptimizer())(field(problem())), steepest[1:])
     for factor in ("triangular", "diagonal"):
         torch.testing.assert_close(module(LearnedPreconditioner(factor))(*problem().moments), cg[1:])
 
@@ -60,7 +73,7 @@ def test_an_unrolled_method_of_equal_constants_is_heavy_ball() -> None:
         rate.fill_(0.4)
     for momentum in made.momenta:
         momentum.fill_(0.3)
-    torch.testing.assert_close(made(*problem().moments), weights_of(HeavyBall(eta=0.4, beta=0.3), problem(), STEPS)[1:])
+    torch.testing.assert_close(made(field(problem())), weights_of(HeavyBall(eta=0.4, beta=0.3), problem(), STEPS)[1:])
     assert Unrolled(coordinatewise=False).reach is Reach.FIXED
 
 
@@ -126,8 +139,7 @@ def test_gradients_in_the_inputs_are_those_of_finite_differences(solver) -> None
     made = shaken(solver, law)
 
     def answers(X: Tensor, y: Tensor, x_query: Tensor) -> Tensor:
-        shown = replace(given, X=X, y=y, x_query=x_query)
-        return made(X, y, x_query) if solver.reads == "context" else made(*shown.moments)
+        return made(*read(solver, replace(given, X=X, y=y, x_query=x_query)))
 
     inputs = [one.clone().requires_grad_() for one in (given.X, given.y, given.x_query)]
     assert torch.autograd.gradcheck(answers, inputs)
@@ -163,7 +175,7 @@ def test_numbers_of_parameters_are_as_stated(solver, number) -> None:
 )
 def test_products_are_counted_as_stated(solver, products) -> None:
     made, given = module(solver), problem()
-    read: tuple[Tensor, ...] = (given.X, given.y, given.x_query) if solver.reads == "context" else given.moments
+    shown = read(solver, given)
     with counting() as ledger:
-        made(*read)
+        made(*shown)
     assert ledger.products == products * given.B

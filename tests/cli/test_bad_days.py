@@ -13,6 +13,7 @@ from unittest import mock
 
 import pytest
 
+from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.cli.main import ENDS, main
 from benchmarks.experiments.experiment import read_toml
 from benchmarks.experiments.scaling.growth import points
@@ -79,10 +80,29 @@ def test_a_plugin_file_does_not_replace_a_module(name: str, tmp_path: Path) -> N
     assert sys.modules.get(module) is there
 
 
+ADDS = """
+from benchmarks.api import SOLVERS
+SOLVERS.add("{name}", "baselines.gradient:GradientDescent")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    list(SOLVERS)
+    monkeypatch.setattr(SOLVERS, "_entries", dict(SOLVERS._entries))
+
+
+def test_a_plugin_file_that_registers_nothing_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "mine_of_nothing.py").write_text("x = 1")
+    assert "'mine_of_nothing.py' adds nothing; it must register a law, a solver or a metric" in mistake(
+        "list", "suites", "--plugin", "mine_of_nothing.py", folder=tmp_path
+    )
+
+
 def test_a_plugin_file_does_not_replace_another(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "mine_of_two.py").touch()
+        (tmp_path / folder / "mine_of_two.py").write_text(ADDS.format(name=f"{folder}_of_two"))
     said = mistake(
         "list", "suites", "--plugin", "one/mine_of_two.py", "--plugin", "two/mine_of_two.py", folder=tmp_path
     )
@@ -95,7 +115,7 @@ def test_a_plugin_file_in_a_folder_that_modules_are_found_in_is_loaded(
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mine_on_the_path", raising=False)
-    (tmp_path / "mine_on_the_path.py").touch()
+    (tmp_path / "mine_on_the_path.py").write_text(ADDS.format(name="on_the_path"))
     assert command("list", "suites", "--plugin", "mine_on_the_path.py").code == 0
 
 

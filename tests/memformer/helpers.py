@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from memformer.core.objective import LEAST_SQUARES
 from memformer.core.problem import Prior, Problem, matvec
 from memformer.model.config import MemformerConfig
 
@@ -33,6 +34,10 @@ class GaussianSource:
         self.scales = torch.ones(d).double() if scales is None else torch.tensor(scales).double()
         self.know_w_star = know_w_star
         self.generator = torch.Generator().manual_seed(seed)
+
+    @property
+    def objective(self):
+        return LEAST_SQUARES
 
     @property
     def second_moment(self):

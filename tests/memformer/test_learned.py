@@ -90,7 +90,7 @@ class Wrong(LearnedSolver):
             lambda found: found.double(),
             "Bent answers in torch.float64 on cpu; the tasks are torch.float32 on cpu",
         ),
-        (lambda found: found.to("meta"), "Bent answers in torch.float32 on meta"),
+        (lambda found: found.to("meta"), "Bent answers in torch.float64 on meta"),
         (lambda found: found[-1], "Bent answers for its last step alone; that needs loss='last'"),
         (lambda found: found.detach(), "what Bent answers does not depend on its parameters"),
     ],

@@ -11,18 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.direct import Bayes
 from baselines.exact_law import gaussian_tasks
 from baselines.krylov import law_preconditioner
 from baselines.lfom_optimal import LfomOptimal, draw_moments
 from baselines.truth_lines import krylov_oracle, relative_excess
-from benchmarks.catalogue.registry import METRICS
+from benchmarks.catalogue.registry import METRICS, SOLVERS
 from benchmarks.harness.scores.protocol import in_blocks
 from benchmarks.tasks.importance import Sampling
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.roots import symmetric_roots
-from memformer.core.solver import Reach
+from memformer.core.solver import Reach, Solver
 
 Losses = NDArray[np.float64]
 
@@ -71,13 +70,15 @@ def has_floor(law: Law, reach: Reach) -> bool:
     """Whether a floor of a class is known on a law, under one metric at least."""
     if not law.synthetic:
         return False
-    if reach is Reach.FIXED_PRECONDITIONED:
-        return law.whitens_to_isotropic
-    return reach is not Reach.ANY or _has_bayes(law)
+    if reach is Reach.ANY:
+        return _has_bayes(law)
+    return law.linear and (reach is not Reach.FIXED_PRECONDITIONED or law.whitens_to_isotropic)
 
 
 def _has_bayes(law: Law) -> bool:
     """Whether the Bayes estimate of a law is known, and has a loss."""
+    if not law.linear:
+        return bool(law.bayes)
     known = law.synthetic and law.prior(torch.zeros(1, law.N, law.d, dtype=torch.float64)) is not None
     return known and (law.noise_std > 0 or law.d > law.N)
 
@@ -135,7 +136,8 @@ def _bayes(key: FloorKey) -> dict[str, Losses | None]:
     """The same, `(tasks,)`, under every metric: it is solved for once."""
     if not _has_bayes(key.law):
         return {}
-    solver = Bayes().fit(key.law.stream(key.seed, Purpose.TRUTH, key.dtype, key.device), [1])
+    solver: Solver = SOLVERS.create(key.law.bayes)
+    solver = solver.fit(key.law.stream(key.seed, Purpose.TRUTH, key.dtype, key.device), [1])
     found: dict[str, list[Losses | None]] = {name: [] for name in METRICS}
     for block in _blocks(key):
         trace = solver.solve(block.blinded(), 1)

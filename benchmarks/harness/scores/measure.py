@@ -26,6 +26,9 @@ def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
     """Fit, solve and measure; whatever the solver raises becomes a status and a reason, never an exception."""
     try:
         with time_limit(cell.time_limit), guarded(cell.law, cell.fitted_on):
+            skipped, why = _skip(cell)
+            if skipped:
+                return CellResult(cell, status="skipped", reason=" ".join(str(why).split())[:300])
             fit = fit_under_protocol(cell, store)
             measured = [_measured(cell, solver, seed) for solver, seed in zip(fit.solvers, cell.seeds, strict=True)]
     except TimeLimitExceeded as error:
@@ -35,6 +38,15 @@ def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
         scored_tasks.cache_clear()  # it may have changed them
         return CellResult(cell, status="error", reason=one_line(error), traceback=traced(error))
     return CellResult(cell, measured, fit.solvers, fit.seconds, fit.reused, fit.shipped)
+
+
+def _skip(cell: Cell) -> tuple[bool, str]:
+    """Whether the solver leaves the law out, or the one it is fitted on, and why."""
+    for law in dict.fromkeys((cell.law, cell.fitted_on)):
+        skipped, why = cell.solver.skip(law.stream(cell.seeds[0], Purpose.TRAIN, cell.dtype, cell.device))
+        if skipped:
+            return True, why
+    return False, ""
 
 
 def _measured(cell: Cell, solver: Solver, seed: int) -> Measured:

@@ -136,7 +136,7 @@ class ScoredTasks(StandIn):
 
     def __init__(self, stream: TaskSource, problem: Problem) -> None:
         super().__init__(stream)
-        self._problem = Problem(problem.X, problem.y, problem.x_query, problem.y_query, noise_var=problem.noise_var)
+        self._problem = replace(problem, w_star=None, second_moment=None, weights=None)
         self._next = 0
 
     def sample(self, batch: int) -> Problem:

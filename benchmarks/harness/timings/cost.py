@@ -54,8 +54,9 @@ def count_work(call: Callable[[Problem], object], problem: Problem) -> Work:
         torch.cuda.synchronize(problem.device)
         torch.cuda.reset_peak_memory_stats(problem.device)
         before = torch.cuda.memory_allocated(problem.device)
-    counter = FlopCounterMode(display=False, custom_mapping=_COUNTED)
-    with counting() as ledger, counter, _Watch(ledger, counter) as watch, _Asked():
+    asked = _Asked()
+    counter = FlopCounterMode(display=False, custom_mapping=_COUNTED | {aten._linalg_eigh: asked.eigen})
+    with counting() as ledger, counter, _Watch(ledger, counter) as watch, asked:
         result = call(fresh)
     products = None if watch.unreported else ledger.products / problem.B
     peak = torch.cuda.max_memory_allocated(problem.device) - before if cuda else watch.peak
@@ -69,11 +70,16 @@ class _Asked(TorchFunctionMode):
     values_alone = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        _Asked.values_alone = func is torch.linalg.eigvalsh
+        self.values_alone = func is torch.linalg.eigvalsh
         try:
             return func(*args, **(kwargs or {}))
         finally:
-            _Asked.values_alone = False
+            self.values_alone = False
+
+    def eigen(self, shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+        """Eigenvalues alone: 4/3 n³; with vectors 9 n³ (Golub & Van Loan, section 8.3)."""
+        *batch, n, _columns = shape
+        return math.prod(batch) * (4 * n**3 // 3 if self.values_alone else 9 * n**3)
 
 
 class _Watch(TorchDispatchMode):
@@ -133,12 +139,6 @@ def _qr(shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
     return math.prod(batch) * (4 * m * n**2 - 4 * n**3 // 3)
 
 
-def _eigh(shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    """Eigenvalues alone: 4/3 n³; with vectors 9 n³ (section 8.3 of the same)."""
-    *batch, n, _columns = shape
-    return math.prod(batch) * (4 * n**3 // 3 if _Asked.values_alone else 9 * n**3)
-
-
 def _svd(shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
     """Thin, with vectors: 6 m n² + 20 n³ (section 8.6 of the same)."""
     *batch, m, n = shape
@@ -164,7 +164,6 @@ def _cholesky_solve(b: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
 
 _COUNTED = {
     aten.linalg_qr: _qr,
-    aten._linalg_eigh: _eigh,
     aten._linalg_svd: _svd,
     aten.linalg_solve_triangular: _triangular,
     aten.linalg_cholesky_ex: _cholesky,
@@ -178,7 +177,7 @@ _CONTRACTIONS = {aten.bmm, aten.mm, aten.mv, aten.dot, aten.baddbmm, aten.baddbm
 _POINTWISE = {
     **dict.fromkeys((aten.add, aten.sub, aten.rsub, aten.mul, aten.div, aten.neg, aten.sum, aten.mean), 1),
     **dict.fromkeys((aten.add_, aten.sub_, aten.mul_, aten.div_, aten.neg_, aten.sqrt, aten.reciprocal, aten.pow), 1),
-    aten._softmax: 4,
+    **dict.fromkeys((aten._softmax, aten.sigmoid, aten.softplus), 4),
     **dict.fromkeys((aten.addcmul, aten.addcmul_, aten.linalg_vector_norm), 2),
 }
 """Operations for each number that they read or write, whichever are more."""
