@@ -16,6 +16,7 @@ from memformer.core.problem import Prior, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
 
 _NO_PRIOR = "bayes needs a law that states the prior of its weights, and this one does not"
+_NO_SCALE = "ridge needs a law that states its prior, or training tasks with true weights"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,13 @@ class Ridge(Solver):
     def __post_init__(self) -> None:
         require_choice("method", self.method, ("qr", "cholesky"))
 
+    def skip(self, tasks: TaskSource) -> tuple[bool, str]:
+        why = self._refusal(tasks.objective)
+        if not why:
+            first = tasks.sample(1)
+            why = "" if first.w_star is not None or tasks.prior(first.X) is not None else _NO_SCALE
+        return bool(why), why
+
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Ridge:
         first = tasks.sample(1)
         prior = tasks.prior(first.X)
@@ -87,7 +95,7 @@ class Ridge(Solver):
             elif first.w_star is not None and rest.w_star is not None:
                 prior_var = torch.cat([first.w_star, rest.w_star]).square().mean()
             else:
-                raise ValueError("ridge needs a law that states its prior, or training tasks with true weights")
+                raise ValueError(_NO_SCALE)
         return replace(self, parameters={"penalty": (tasks.noise_var / prior_var).cpu()})
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
