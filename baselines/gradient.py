@@ -12,7 +12,7 @@ from baselines.operations import column, gradient, safe_divide, undefined_where,
 from memformer.core.checks import require_choice, require_number
 from memformer.core.iterative import IterativeSolver, State
 from memformer.core.objective import Objective
-from memformer.core.problem import Problem, dot, matvec
+from memformer.core.problem import Problem, TaskSource, dot, matvec
 from memformer.core.solver import Needs, Reach
 
 
@@ -47,6 +47,15 @@ class ConstantSteps(IterativeSolver):
     def needs(self) -> Needs:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
         """What this instance must be told."""
         return self.told if self.eta is None else Needs.NOTHING
+
+    def skip(self, tasks: TaskSource) -> tuple[bool, str]:
+        objective = tasks.objective
+        if self.needs is Needs.MU_L and objective.curvature[0] + objective.ridge == 0:
+            return (
+                True,
+                f"its constants need curvature from below, and of {objective.name} without a ridge none is known",
+            )
+        return super().skip(tasks)
 
 
 @dataclass(frozen=True)
