@@ -56,3 +56,14 @@ def test_least_squares_is_exact_to_rounding() -> None:
     losses = expected_test_loss(problem, SOLVERS.create("ols").solve(problem.blinded(), 1))
     assert losses is not None
     assert losses[1].max() < 1e-24
+
+
+@pytest.mark.parametrize("N", [1, 4, 9])
+def test_least_squares_below_d_loses_what_the_context_does_not_tell(N: int) -> None:
+    """Of the d prior variances N are seen: `d - N` on average, exactly."""
+    problem = Isotropic(d=10, N=N).stream(0, Purpose.SCORE).sample(20_000)
+    losses = expected_test_loss(problem, SOLVERS.create("ols").solve(problem.blinded(), 1))
+    assert losses is not None
+    error = losses[1].std().item() / problem.B**0.5
+    assert error < 0.015 * (10 - N)
+    assert losses[1].mean().item() == pytest.approx(10 - N, abs=5 * error)
