@@ -67,8 +67,10 @@ def _searched(problem: Problem, state: State, direction: Tensor) -> tuple[Tensor
     at, along = matmul(problem.X, ends).unbind(-1)
     eta, w = (start[..., None] + sizes * way[..., None] for start, way in ((at, along), ends.unbind(-1)))
     objective, y = problem.objective, problem.y[..., None]
-    values = objective.loss(eta, y).mean(1) + objective.ridge / 2 * w.square().sum(1)
-    before = objective.loss(at, problem.y).mean(-1, keepdim=True) + objective.ridge / 2 * dot(state.w, state.w)
+    values, before = objective.loss(eta, y).mean(1), objective.loss(at, problem.y).mean(-1, keepdim=True)
+    if objective.ridge:
+        values = values + objective.ridge / 2 * w.square().sum(1)
+        before = before + objective.ridge / 2 * dot(state.w, state.w)
     # Near the minimum f cannot fall by more than its own rounding.
     slack = 8 * torch.finfo(values.dtype).eps * before.abs()
     enough = values <= before + DECREASE * sizes * dot(state.g, direction) + slack
