@@ -1,0 +1,117 @@
+"""The suites of the field's tasks on one page: who leads on each law, and whether learning beats tuning there.
+
+    python -m benchmarks.validation.field_tasks /tmp/field
+
+The suites are run first, into a folder of results of one's own, unless they are there already.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from typer import Argument, run
+
+from benchmarks.reports.board import Board
+from benchmarks.reports.comparison import Setting, levels_of_pair, settings
+from benchmarks.reports.style import CYCLE, figure, label_ends
+from benchmarks.reports.template import render
+from benchmarks.reports.write import Report
+from benchmarks.runs.ranking import rank, solver_label
+from benchmarks.runs.read import Run, read_run
+from benchmarks.runs.schema import SCORED_ON
+from benchmarks.statistics import compare
+from benchmarks.suites.suite import load_suite
+
+SUITES = ("context", "sparse", "glm", "shift")
+"""What is on the page, in this order."""
+
+LEARNED, TUNED = "learned", "told the law"
+"""Kinds of `Board.kinds` whose leaders are compared: iterative methods that know the law, learned and not."""
+
+CURVES = ("cg", "heavy_ball_tuned", "memformer_gdpp", "transformer_softmax", "nearest_neighbours", "ols", "bayes")
+"""Solvers whose losses are drawn over the length of the context."""
+
+
+def runs(folder: Path, jobs: int) -> Iterator[tuple[str, Run]]:
+    """Each suite and its run, which is done now if it is not there."""
+    for name in SUITES:
+        place = folder / "runs" / name
+        if not (place / "meta.json").is_file():
+            words = ["run", name, "--name", name, "--results", str(folder), "--jobs", str(jobs), "--resume"]
+            subprocess.run([sys.executable, "-m", "benchmarks.cli.main", *words], check=True)
+        yield name, read_run(place)
+
+
+def laws(done: Run) -> Iterator[tuple[str, list[str], str]]:
+    """Of each law its title, its readings, and its best learned method against the best tuned one."""
+    ranked = rank([done])
+    known = {tuple(one.identity.values()): one for one in settings(done)}
+    for _, table in ranked.groupby(SCORED_ON, sort=False, dropna=False):
+        board = Board(table)
+        names = next(iter(known.values())).identity
+        setting = known.get(tuple(table.iloc[0][list(names)]))
+        title = f"{board.title}, after {board.steps} step{'s' * (board.steps != 1)}"
+        yield title, board.readings(), "" if setting is None else _learned_against_tuned(board, setting)
+
+
+def _learned_against_tuned(board: Board, setting: Setting) -> str:
+    """Whether the paired 95 % interval of the log ratio of mean losses leaves out 0; empty where a kind has nobody."""
+    kinds = board.kinds()
+    if not {LEARNED, TUNED} <= set(kinds):
+        return ""
+    here = {entry.label: entry for entry in setting.entries}
+    labels = [[solver_label(row) for row in kinds[kind].to_dict("records")] for kind in (LEARNED, TUNED)]
+    found = [here[next(label for label in own if label in here)] for own in labels if set(own) & set(here)]
+    if len(found) < len(labels):
+        return ""
+    learned, tuned = found
+    k = board.steps
+    told = compare(learned.losses[k], tuned.losses[k], levels_of_pair(learned, tuned), learned.weights)
+    word = "better" if told.log_ratio_high < 0 else "worse" if told.log_ratio_low > 0 else "not told apart"
+    ratio = f"log ratio {told.log_ratio:+.3f}, {told.log_ratio_low:+.3f} to {told.log_ratio_high:+.3f}"
+    few = "; few tasks carry it" * told.tail_limited
+    return f"learned against tuned: `{learned.label}` against `{tuned.label}`: {word} ({ratio}{few})"
+
+
+def over_length(done: Run) -> Figure:
+    """Log loss over the length of the context without noise, all contexts being the first points of the same ones."""
+    table: Any = rank([done])
+    table = table[(table["law"] == "isotropic") & (table["noise_std"] == 0) & (table["steps"] == table["steps"].max())]
+    drawn, (axes,) = figure(6.4, 3.4)
+    lengths, ends = sorted(table["N"].unique()), []
+    for number, name in enumerate(CURVES):
+        own: Any = table[table["solver"] == name].set_index("N")["log_loss"]
+        places = [N for N in lengths if N in own.index and not pd.isna(own[N])]
+        if places:
+            heights = np.maximum([own[N] for N in places], -12.0)
+            axes.plot(places, heights, marker="o", ms=2.5, color=CYCLE[number])
+            ends.append((name, float(heights[-1]), CYCLE[number]))
+    axes.set(xlabel="points in the context, N (d = 20)", ylabel="log test loss after 4 steps, not below -12")
+    axes.set_xticks(lengths)
+    label_ends(axes, ends, float(lengths[-1]), 3.4)
+    return drawn
+
+
+def main(folder: Annotated[Path, Argument(help="results of the suites")], jobs: int = 2) -> None:
+    """Run what is not there, write the page and the figure."""
+    done = dict(runs(folder, jobs))
+    text = render(
+        "benchmarks.validation",
+        "field_tasks.md.jinja",
+        suites=[(name, load_suite(name), list(laws(one))) for name, one in done.items()],
+        seconds={name: round(one.meta["seconds"]) for name, one in done.items()},
+    )
+    report = Report(texts={"field_tasks.md": text}, figures={"field_tasks": over_length(done["context"])})
+    report.write(Path("results/studies"))
+    print(text)
+
+
+if __name__ == "__main__":
+    run(main)
