@@ -15,8 +15,8 @@ from memformer.core.ledger import Entry, reports, uncounted
 from memformer.core.problem import Prior, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
 
-_NO_PRIOR = "bayes needs a law that states the prior of its weights, and this one does not"
 _NO_SCALE = "ridge needs a law that states its prior, or training tasks with true weights"
+_NO_PRIOR = "bayes needs a law that states the prior of its weights, and this one does not"
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,15 @@ class Ridge(Solver):
         return bool(why), why
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Ridge:
-        first = tasks.sample(1)
-        prior = tasks.prior(first.X)
-        if prior is not None and prior.log_weights.ndim == 1:  # the same for every context
-            prior_var = _mean_square(prior) / tasks.d
-        else:
-            rest = tasks.sample(4095)
-            prior = tasks.prior(torch.cat([first.X, rest.X]))
-            if prior is not None:
-                prior_var = _mean_square(prior) / tasks.d
-            elif first.w_star is not None and rest.w_star is not None:
-                prior_var = torch.cat([first.w_star, rest.w_star]).square().mean()
-            else:
-                raise ValueError(_NO_SCALE)
+        drawn = [tasks.sample(1)]
+        prior = tasks.prior(drawn[0].X)
+        if prior is None or prior.log_weights.ndim > 1:  # not the same for every context
+            drawn.append(tasks.sample(4095))
+            prior = tasks.prior(torch.cat([part.X for part in drawn]))
+        weights = [part.w_star for part in drawn if part.w_star is not None]
+        if prior is None and not weights:
+            raise ValueError(_NO_SCALE)
+        prior_var = torch.cat(weights).square().mean() if prior is None else _mean_square(prior) / tasks.d
         return replace(self, parameters={"penalty": (tasks.noise_var / prior_var).cpu()})
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -41,9 +42,13 @@ def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
 
 
 def _skip(cell: Cell) -> tuple[bool, str]:
-    """Whether the solver leaves the law out, or the one it is fitted on, and why."""
+    """Whether the solver leaves the law out, or the one it is fitted on, and why.
+
+    What is fitted on another law asks that one for what it must know; of the law it only has to serve the objective.
+    """
     for law in dict.fromkeys((cell.law, cell.fitted_on)):
-        skipped, why = cell.solver.skip(law.stream(cell.seeds[0], Purpose.TRAIN, cell.dtype, cell.device))
+        asked = cell.solver.skip if law == cell.fitted_on else partial(Solver.skip, cell.solver)
+        skipped, why = asked(law.stream(cell.seeds[0], Purpose.TRAIN, cell.dtype, cell.device))
         if skipped:
             return True, why
     return False, ""
