@@ -16,6 +16,8 @@ from baselines.constructed import ConstructedMemformer
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.harness.guard import Seal, checked
 from benchmarks.tasks.gaussian import Isotropic
+from benchmarks.tasks.law import Purpose
+from benchmarks.tasks.random_features import RandomFeatures
 from memformer.core.objective import LeastSquares
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Outcome, Solver, Trace
@@ -61,6 +63,7 @@ FEED_FORWARD = dict.fromkeys(
 ) | {
     "eigenvalues": "it is no method, and its answer stays zero",
     "nearest_neighbours": "it has no weights that could fit the context",
+    "kernel_ridge": "it has no weights that could fit the context",
     "dmmse": "it answers a mean of its pool, whatever the task",
 }
 """Solvers that take all their steps whatever the task, and need not lower the loss on its context."""
@@ -87,8 +90,18 @@ SCIPY_MINIMIZE_GIVES_UP = {
 """Solvers whose iterates in float32 and float64 may part, and why."""
 
 
+WITH_KERNEL = {"kernel_ridge": "it needs a law that states the covariance of its labels"}
+"""Solvers that are fitted on random features of the same size and noise, and why."""
+
+FUNCTIONS = {"bayes": "its prior is a function", "kernel_ridge": "its kernel is a function"}
+"""Solvers that keep something of the law that is no parameter, and what."""
+
+
 def newly_fitted(name: str, law: Isotropic = LAW) -> Solver:
-    return SOLVERS.create(name, **SMALL.get(name, {})).fit(training(law), STEPS, seed=0)
+    tasks = training(law)
+    if name in WITH_KERNEL:
+        tasks = RandomFeatures(d=law.d, N=law.N, noise_std=law.noise_std).stream(1, Purpose.TRAIN)
+    return SOLVERS.create(name, **SMALL.get(name, {})).fit(tasks, STEPS, seed=0)
 
 
 fitted = cache(newly_fitted)
@@ -309,13 +322,16 @@ def test_a_wrong_number_of_steps_is_refused(name, steps):
         fitted(name).solve(problem(), steps)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if SOLVERS[name].load().fitting.required])
+FITTED = [name for name in NAMES if SOLVERS[name].load().fitting.required]
+
+
+@pytest.mark.parametrize("name", FITTED)
 def test_what_must_be_fitted_says_so(name):
     with pytest.raises(ValueError, match="call fit first"):
         SOLVERS.create(name).solve(problem(), 1)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if SOLVERS[name].load().fitting.required and name != "bayes"])
+@pytest.mark.parametrize("name", [name for name in FITTED if name not in FUNCTIONS])
 def test_what_was_fitted_can_be_put_back(name):
     solver = fitted(name)
     parameters = {key: value.clone() for key, value in getattr(solver, "parameters").items()}  # noqa: B009

@@ -23,6 +23,7 @@ FLOORS = {
     "krylov_oracle": "best of each Krylov space",
     "krylov_oracle_preconditioned": "best of each Krylov space, preconditioned",
     "bayes": "Bayes",
+    "kernel_ridge": "Bayes",
 }
 """Floors, as a figure names them."""
 

@@ -150,6 +150,11 @@ class Law(ABC):
         return None
 
     @property
+    def determined(self) -> bool:
+        """Whether a context tells its task: what the Bayes estimate then loses is 0, or rounding, and is no floor."""
+        return self.synthetic and self.linear and self.noise_std == 0 and self.d <= self.N
+
+    @property
     def objective(self) -> Objective:
         """What its tasks ask to be minimised."""
         return LEAST_SQUARES

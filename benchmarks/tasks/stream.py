@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -176,6 +177,11 @@ class StandIn(ABC):
     def prior(self, X: Tensor) -> Prior | None:
         """See `Law.prior`."""
         return self._stream.prior(X)
+
+    @property
+    def kernel(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """See `benchmarks.tasks.kernels.KernelLaw`; None where the law states none."""
+        return getattr(self._stream, "kernel", None)
 
     def validation(self) -> TaskSource:
         """The very same tasks: there are no others."""

@@ -28,6 +28,10 @@ EXPECTED = {
     "sparse": (1, "8627d20c8379"),
     "task_pool": (1, "ef0dd27c49ae"),
     "task_pool-two": (1, "7a3b60ebe440"),
+    "two_layer_relu": (1, "32525b0652f4"),
+    "two_layer_relu-narrow": (1, "42db73fc2808"),
+    "random_features": (1, "ca20419c4649"),
+    "random_features-few": (1, "390f6be71a9e"),
 }
 """Variant: version of its law and fingerprint. Where a fingerprint changes, raise the version in the law's metadata
 and put both here. A new release of NumPy may change them too: then the tasks of old results cannot be drawn again,
@@ -75,6 +79,9 @@ def test_fingerprints_are_the_same_in_another_process_with_other_linear_algebra(
         ("gmm", {"level": "point"}),
         ("gamma", {"shape": 0.11}),
         ("gamma", {"scale": 11}),
+        ("two_layer_relu", {"hidden": 99}),
+        ("random_features", {"features": 99}),
+        ("random_features", {"law_seed": 1}),
     ],
 )
 def test_every_parameter_changes_it(variant: str, changes: dict) -> None:

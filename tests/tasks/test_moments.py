@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.tasks.variants import LABEL_POWER, arrays, assert_mean, draw, every_law, make
+from tests.tasks.variants import LABEL_POWER, arrays, assert_mean, draw, every_law, every_linear_law, make
 
 TASKS = 20_000
 
@@ -30,7 +30,7 @@ def test_second_moment_of_the_law(variant: str) -> None:
 
 
 @pytest.mark.parametrize("noise_std", [0.0, 0.7])
-@every_law
+@every_linear_law
 def test_expected_loss_is_the_mean_sampled_loss(variant: str, noise_std: float) -> None:
     law = make(variant, noise_std=noise_std, num_queries=4)
     a = arrays(draw(law, TASKS))
@@ -46,7 +46,7 @@ def test_expected_loss_is_the_mean_sampled_loss(variant: str, noise_std: float) 
             assert_mean((sampled - expected)[half], 0.0)
 
 
-@every_law
+@every_linear_law
 def test_prior_agrees_with_the_weights_drawn(variant: str) -> None:
     # A short context, so that the covariates leave the component of a mixture in doubt; noise, without which the prior
     # of some laws has no density.

@@ -46,6 +46,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("gmm", {"level": "row"}, "level is 'row'; it must be 'task' or 'point'"),
     ("gamma", {"shape": 0.0}, "shape is 0.0; it must be a finite number, more than 0"),
     ("gamma", {"scale": -1}, "scale is -1; it must be a finite number, more than 0"),
+    ("two_layer_relu", {"hidden": 0}, "hidden is 0; it must be a whole number, 1 or more"),
+    ("random_features", {"features": 1.5}, "features is 1.5; it must be a whole number, 1 or more"),
 ]
 
 

@@ -13,7 +13,7 @@ from benchmarks.catalogue.registry import LAWS
 from benchmarks.tasks.law import Draw, Law, Metadata, Purpose
 from benchmarks.tasks.randomness import make_generator
 from benchmarks.tasks.stream import MAX_BLOCK
-from tests.tasks.variants import VARIANTS, arrays, draw, every_law, make
+from tests.tasks.variants import VARIANTS, arrays, draw, every_law, every_linear_law, make
 
 SIZES = [(3, 4, 1), (1, 1, 1), (1, 6, 2), (7, 3, 3), (40, 2, 1)]
 """(d, N, num_queries), with N < d and d = 1 among them."""
@@ -41,13 +41,15 @@ def test_shapes_and_dtype(variant: str, d: int, N: int, q: int) -> None:
     assert p.x_query.shape == (5, q, d)
     assert p.noise_var == pytest.approx(0.01)
     assert law.second_moment.shape == (d, d)
-    for tensor in (p.X, p.y, p.x_query, p.y_query, p.w_star, p.second_moment, law.second_moment):
+    known = (p.w_star,) if law.linear else ()
+    assert law.linear == (p.w_star is not None)
+    for tensor in (p.X, p.y, p.x_query, p.y_query, *known, p.second_moment, law.second_moment):
         assert tensor is not None
         assert tensor.dtype == torch.float64
         assert tensor.isfinite().all()
 
 
-@every_law
+@every_linear_law
 def test_labels_are_the_products_of_covariates_and_weights(variant: str) -> None:
     a = arrays(draw(make(variant, num_queries=2), 300))
     np.testing.assert_allclose(a["y"], np.einsum("bnd,bd->bn", a["X"], a["w_star"]), atol=1e-12)
@@ -107,7 +109,7 @@ def test_tasks_do_not_share_memory_with_later_ones() -> None:
 @every_law
 def test_noise_is_separate_from_the_task(variant: str) -> None:
     clean, noisy, loud = (arrays(draw(make(variant, noise_std=std), 300)) for std in (0.0, 1.0, 2.0))
-    for name in ("X", "x_query", "w_star", "second_moment"):
+    for name in clean.keys() - {"y", "y_query"}:
         np.testing.assert_array_equal(clean[name], noisy[name])
     for name in ("y", "y_query"):
         noise = noisy[name] - clean[name]
@@ -119,7 +121,7 @@ def test_noise_is_separate_from_the_task(variant: str) -> None:
 @every_law
 def test_num_queries_changes_nothing_but_the_queries(variant: str) -> None:
     one, three = (arrays(draw(make(variant, num_queries=q, noise_std=0.3), 5)) for q in (1, 3))
-    for name in ("X", "y", "w_star"):
+    for name in one.keys() - {"x_query", "y_query"}:
         np.testing.assert_array_equal(one[name], three[name])
 
 

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.pool import TaskPool
+from benchmarks.tasks.random_features import RandomFeatures
 from memformer.core.problem import Problem
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -29,6 +30,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sparse": ("sparse", {"nonzero": 1}),
     "task_pool": ("task_pool", {}),
     "task_pool-two": ("task_pool", {"pool": 2, "law_seed": 3}),
+    "two_layer_relu": ("two_layer_relu", {}),
+    "two_layer_relu-narrow": ("two_layer_relu", {"hidden": 3}),
+    "random_features": ("random_features", {}),
+    "random_features-few": ("random_features", {"features": 4, "law_seed": 3}),
 }
 """Name of the variant: registered law, parameters."""
 
@@ -51,11 +56,20 @@ LABEL_POWER = {
     "sparse": 1.0,
     "task_pool": (TaskPool().tasks ** 2).sum() / 64,
     "task_pool-two": (TaskPool(pool=2, law_seed=3).tasks ** 2).sum() / 2,
+    "two_layer_relu": 5.0,
+    "two_layer_relu-narrow": 5.0,
+    "random_features": (RandomFeatures().directions ** 2).mean(),
+    "random_features-few": (RandomFeatures(features=4, law_seed=3).directions ** 2).mean(),
 }
-"""`E[(x^T w_star)^2]` at d = 5."""
+"""Mean square of a label without noise at d = 5; of linear laws, `E[(x^T w_star)^2]`."""
 
 every_law = pytest.mark.parametrize("variant", VARIANTS)
 """Run a test once for each variant, given its name."""
+
+LINEAR = [variant for variant, (name, _) in VARIANTS.items() if LAWS[name].load().linear]
+
+every_linear_law = pytest.mark.parametrize("variant", LINEAR)
+"""The same for those whose labels are `X w_star`."""
 
 
 def make(variant: str, **parameters: Any) -> Law:
@@ -70,9 +84,9 @@ def draw(law: Law, batch: int, seed: int = 0, purpose: Purpose = Purpose.SCORE) 
 
 
 def arrays(problem: Problem) -> dict[str, np.ndarray]:
-    """The tensors of a problem as arrays, which NumPy's single-threaded arithmetic then compares."""
+    """The tensors that a problem has as arrays, which NumPy's single-threaded arithmetic then compares."""
     names = ("X", "y", "x_query", "y_query", "w_star", "second_moment")
-    return {name: getattr(problem, name).numpy() for name in names}
+    return {name: getattr(problem, name).numpy() for name in names if getattr(problem, name) is not None}
 
 
 def assert_mean(samples: np.ndarray, expected: Any, errors: float = 5.0) -> None:

@@ -61,7 +61,7 @@ def describe_floor(key: FloorKey, reach: Reach, steps: int) -> tuple[str, bool, 
     names = {
         Reach.KRYLOV: "krylov_oracle",
         Reach.KRYLOV_PRECONDITIONED: "krylov_oracle_preconditioned",
-        Reach.ANY: "bayes",
+        Reach.ANY: key.law.bayes,
     }
     return names[reach], True, float("nan")
 
@@ -77,10 +77,11 @@ def has_floor(law: Law, reach: Reach) -> bool:
 
 def _has_bayes(law: Law) -> bool:
     """Whether the Bayes estimate of a law is known, and has a loss."""
+    if law.determined or not law.synthetic:
+        return False
     if not law.linear:
         return bool(law.bayes)
-    known = law.synthetic and law.prior(torch.zeros(1, law.N, law.d, dtype=torch.float64)) is not None
-    return known and (law.noise_std > 0 or law.d > law.N)
+    return law.prior(torch.zeros(1, law.N, law.d, dtype=torch.float64)) is not None
 
 
 @lru_cache(maxsize=64)
@@ -124,8 +125,7 @@ def bayes_losses(key: FloorKey, metric: str) -> Losses | None:
     """Per-task loss of the Bayes estimate, `(num_steps + 1, tasks)`, the same for every number of steps.
 
     Returns:
-        None where the law states no prior, where the data are real, and where the Bayes loss is 0 (no label noise and
-        N >= d).
+        None where the Bayes estimate is not known, as on real data, and where it loses nothing (`Law.determined`).
     """
     losses = _bayes(replace(key, num_steps=1)).get(metric)
     return None if losses is None else np.broadcast_to(losses, (key.num_steps + 1, len(losses)))
