@@ -14,6 +14,8 @@ DEVICES: list[str] = _LISTS["devices"]
 LEARNED: list[str] = _LISTS["learned"]
 NO_PRIOR: list[str] = _LISTS["no_prior"]
 NEED_PRIOR: list[str] = _LISTS["need_prior"]
+KERNEL: list[str] = _LISTS["kernel"]
+NEED_KERNEL: list[str] = _LISTS["need_kernel"]
 VARIANTS: dict[str, dict[str, Any]] = _LISTS["variants"]
 
 Budget = dict[str, dict[str, Any]]

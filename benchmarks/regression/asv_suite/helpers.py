@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .catalogue import NEED_PRIOR, NO_PRIOR
+from .catalogue import KERNEL, NEED_KERNEL, NEED_PRIOR, NO_PRIOR
 
 _LACKING = (ImportError, AttributeError, TypeError, LookupError)
 
@@ -78,6 +78,8 @@ def check_applies(solver: str, law: str) -> None:
     """Skip a solver that needs more than a law tells."""
     if solver in NEED_PRIOR and law in NO_PRIOR:
         raise NotImplementedError(f"{solver} needs the prior of the weights, which {law} does not state")
+    if solver in NEED_KERNEL and law not in KERNEL:
+        raise NotImplementedError(f"{solver} needs the covariance of the labels, which {law} does not state")
 
 
 def fitted(solver: Any, law: Any, steps: tuple[int, ...], seed: int = 0) -> Any:

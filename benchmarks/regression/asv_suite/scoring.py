@@ -76,8 +76,9 @@ def score(solver_name: str, law_name: str) -> tuple[float, float]:
     law = make_law(law_name, d=5, N=20, noise_std=NOISE)
     tasks = SLOW_TASKS if solver_name in SLOW else TASKS
     solver = fitted(make_solver(solver_name, **SCORED_BUDGET.get(solver_name, {})), law, (STEPS,), SEED)
-    # A law of data has no true weights; where a solver tells predictions alone, the door knows what its loss is.
-    asked = (solver, law, SEED, tasks, (STEPS,), *(() if getattr(law, "synthetic", True) else ("test_loss",)))
+    # Some laws have no true weights; where a solver tells predictions alone, the door knows what its loss is.
+    weights = getattr(law, "synthetic", True) and getattr(law, "linear", True)
+    asked = (solver, law, SEED, tasks, (STEPS,), *(() if weights else ("test_loss",)))
     with lacking((ImportError,)):
         mean, floor = float(door().losses(*asked).mean()), door().floor(*asked)
     gap = math.nan if floor is None else math.log(mean / float(floor.mean()))

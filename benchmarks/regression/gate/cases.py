@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.regression.asv_suite.catalogue import LAWS, SCORED_BUDGET, SLOW, SOLVERS, TIMED_BUDGET
+from benchmarks.regression.asv_suite.catalogue import (
+    KERNEL,
+    LAWS,
+    NEED_KERNEL,
+    SCORED_BUDGET,
+    SLOW,
+    SOLVERS,
+    TIMED_BUDGET,
+)
 
 LOSS_LAWS: dict[str, dict[str, Any]] = {
     "isotropic": {},
@@ -77,7 +85,14 @@ class LossCase:
 def speed_cases() -> list[SpeedCase]:
     """A solve by every solver, five fits, a draw of every law."""
     solves = [
-        SpeedCase("solve", name, TIMED_BUDGET.get(name, {}), batch=3 if name in SLOW else 200) for name in SOLVERS
+        SpeedCase(
+            "solve",
+            name,
+            TIMED_BUDGET.get(name, {}),
+            KERNEL[-1] if name in NEED_KERNEL else "anisotropic",
+            batch=3 if name in SLOW else 200,
+        )
+        for name in SOLVERS
     ]
     short = {"tasks": 500, "batch": 500, "iterations": 4}
     fits = [SpeedCase("fit", name, short) for name in ("memformer_conjugate", "memformer_first_order")]
@@ -94,6 +109,8 @@ def loss_cases() -> list[LossCase]:
     found = []
     for law, more in LOSS_LAWS.items():
         for name in SOLVERS:
+            if name in NEED_KERNEL:
+                continue  # the laws of core state no kernel
             if name not in SCORED_BUDGET:
                 tasks, seeds = (200, (0,)) if name in SLOW else (8000, (0, 1, 2, 3, 4))
                 found.append(LossCase(name, {}, law, {**size, **more}, tasks, seeds))

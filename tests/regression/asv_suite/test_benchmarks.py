@@ -26,7 +26,7 @@ def test_what_loops_over_tasks_is_given_few_of_them() -> None:
 
 
 def test_what_has_to_be_fitted_has_a_budget_that_its_solver_knows() -> None:
-    cheap = {"ridge", "ridge_cholesky", "bayes", "pcg"}
+    cheap = {"ridge", "ridge_cholesky", "bayes", "kernel_ridge", "pcg"}
     cheap |= {"memformer_constructed", "memformer_constructed_preconditioned"}
     fitted = {name for name in api.names("solver") if api.solver(name).fitting.required} - cheap
     for budget in (catalogue.TIMED_BUDGET, catalogue.SCORED_BUDGET):
@@ -45,7 +45,9 @@ def test_every_solver_applies_to_every_law_but_for_the_pairs_that_are_skipped(la
             helpers.fitted(helpers.make_solver(name, **catalogue.TIMED_BUDGET.get(name, {})), drawn, (1,))
         except UserError:
             refused.append(name)
-    assert refused == (catalogue.NEED_PRIOR if law in catalogue.NO_PRIOR else [])
+    wanted = {*(catalogue.NEED_PRIOR if law in catalogue.NO_PRIOR else [])}
+    wanted |= {*([] if law in catalogue.KERNEL else catalogue.NEED_KERNEL)}
+    assert {*refused} == wanted
     for name in refused:
         with pytest.raises(NotImplementedError):
             helpers.check_applies(name, law)
@@ -55,6 +57,8 @@ def test_a_law_without_true_weights_is_scored_on_its_labels() -> None:
     found, gap = scoring.score("ols", "real")
     assert 0 < found < 10
     assert math.isnan(gap)  # no floor is known
+    assert scoring.score("kernel_ridge", "random_features")[1] == 0
+    assert scoring.score("nearest_neighbours", "random_features")[1] > 1
 
 
 @pytest.mark.parametrize(
