@@ -15,6 +15,8 @@ from memformer.core.ledger import matmul_rows
 from memformer.core.problem import Problem, TaskSource, dot, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
 
+_NO_POOL = "dmmse needs a law with a pool of tasks, or training tasks with true weights"
+
 
 @dataclass(frozen=True)
 class Dmmse(Solver):
@@ -49,12 +51,17 @@ class Dmmse(Solver):
     def __post_init__(self) -> None:
         store_ints(self, "num_tasks", least=1)
 
+    def skip(self, tasks: TaskSource) -> tuple[bool, str]:
+        known = getattr(tasks, "pool", None) is not None or tasks.sample(1).w_star is not None
+        why = self._refusal(tasks.objective) or ("" if known else _NO_POOL)
+        return bool(why), why
+
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Dmmse:
         pool = getattr(tasks, "pool", None)
         if pool is None:
             pool = tasks.sample(self.num_tasks).w_star
         if pool is None:
-            raise ValueError("dmmse needs a law with a pool of tasks, or training tasks with true weights")
+            raise ValueError(_NO_POOL)
         noise_var = torch.tensor(tasks.noise_var, dtype=torch.float64, device="cpu")
         return replace(self, parameters={"pool": pool.cpu(), "noise_var": noise_var})
 

@@ -1,8 +1,8 @@
 """The suites of the field's tasks on one page: who leads on each law, and whether learning beats tuning there.
 
-    python -m benchmarks.validation.field_tasks /tmp/field
+    python -m benchmarks.validation.field_tasks
 
-The suites are run first, into a folder of results of one's own, unless they are there already.
+The suites are run first, into a folder of results of their own, unless they are there already.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from benchmarks.runs.read import Run, read_run
 from benchmarks.runs.schema import SCORED_ON
 from benchmarks.statistics import compare
 from benchmarks.suites.suite import load_suite
+
+FOLDER = Path("results/field-tasks")
+"""Whose runs are as large as their losses, and not committed."""
 
 SUITES = ("context", "sparse", "glm", "shift")
 """What is on the page, in this order."""
@@ -99,7 +102,7 @@ def over_length(done: Run) -> Figure:
     return drawn
 
 
-def main(folder: Annotated[Path, Argument(help="results of the suites")], jobs: int = 2) -> None:
+def main(folder: Annotated[Path, Argument(help="results of the suites")] = FOLDER, jobs: int = 2) -> None:
     """Run what is not there, write the page and the figure."""
     done = dict(runs(folder, jobs))
     text = render(

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .catalogue import KERNEL, NEED_KERNEL, NEED_PRIOR, NO_PRIOR
+from .catalogue import NEED_PRIOR, NO_PRIOR
 
 _LACKING = (ImportError, AttributeError, TypeError, LookupError)
 
@@ -74,12 +74,15 @@ def make_solver(name: str, **parameters: Any) -> Any:
         return door().solver(name, **parameters)
 
 
-def check_applies(solver: str, law: str) -> None:
-    """Skip a solver that needs more than a law tells."""
-    if solver in NEED_PRIOR and law in NO_PRIOR:
-        raise NotImplementedError(f"{solver} needs the prior of the weights, which {law} does not state")
-    if solver in NEED_KERNEL and law not in KERNEL:
-        raise NotImplementedError(f"{solver} needs the covariance of the labels, which {law} does not state")
+def check_applies(solver: Any, law: Any, name: str) -> None:
+    """Skip a solver, registered as `name`, that leaves a law out."""
+    if hasattr(solver, "skip"):
+        skipped, why = solver.skip(door().stream(law, 0, "train"))
+    else:
+        skipped = name in NEED_PRIOR and law.metadata.name in NO_PRIOR
+        why = "it needs the prior of the weights"
+    if skipped:
+        raise NotImplementedError(f"{name} leaves out {law.metadata.name}: {why}")
 
 
 def fitted(solver: Any, law: Any, steps: tuple[int, ...], seed: int = 0) -> Any:

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from .catalogue import LAWS, SCORED_BUDGET, SLOW, SOLVERS
+from .catalogue import LAWS, NO_NOISE, SCORED_BUDGET, SLOW, SOLVERS
 from .helpers import check_applies, door, fitted, lacking, make_law, make_solver
 
 NOISE = 0.1
@@ -72,10 +72,11 @@ def _finite(found: Score) -> tuple[float, float]:
 
 def score(solver_name: str, law_name: str) -> tuple[float, float]:
     """Log loss in units of the noise variance, and gap."""
-    check_applies(solver_name, law_name)
-    law = make_law(law_name, d=5, N=20, noise_std=NOISE)
+    law = make_law(law_name, d=5, N=20, **({} if law_name in NO_NOISE else {"noise_std": NOISE}))
     tasks = SLOW_TASKS if solver_name in SLOW else TASKS
-    solver = fitted(make_solver(solver_name, **SCORED_BUDGET.get(solver_name, {})), law, (STEPS,), SEED)
+    unfitted = make_solver(solver_name, **SCORED_BUDGET.get(solver_name, {}))
+    check_applies(unfitted, law, solver_name)
+    solver = fitted(unfitted, law, (STEPS,), SEED)
     # Some laws have no true weights; where a solver tells predictions alone, the door knows what its loss is.
     weights = getattr(law, "synthetic", True) and getattr(law, "linear", True)
     asked = (solver, law, SEED, tasks, (STEPS,), *(() if weights else ("test_loss",)))

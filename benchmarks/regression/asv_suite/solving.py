@@ -24,10 +24,10 @@ class _Solve:
         if getattr(self, "ready", None) == (solver, law, d, steps, device):
             return
         self.device = make_device(device)
-        check_applies(solver, law)
         torch.set_num_threads(1)
-        drawn = make_law(law, d=d, N=4 * d)
-        self.solver = fitted(make_solver(solver, **TIMED_BUDGET.get(solver, {})), drawn, (steps,))
+        drawn, unfitted = make_law(law, d=d, N=4 * d), make_solver(solver, **TIMED_BUDGET.get(solver, {}))
+        check_applies(unfitted, drawn, solver)
+        self.solver = fitted(unfitted, drawn, (steps,))
         self.problem = timed_problem(drawn, SLOW_BATCH if solver in SLOW else BATCH, self.device)
         self.steps = steps
         self.time_solve()

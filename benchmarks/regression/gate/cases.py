@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.regression.asv_suite.catalogue import (
-    KERNEL,
+    ELSEWHERE,
     LAWS,
-    NEED_KERNEL,
     SCORED_BUDGET,
     SLOW,
     SOLVERS,
@@ -89,7 +88,7 @@ def speed_cases() -> list[SpeedCase]:
             "solve",
             name,
             TIMED_BUDGET.get(name, {}),
-            KERNEL[-1] if name in NEED_KERNEL else "anisotropic",
+            ELSEWHERE.get(name, "anisotropic"),
             batch=3 if name in SLOW else 200,
         )
         for name in SOLVERS
@@ -109,8 +108,8 @@ def loss_cases() -> list[LossCase]:
     found = []
     for law, more in LOSS_LAWS.items():
         for name in SOLVERS:
-            if name in NEED_KERNEL:
-                continue  # the laws of core state no kernel
+            if name in ELSEWHERE:
+                continue
             if name not in SCORED_BUDGET:
                 tasks, seeds = (200, (0,)) if name in SLOW else (8000, (0, 1, 2, 3, 4))
                 found.append(LossCase(name, {}, law, {**size, **more}, tasks, seeds))
