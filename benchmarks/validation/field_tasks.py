@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from typer import Argument, run
 
 from benchmarks.reports.board import Board
-from benchmarks.reports.comparison import Setting, levels_of_pair, settings
+from benchmarks.reports.comparison import Setting, SolverLosses, is_named, levels_of_pair, settings
 from benchmarks.reports.style import CYCLE, figure, label_ends
 from benchmarks.reports.template import render
 from benchmarks.reports.write import Report
@@ -38,6 +38,9 @@ SUITES = ("context", "sparse", "glm", "shift")
 LEARNED, TUNED = "learned", "told the law"
 """Kinds of `Board.kinds` whose leaders are compared: iterative methods that know the law, learned and not."""
 
+ALWAYS = (("lfom", "nesterov_tuned"),)
+"""Compared wherever both are, whoever leads."""
+
 CURVES = ("cg", "heavy_ball_tuned", "memformer_gdpp", "transformer_softmax", "nearest_neighbours", "ols", "bayes")
 """Solvers whose losses are drawn over the length of the context."""
 
@@ -52,35 +55,36 @@ def runs(folder: Path, jobs: int) -> Iterator[tuple[str, Run]]:
         yield name, read_run(place)
 
 
-def laws(done: Run) -> Iterator[tuple[str, list[str], str]]:
-    """Of each law its title, its readings, and its best learned method against the best tuned one."""
-    ranked = rank([done])
+def laws(done: Run) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Of each law its title, its readings, and how its best learned method stands to its best tuned one."""
     known = {tuple(one.identity.values()): one for one in settings(done)}
-    for _, table in ranked.groupby(SCORED_ON, sort=False, dropna=False):
-        board = Board(table)
-        names = next(iter(known.values())).identity
-        setting = known.get(tuple(table.iloc[0][list(names)]))
+    names = list(next(iter(known.values())).identity)
+    for _, table in rank([done]).groupby(SCORED_ON, sort=False, dropna=False):
+        board, setting = Board(table), known.get(tuple(table.iloc[0][names]))
         title = f"{board.title}, after {board.steps} step{'s' * (board.steps != 1)}"
-        yield title, board.readings(), "" if setting is None else _learned_against_tuned(board, setting)
+        yield title, board.readings(), [] if setting is None else list(_learned_against_tuned(board, setting))
 
 
-def _learned_against_tuned(board: Board, setting: Setting) -> str:
-    """Whether the paired 95 % interval of the log ratio of mean losses leaves out 0; empty where a kind has nobody."""
-    kinds = board.kinds()
-    if not {LEARNED, TUNED} <= set(kinds):
-        return ""
-    here = {entry.label: entry for entry in setting.entries}
-    labels = [[solver_label(row) for row in kinds[kind].to_dict("records")] for kind in (LEARNED, TUNED)]
-    found = [here[next(label for label in own if label in here)] for own in labels if set(own) & set(here)]
-    if len(found) < len(labels):
-        return ""
-    learned, tuned = found
-    k = board.steps
-    told = compare(learned.losses[k], tuned.losses[k], levels_of_pair(learned, tuned), learned.weights)
+def _learned_against_tuned(board: Board, setting: Setting) -> Iterator[str]:
+    """The leaders of both kinds, and the pairs of `ALWAYS` that are there, a sentence each."""
+    here, kinds = {entry.label: entry for entry in setting.entries}, board.kinds()
+    if {LEARNED, TUNED} <= set(kinds):
+        labels = [[solver_label(row) for row in kinds[kind].to_dict("records")] for kind in (LEARNED, TUNED)]
+        found = [here[next(label for label in own if label in here)] for own in labels if set(own) & set(here)]
+        if len(found) == len(labels):
+            yield f"learned against tuned: {_told(*found, board.steps)}"
+    for pair in ALWAYS:
+        found = [next((here[label] for label in here if is_named(label, name)), None) for name in pair]
+        if found[0] is not None and found[1] is not None:
+            yield _told(found[0], found[1], board.steps)
+
+
+def _told(first: SolverLosses, second: SolverLosses, steps: int) -> str:
+    """Whether the paired 95 % interval of the log ratio of mean losses leaves out 0."""
+    told = compare(first.losses[steps], second.losses[steps], levels_of_pair(first, second), first.weights)
     word = "better" if told.log_ratio_high < 0 else "worse" if told.log_ratio_low > 0 else "not told apart"
     ratio = f"log ratio {told.log_ratio:+.3f}, {told.log_ratio_low:+.3f} to {told.log_ratio_high:+.3f}"
-    few = "; few tasks carry it" * told.tail_limited
-    return f"learned against tuned: `{learned.label}` against `{tuned.label}`: {word} ({ratio}{few})"
+    return f"`{first.label}` against `{second.label}`: {word} ({ratio}{'; few tasks carry it' * told.tail_limited})"
 
 
 def over_length(done: Run) -> Figure:

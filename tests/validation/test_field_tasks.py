@@ -42,9 +42,10 @@ def test_laws_are_read_and_leaders_compared(done: Run) -> None:
     found = list(laws(done))
     assert [title.split(",")[0] for title, _, _ in found] == ["isotropic", "isotropic", "logistic"]
     assert all(readings for _, readings, _ in found)
-    for _, _, pair in found:
-        assert pair.startswith("learned against tuned: `lfom (batch=64, iterations=25)` against `nesterov_tuned")
-        assert any(f": {word} (log ratio " in pair for word in ("better", "worse", "not told apart"))
+    for _, _, (leaders, always) in found:
+        assert leaders.startswith("learned against tuned: `lfom (batch=64, iterations=25)` against `nesterov_tuned")
+        assert any(f": {word} (log ratio " in leaders for word in ("better", "worse", "not told apart"))
+        assert leaders.endswith(always)
 
 
 def test_what_a_law_does_not_allow_is_skipped_with_its_reason(done: Run) -> None:
