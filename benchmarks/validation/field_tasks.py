@@ -72,7 +72,7 @@ def _learned_against_tuned(board: Board, setting: Setting) -> Iterator[str]:
         labels = [[solver_label(row) for row in kinds[kind].to_dict("records")] for kind in (LEARNED, TUNED)]
         found = [here[next(label for label in own if label in here)] for own in labels if set(own) & set(here)]
         if len(found) == len(labels):
-            yield f"learned against tuned: {_told(*found, board.steps)}"
+            yield f"learned against tuned: {_told(found[0], found[1], board.steps)}"
     for pair in ALWAYS:
         found = [next((here[label] for label in here if is_named(label, name)), None) for name in pair]
         if found[0] is not None and found[1] is not None:
