@@ -71,7 +71,7 @@ class HeavyBall(_Momentum):
 
     Needs: `mu, L`; nothing for fixed `eta, beta`.
     Cost: one matrix-vector product a step.
-    Guarantee: `||e_k|| <= rho^k (1 + k (1-beta)/(1+beta)) ||e_0||`, `rho = sqrt beta`.
+    Guarantee: for least squares `||e_k|| <= rho^k (1 + k (1-beta)/(1+beta)) ||e_0||`, `rho = sqrt beta`.
     Source: Polyak 1964; d'Aspremont, Scieur & Taylor, Acceleration Methods, section 2.3.
 
     Example:
@@ -112,8 +112,8 @@ class Nesterov(_Momentum):
 
     Needs: `mu, L`; only `L` for `form="convex"`; nothing for fixed `eta, beta`.
     Cost: one matrix-vector product a step.
-    Guarantee: strongly convex: `f - f* <= (1-sqrt q)^k (f_0 - f* + mu/2 ||e_0||^2)`, `q = mu/L`; quadratic: spectral
-        radius `1 - 2/sqrt(3 kappa + 1)`; convex: `f - f* <= L ||e_0||^2 / (2 t_k^2)`.
+    Guarantee: strongly convex: `f - f* <= (1-sqrt q)^k (f_0 - f* + mu/2 ||e_0||^2)`, `q = mu/L`; quadratic, of least
+        squares: spectral radius `1 - 2/sqrt(3 kappa + 1)`; convex: `f - f* <= L ||e_0||^2 / (2 t_k^2)`.
     Source: Nesterov 1983 and Introductory Lectures, 2.2.22; Lessard, Recht & Packard 2016, proposition 1 (quadratic);
         Beck & Teboulle 2009, theorem 4.4 (convex).
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from baselines.objective import Quadratic, apply_metric
+from baselines.objective import Quadratic
+from memformer.core.objective import apply_metric
 
 EXHAUSTED = 1e-12
 """A direction that orthogonalising shrinks below this multiple of itself lies in the span of the earlier ones."""

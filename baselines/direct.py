@@ -12,6 +12,7 @@ from torch import Tensor
 from baselines.operations import blank, finite_tasks
 from memformer.core.checks import require_choice
 from memformer.core.ledger import Entry, reports, uncounted
+from memformer.core.objective import Objective, SquaredErrors
 from memformer.core.problem import Prior, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
 
@@ -21,7 +22,7 @@ _NO_PRIOR = "bayes needs a law that states the prior of its weights, and this on
 
 @dataclass(frozen=True)
 class OLS(Solver):
-    """Least squares: `w = X^+ y`, the solution of least norm where there are many.
+    """Least squares: `w = X^+ y`, the solution of least norm where there are many; whatever outliers are among y.
 
     Needs: nothing but the context; solves directly.
     Cost: one QR factorisation of X, `O(N d^2)`, never through H; a singular value decomposition for the tasks
@@ -36,6 +37,7 @@ class OLS(Solver):
     """
 
     needs: ClassVar[Needs] = Needs.DIRECT
+    serves: ClassVar[type[Objective]] = SquaredErrors
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)

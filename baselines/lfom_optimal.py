@@ -13,12 +13,13 @@ from torch import Tensor
 from baselines.arnoldi import Krylov, arnoldi
 from baselines.exact_law import gaussian_tasks
 from baselines.krylov import law_preconditioner
-from baselines.objective import Quadratic, apply_metric, quadratic_loss
+from baselines.objective import Quadratic, quadratic_loss
 from baselines.operations import zero_start
 from baselines.wishart import GaussianTasks
 from memformer.core.checks import store_ints
 from memformer.core.iterative import IterativeSolver
 from memformer.core.ledger import combine
+from memformer.core.objective import apply_metric
 from memformer.core.problem import SPREAD, Moments, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Reach, Trace, check_num_steps
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from memformer.core.objective import apply_metric
 from memformer.core.problem import Problem, dot, matvec
 
 
@@ -44,12 +45,6 @@ def quadratic_loss(problem: Problem) -> Quadratic:
 def mean_loss(problem: Problem, w: Tensor) -> Tensor:
     """Mean over the tasks of the loss of weights `(..., B, d)`, weighted where tasks have weights; `(...)`."""
     return problem.weighted(excess_loss(problem, w)).mean(-1)
-
-
-def apply_metric(metric: Tensor, v: Tensor) -> Tensor:
-    """`metric v` for a symmetric metric, `(d, d)` shared or `(B, d, d)`; `v` is `(..., B, d)`."""
-    # One matrix for all tasks is one large product, not B small ones.
-    return v @ metric if metric.ndim == 2 else matvec(metric, v)
 
 
 def excess_loss(problem: Problem, w: Tensor) -> Tensor:

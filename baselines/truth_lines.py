@@ -10,8 +10,9 @@ from torch import Tensor
 from baselines.arnoldi import Krylov, arnoldi
 from baselines.krylov import law_preconditioner
 from baselines.lfom_optimal import draw_moments, fit_shared
-from baselines.objective import Quadratic, apply_metric, excess_loss, quadratic_loss
+from baselines.objective import Quadratic, excess_loss, quadratic_loss
 from memformer.core.checks import require_int
+from memformer.core.objective import apply_metric
 from memformer.core.problem import Moments, Problem, TaskSource, matvec
 
 

@@ -78,7 +78,7 @@ OWN_UNITS = {
 NEVER_ZERO = {"dmmse": "it answers a mean of its pool, whatever the labels"}
 """Solvers that do not answer labels of zero with zero, and why."""
 
-SINGULAR_BREAKS = dict.fromkeys(("scipy_solve", "newton"), "a Cholesky factorisation of a singular H does not exist")
+SINGULAR_BREAKS = {"scipy_solve": "a Cholesky factorisation of a singular H does not exist"}
 """Solvers that may break down on every task when N < d, and why."""
 
 SCIPY_MINIMIZE_GIVES_UP = {

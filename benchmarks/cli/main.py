@@ -15,6 +15,7 @@ from typing import NoReturn
 import typer
 
 from benchmarks.cli.check import check
+from benchmarks.cli.enter import enter
 from benchmarks.cli.fit import fit
 from benchmarks.cli.leaderboard import leaderboard
 from benchmarks.cli.overview import env, list_, show
@@ -43,6 +44,7 @@ for command, example in {
     leaderboard: ":  memformer-bench leaderboard --format markdown --output results/LEADERBOARD.md",
     site: ":  memformer-bench site core-reference --output build/site",
     fit: ":  memformer-bench fit memformer_first_order anisotropic --steps 3",
+    enter: ":  memformer-bench enter my_solver.py",
     check: ":  memformer-bench check --against origin/main --output report.md",
 }.items():
     app.command(command.__name__.rstrip("_"), epilog=f"Example{example}")(command)

@@ -177,8 +177,8 @@ def _require_importance(task: TaskEntry, law: Law, solvers: Sequence[SolverEntry
     """Raise UserError unless a task can be drawn by importance sampling for these solvers."""
     if not law.gaussian_covariates:
         raise UserError(
-            f"the law {task.law!r} cannot be drawn by importance sampling, for its covariates are not Gaussian; "
-            'leave out draw = "importance" there'
+            f"the law {task.law!r} cannot be drawn by importance sampling, which needs linear labels of Gaussian "
+            'covariates; leave out draw = "importance" there'
         )
     shown = next((entry for entry in solvers if entry.protocol != "held_out"), None)
     if shown is not None:

@@ -202,11 +202,12 @@ def _milliseconds(row: Row) -> str:
 
 
 def _remarks(rows: list[Row]) -> Iterator[str]:
-    """Everything that needs a remark: alarms, and what did not go well."""
+    """Everything that needs a remark: alarms, and what did not go well; what is left out, once for all its rows."""
+    said = set()
     for row in rows:
         for remark in (row["alarm"], row["reason"] and f"{row['status']}: {row['reason']}"):
-            if remark:
-                where = (
-                    f"{escape.markdown(row['law'])} d = {row['d']}, {escape.code(row['solver'])}, k = {row['steps']}"
-                )
+            where = f"{escape.markdown(row['law'])} d = {row['d']}, {escape.code(row['solver'])}"
+            where += "" if row["status"] == "skipped" else f", k = {row['steps']}"
+            if remark and (where, remark) not in said:
+                said.add((where, remark))
                 yield f"{where}: {escape.markdown(remark)}"

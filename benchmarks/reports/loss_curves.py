@@ -24,6 +24,7 @@ FLOORS = {
     "krylov_oracle_preconditioned": "best of each Krylov space, preconditioned",
     "bayes": "Bayes",
     "kernel_ridge": "Bayes",
+    "logistic_bayes": "Bayes",
 }
 """Floors, as a figure names them."""
 

@@ -150,7 +150,7 @@ class ScoreRow(Identity):
             and its paired 95 % interval; empty where no floor is known (or it is 0).
         floor: which floor that is: `lfom_optimal` or `lfom_optimal_preconditioned`, the best fixed coefficients;
             `krylov_oracle` or `krylov_oracle_preconditioned`, the best of each task's Krylov space; `bayes`, or
-            `kernel_ridge` where that is the Bayes estimate.
+            `kernel_ridge` or `logistic_bayes` where that is the Bayes estimate.
         floor_exact: whether its loss on these tasks is exact (empty without a floor); otherwise it is estimated, and
             `floor_error` is the estimated relative error of its mean loss (empty: unknown, or exact).
         gap_to_bayes: the same for the Bayes estimate; empty where that has no loss.

@@ -227,4 +227,5 @@ def _remarks(table: pd.DataFrame) -> Iterator[str]:
     for row in table.to_dict("records"):
         reason = row["reason"] and f"{row['status'].replace('_', ' ')}: {row['reason']}"
         for remark in filter(None, (row["alarm"], reason)):
-            yield f"{solver_label(row)}, k = {row['steps']}: {remark}"
+            after = "" if row["status"] == "skipped" else f", k = {row['steps']}"
+            yield f"{solver_label(row)}{after}: {remark}"

@@ -58,7 +58,8 @@ class TaskStream:
     ) -> None:
         self.seed = require_int("seed", seed, least=0)
         if draw == "importance" and not law.gaussian_covariates:
-            raise ValueError(f"importance sampling needs Gaussian covariates, which {law.metadata.name!r} has not")
+            name = law.metadata.name
+            raise ValueError(f"importance sampling needs linear labels of Gaussian covariates, which {name!r} has not")
         self.draw: Sampling = draw
         self.law = law.under(self.seed, purpose)
         self.d, self.N, self._source = self.law.d, self.law.N, self.law.drawn

@@ -8,16 +8,15 @@ has R of them, as columns: one product serves them all.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from memformer.core.checks import require_number
+from memformer.core.gaussian_means import mean_entropy, mean_logistic_derivative, mean_softplus
 from memformer.core.ledger import matmul
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ class Objective(ABC):
     Class attributes:
         name: for tables and messages.
         curvature: the least and the largest second derivative of the loss in `eta`.
+        linear_prediction: whether the best prediction is `x^T w` for some w. If not, weights are judged as predictions
+            are, at the queries.
 
     Raises:
         ValueError: if `ridge` is negative or not finite.
@@ -46,6 +47,7 @@ class Objective(ABC):
 
     name: ClassVar[str]
     curvature: ClassVar[tuple[float, float]]
+    linear_prediction: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_number("ridge", self.ridge, least=0.0)
@@ -55,11 +57,11 @@ class Objective(ABC):
         """What f averages, of predictors and labels of one shape."""
 
     @abstractmethod
-    def slope(self, eta: Tensor, y: Tensor) -> Tensor:
+    def derivative(self, eta: Tensor, y: Tensor) -> Tensor:
         """Its derivative in `eta`."""
 
     @abstractmethod
-    def bend(self, eta: Tensor, y: Tensor) -> Tensor:
+    def second_derivative(self, eta: Tensor, y: Tensor) -> Tensor:
         """Its second derivative in `eta`."""
 
     def mean(self, eta: Tensor) -> Tensor:
@@ -101,29 +103,45 @@ class Objective(ABC):
 
     def gradients(self, problem: Problem, w: Tensor) -> Tensor:
         """Of f at each column of w `(B, d, R)`."""
-        slope = self.slope(matmul(problem.X, w), problem.y[..., None])
+        slope = self.derivative(matmul(problem.X, w), problem.y[..., None])
         return matmul(problem.X.mT, slope) / problem.N + self.ridge * w
 
     def hessian_product(self, problem: Problem, w: Tensor, v: Tensor) -> Tensor:
         """The Hessian of f at w times v, `(B, d)` each: three products."""
-        bend = self.bend(_product(problem.X, w), problem.y)
-        return _product(problem.X.mT, bend * _product(problem.X, v)) / problem.N + self.ridge * v
+        curved = self.second_derivative(_product(problem.X, w), problem.y)
+        return _product(problem.X.mT, curved * _product(problem.X, v)) / problem.N + self.ridge * v
 
     def hessian(self, problem: Problem, w: Tensor) -> Tensor:
         """Of f at w `(B, d)`: `(B, d, d)`, in 1 + d products."""
-        bend = self.bend(_product(problem.X, w), problem.y)
-        hessian = matmul(problem.X.mT, bend[..., None] * problem.X) / problem.N
+        curved = self.second_derivative(_product(problem.X, w), problem.y)
+        hessian = matmul(problem.X.mT, curved[..., None] * problem.X) / problem.N
         return hessian + self.ridge * torch.eye(problem.d, dtype=hessian.dtype, device=hessian.device)
 
 
 @dataclass(frozen=True)
-class LeastSquares(Objective):
+class SquaredErrors(Objective):
+    """An objective whose predictions are judged by the squared error."""
+
+    def error(self, eta: Tensor, y: Tensor) -> Tensor:
+        return (eta - y).square()
+
+    def excess(self, w: Tensor, w_star: Tensor, second_moment: Tensor) -> Tensor:
+        """`(w - w_star)^T E[x x^T] (w - w_star)`, whatever the law of x."""
+        error = w - w_star
+        return (error * apply_metric(second_moment, error)).sum(-1)
+
+    def irreducible(self, w_star: Tensor, second_moment: Tensor, noise_var: float) -> float:
+        return noise_var
+
+
+@dataclass(frozen=True)
+class LeastSquares(SquaredErrors):
     """`loss = (eta - y)^2 / 2`, judged by the squared error. With the moments `H` and `b`, `grad f(w) = H w - b`.
 
     Everything it is asked for comes from the moments, which are formed once, unless `ridge` is above 0.
 
     Example:
-        >>> LeastSquares().slope(torch.tensor(3.0), torch.tensor(1.0)).item()
+        >>> LeastSquares().derivative(torch.tensor(3.0), torch.tensor(1.0)).item()
         2.0
     """
 
@@ -133,22 +151,11 @@ class LeastSquares(Objective):
     def loss(self, eta: Tensor, y: Tensor) -> Tensor:
         return (eta - y).square() / 2
 
-    def slope(self, eta: Tensor, y: Tensor) -> Tensor:
+    def derivative(self, eta: Tensor, y: Tensor) -> Tensor:
         return eta - y
 
-    def bend(self, eta: Tensor, y: Tensor) -> Tensor:
+    def second_derivative(self, eta: Tensor, y: Tensor) -> Tensor:
         return torch.ones_like(eta)
-
-    def error(self, eta: Tensor, y: Tensor) -> Tensor:
-        return (eta - y).square()
-
-    def excess(self, w: Tensor, w_star: Tensor, second_moment: Tensor) -> Tensor:
-        """`(w - w_star)^T E[x x^T] (w - w_star)`, whatever the law of x."""
-        error = w - w_star
-        return (error * _times(second_moment, error)).sum(-1)
-
-    def irreducible(self, w_star: Tensor, second_moment: Tensor, noise_var: float) -> float:
-        return noise_var
 
     def gradient(self, problem: Problem, w: Tensor) -> Tensor:
         """`H w - b`: one product."""
@@ -186,14 +193,15 @@ class Logistic(Objective):
 
     name: ClassVar[str] = "logistic"
     curvature: ClassVar[tuple[float, float]] = (0.0, 0.25)
+    linear_prediction: ClassVar[bool] = False
 
     def loss(self, eta: Tensor, y: Tensor) -> Tensor:
         return torch.nn.functional.softplus(eta) - y * eta
 
-    def slope(self, eta: Tensor, y: Tensor) -> Tensor:
+    def derivative(self, eta: Tensor, y: Tensor) -> Tensor:
         return torch.sigmoid(eta) - y
 
-    def bend(self, eta: Tensor, y: Tensor) -> Tensor:
+    def second_derivative(self, eta: Tensor, y: Tensor) -> Tensor:
         chance = torch.sigmoid(eta)
         return chance * (1 - chance)
 
@@ -210,21 +218,18 @@ class Logistic(Objective):
         With `u = x^T w`, `v = x^T w_star`, `E[loss] = E log(1 + e^u) - Cov(u, v) E s'(v)` (Stein's lemma), s the
         logistic function: two integrals over one Gaussian each.
         """
-        along = _times(second_moment, w_star)
-        size, bend = _size(w, second_moment), _mean_bend(_size(w_star, second_moment))
-        return _mean_softplus(size) - (w * along).sum(-1) * bend - self.irreducible(w_star, second_moment, 0.0)
+        size, true_size = _size(w, second_moment), _size(w_star, second_moment)
+        covariance = (w * apply_metric(second_moment, w_star)).sum(-1)
+        return mean_softplus(size) - covariance * mean_logistic_derivative(true_size) - mean_entropy(true_size)
 
     def irreducible(self, w_star: Tensor, second_moment: Tensor, noise_var: float) -> Tensor:
         """The entropy of a label, at a Gaussian query."""
-        size = _size(w_star, second_moment)
-        return _mean_softplus(size) - size.square() * _mean_bend(size)
+        return mean_entropy(_size(w_star, second_moment))
 
 
 @dataclass(frozen=True)
-class Huber(Objective):
+class Huber(SquaredErrors):
     """`loss = (eta - y)^2 / 2` up to `|eta - y| = threshold`, a line of the same slope beyond: robust regression.
-
-    It is judged as least squares are, by the squared error.
 
     Attributes:
         threshold: above 0, in units of y.
@@ -232,7 +237,7 @@ class Huber(Objective):
     Source: Huber, Ann. Math. Stat. 35 (1964) 73-101.
 
     Example:
-        >>> Huber().slope(torch.tensor([0.5, 3.0]), torch.zeros(2)).tolist()
+        >>> Huber().derivative(torch.tensor([0.5, 3.0]), torch.zeros(2)).tolist()
         [0.5, 1.0]
     """
 
@@ -249,20 +254,11 @@ class Huber(Objective):
         beyond = (eta - y).abs() - self.threshold
         return ((eta - y).square() - beyond.clamp(min=0).square()) / 2
 
-    def slope(self, eta: Tensor, y: Tensor) -> Tensor:
+    def derivative(self, eta: Tensor, y: Tensor) -> Tensor:
         return (eta - y).clamp(-self.threshold, self.threshold)
 
-    def bend(self, eta: Tensor, y: Tensor) -> Tensor:
+    def second_derivative(self, eta: Tensor, y: Tensor) -> Tensor:
         return ((eta - y).abs() <= self.threshold).to(eta)
-
-    def error(self, eta: Tensor, y: Tensor) -> Tensor:
-        return (eta - y).square()
-
-    def excess(self, w: Tensor, w_star: Tensor, second_moment: Tensor) -> Tensor:
-        return LeastSquares().excess(w, w_star, second_moment)
-
-    def irreducible(self, w_star: Tensor, second_moment: Tensor, noise_var: float) -> float:
-        return noise_var
 
 
 LEAST_SQUARES = LeastSquares()
@@ -273,48 +269,13 @@ def _product(matrix: Tensor, vector: Tensor) -> Tensor:
     return matmul(matrix, vector.unsqueeze(-1)).squeeze(-1)
 
 
-def _times(second_moment: Tensor, vectors: Tensor) -> Tensor:
-    """`S v` for `(..., B, d)`: one matrix for all tasks is one large product, not B small ones."""
-    if second_moment.ndim == 2:
-        return vectors @ second_moment
-    return (second_moment @ vectors.unsqueeze(-1)).squeeze(-1)
+def apply_metric(metric: Tensor, v: Tensor) -> Tensor:
+    """`metric v` for a symmetric metric, `(d, d)` shared or `(B, d, d)`; `v` is `(..., B, d)`."""
+    # One matrix for all tasks is one large product, not B small ones.
+    return v @ metric if metric.ndim == 2 else (metric @ v.unsqueeze(-1)).squeeze(-1)
 
 
 def _size(w: Tensor, second_moment: Tensor) -> Tensor:
     """Standard deviation of `x^T w`, `(..., B)`; never 0, where a root has no slope."""
-    square = (w * _times(second_moment, w)).sum(-1)
+    square = (w * apply_metric(second_moment, w)).sum(-1)
     return square.clamp(min=torch.finfo(w.dtype).tiny).sqrt()
-
-
-@cache
-def _half_line() -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Nodes z > 0, and weights that hold the density of |Z| for Z ~ N(0, 1): the exp-sinh rule, good at every scale.
-
-    Source: Takahasi & Mori, Publ. RIMS 9 (1974) 721-741.
-    """
-    step, nodes, weights = 1 / 16, [], []
-    for number in range(-56, 20):
-        tau = number * step
-        z = math.exp(math.pi / 2 * math.sinh(tau))
-        nodes.append(z)
-        weights.append(step * math.pi / 2 * math.cosh(tau) * z * math.sqrt(2 / math.pi) * math.exp(-z * z / 2))
-    return tuple(nodes), tuple(weights)
-
-
-def _half_normal(sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """`size |Z|` at the nodes, `(..., M)`, and the weights `(M,)`."""
-    nodes, weights = (torch.tensor(part, dtype=sizes.dtype, device=sizes.device) for part in _half_line())
-    return sizes[..., None] * nodes, weights
-
-
-def _mean_softplus(sizes: Tensor) -> Tensor:
-    """`E log(1 + e^u)` for `u ~ N(0, size^2)`: `E max(u, 0)`, and what decays on both sides."""
-    at, weights = _half_normal(sizes)
-    return sizes / math.sqrt(2 * math.pi) + torch.log1p(torch.exp(-at)) @ weights
-
-
-def _mean_bend(sizes: Tensor) -> Tensor:
-    """`E s'(v)` for `v ~ N(0, size^2)`, s the logistic function."""
-    at, weights = _half_normal(sizes)
-    chance = torch.sigmoid(-at)
-    return (chance * (1 - chance)) @ weights

@@ -143,7 +143,8 @@ class Problem:
                 raise ValueError(f"{both} and they must agree")
         if self.noise_var is not None:
             require_number("noise_var", self.noise_var, least=0.0)
-        self.objective.check(self.y)
+        for labels in (self.y, *(() if self.y_query is None else (self.y_query,))):
+            self.objective.check(labels)
 
     @property
     def B(self) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor
 from memformer.core.checks import require_int
 from memformer.core.equality import ComparedByValue
 from memformer.core.modes import learns
-from memformer.core.objective import LeastSquares, Objective
+from memformer.core.objective import LEAST_SQUARES, LeastSquares, Objective
 from memformer.core.problem import Problem, TaskSource, matvec
 
 DIVERGENCE_FACTOR = 1e8
@@ -193,8 +193,8 @@ class Solver(ComparedByValue, ABC):
         anytime: whether `solve(p, k).weights[j]` equals `solve(p, j).weights[j]`, so that one solve tells
             every smaller number of steps. False for a method whose parameters depend on the horizon.
         countable: whether torch does all of its work, so that it can be counted.
-        serves: objectives that it can minimise: those of this class. A method that asks a problem for its gradient
-            alone serves every `Objective`; what uses the moments serves `LeastSquares`.
+        serves: objectives that it is for: those of this class. A method that asks a problem for its
+            gradient alone serves every `Objective`; what uses the moments serves `LeastSquares`.
     """
 
     needs: ClassVar[Needs]
@@ -220,15 +220,16 @@ class Solver(ComparedByValue, ABC):
 
     def skip(self, tasks: TaskSource) -> tuple[bool, str]:
         """Whether it is to be left out on such tasks, and why, in a sentence; asked before it is fitted or solves."""
-        why = self._refusal(tasks.objective)
+        why = self._refusal(getattr(tasks, "objective", LEAST_SQUARES))
         return bool(why), why
 
     def _refusal(self, objective: Objective) -> str:
         """Why it cannot minimise an objective; empty if it can."""
-        if isinstance(objective, self.serves) and (self.serves is not LeastSquares or not objective.ridge):
+        plain = not isinstance(objective, LeastSquares) or not objective.ridge
+        if isinstance(objective, self.serves) and (plain or self.serves is Objective):
             return ""
-        what = f"{objective.name} with a ridge" if objective.name == LeastSquares.name else objective.name
-        return f"it minimises {self.serves.name} alone, and the objective here is {what}"
+        what = objective.name if plain else f"{objective.name} with a ridge"
+        return f"it does not serve the objective here, {what}"
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Solver:
         """An ordinary solver, fitted to a task law.

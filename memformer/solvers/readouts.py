@@ -14,12 +14,12 @@ Reads = Literal["context", "moments", "gradients"]
 
 
 class Field(NamedTuple):
-    """The gradients of B objectives in coordinates without units, `v = w scale / unit`.
+    """The gradients of B objectives in coordinates `v = w scale^2 / unit`, in which covariates have no units.
 
     Attributes:
         problem: the tasks.
         scale: root mean square of the law's covariates.
-        unit: `(B, 1)`, that of the answers times `scale` squared; 1 unless the objective is that of least squares.
+        unit: `(B, 1)`: the mean magnitude of b for least squares, so that labels have no units either; else `scale`.
         descent: `(B, d)`, minus the gradient at 0.
         H: `(B, d, d)`, the Hessian of least squares; None of another objective.
     """
@@ -82,7 +82,7 @@ def readouts(module: nn.Module, problem: Problem, steps: int, scale: float, read
         back = field.unit / scale**2
     else:
         unit = problem.y.abs().mean(-1, keepdim=True)
-        unit = unit if problem.is_least_squares else torch.ones_like(unit)  # what is no prediction has no such units
+        unit = unit if problem.is_least_squares else torch.ones_like(unit)  # there labels keep their units
         found = module(problem.X / scale, problem.y / torch.where(unit > 0, unit, 1.0), problem.x_query / scale)
         back = unit / scale if answers == "weights" else unit
     last = problem.d if answers == "weights" else problem.x_query.shape[1]

@@ -83,5 +83,6 @@ def resolvent_trace(x: float, kappa: float) -> float:
         >>> round(resolvent_trace(1.0, 1e12), 6)
         0.5
     """
-    b = x + 1 - 1 / kappa
-    return 2 / (b + math.hypot(b, 2 * math.sqrt(x / kappa)))
+    b, c = x + 1 - 1 / kappa, 2 * math.sqrt(x / kappa)
+    root = math.hypot(b, c)
+    return 2 / (b + root) if b > 0 else 2 * (root - b) / c**2  # the same, without a difference of like numbers

@@ -33,6 +33,13 @@ computed from where the law's moments are not known exactly. The floor then lies
 (N = 20, d = 5), where the truth is known, it would by 0.002, 0.035 and 0.087 of itself at 4, 5 and 6 steps."""
 
 
+MOST_ERROR = 0.02
+"""Relative error of a sampled Bayes estimate beyond which it is no floor."""
+
+ERROR_TASKS = 100
+"""Tasks by which that is judged."""
+
+
 @dataclass(frozen=True)
 class FloorKey:
     """Whose floor: a law, the scored tasks of a seed, and the largest number of steps."""
@@ -52,18 +59,16 @@ def describe_floor(key: FloorKey, reach: Reach, steps: int) -> tuple[str, bool, 
     Returns:
         Its name, whether its loss is exact, and if not how large its relative error may be (else nan). Coefficients of
         the best fixed methods are exact for the laws that `baselines.exact_law` knows. Oracles and Bayes estimates are
-        the best answers to the very tasks.
+        the best answers to the very tasks, unless the estimate is sampled.
     """
     if reach.fixed:
         error = _optimal(key.law, key.num_steps, reach is Reach.FIXED_PRECONDITIONED, key.dtype, key.device, None)[1]
         name = "lfom_optimal" if reach is Reach.FIXED else "lfom_optimal_preconditioned"
         return name, error is None, float("nan") if error is None else float(error[steps])
-    names = {
-        Reach.KRYLOV: "krylov_oracle",
-        Reach.KRYLOV_PRECONDITIONED: "krylov_oracle_preconditioned",
-        Reach.ANY: key.law.bayes,
-    }
-    return names[reach], True, float("nan")
+    if reach is Reach.ANY:
+        error = bayes_error(key.law)
+        return key.law.bayes, error == 0, error or float("nan")
+    return {Reach.KRYLOV: "krylov_oracle"}.get(reach, "krylov_oracle_preconditioned"), True, float("nan")
 
 
 def has_floor(law: Law, reach: Reach) -> bool:
@@ -80,8 +85,23 @@ def _has_bayes(law: Law) -> bool:
     if law.determined or not law.synthetic:
         return False
     if not law.linear:
-        return bool(law.bayes)
+        return bool(law.bayes) and bayes_error(law) <= MOST_ERROR
     return law.prior(torch.zeros(1, law.N, law.d, dtype=torch.float64)) is not None
+
+
+@lru_cache(maxsize=64)
+def bayes_error(law: Law) -> float:
+    """How far the mean loss of a law's Bayes estimate may lie above the least there is, relative; 0 where it is exact.
+
+    A solver that samples says what that costs (`sampling_error`); twice as much is granted, since it may not see all.
+    """
+    solver = SOLVERS.create(law.bayes)
+    if not hasattr(solver, "sampling_error"):
+        return 0.0
+    tasks = law.stream(0, Purpose.TRUTH).sample(ERROR_TASKS)
+    fitted = solver.fit(law.stream(1, Purpose.TRUTH), [1])
+    loss = METRICS["test_loss"].load()(tasks, fitted.solve(tasks.blinded(), 1))[1].mean()
+    return 2 * fitted.sampling_error(tasks) / float(loss)
 
 
 @lru_cache(maxsize=64)

@@ -48,9 +48,11 @@ def _skip(cell: Cell) -> tuple[bool, str]:
     """
     for law in dict.fromkeys((cell.law, cell.fitted_on)):
         asked = cell.solver.skip if law == cell.fitted_on else partial(Solver.skip, cell.solver)
-        skipped, why = asked(law.stream(cell.seeds[0], Purpose.TRAIN, cell.dtype, cell.device))
-        if skipped:
-            return True, why
+        answer = asked(law.stream(cell.seeds[0], Purpose.TRAIN, cell.dtype, cell.device))
+        if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], str):
+            raise ValueError(f"the solver's skip gave {answer!r}; it must give whether it is skipped, and why")
+        if answer[0]:
+            return True, answer[1].strip() or "it does not say why"
     return False, ""
 
 
