@@ -165,7 +165,7 @@ def test_seeds_just_below_the_limit_are_scored_and_read_back(small_suite: Path) 
 def test_an_unknown_suite_names_those_there_are() -> None:
     with pytest.raises(
         UserError,
-        match=r"no suite 'cor'.*core, glm-quick, glm, learned, paper, protocols, real-quick, real, scaling-quick",
+        match=r"no suite 'cor'.*core, entry, glm-quick, glm, learned, paper, protocols, real-quick, real",
     ):
         load_suite("cor")
 

@@ -40,7 +40,7 @@ def whitened_eigenvalues(law: Law, problem: Problem) -> np.ndarray:
 def test_laws_say_whether_they_can_be_drawn_so(variant: str) -> None:
     assert make(variant).gaussian_covariates == (variant in GAUSSIAN)
     if variant not in GAUSSIAN:
-        with pytest.raises(ValueError, match="importance sampling needs Gaussian covariates"):
+        with pytest.raises(ValueError, match="importance sampling needs linear labels of Gaussian covariates"):
             drawn(make(variant), 1)
 
 

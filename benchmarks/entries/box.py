@@ -1,0 +1,211 @@
+"""A box: a process that sees Python, its libraries, `memformer` and one file, and can write to a scratch folder alone.
+
+It has no network, no environment, no other process, nothing of `benchmarks`, `baselines` or the folder it is started
+from. Linux alone has what it takes, by bubblewrap (Debian's package of that name).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+from torch import Tensor
+
+from benchmarks.entries import wire
+from benchmarks.errors import UserError
+
+PROGRAM = "bwrap"
+SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
+SCRATCH_BYTES = 2**28
+LOOK_SECONDS = 0.05
+
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "NUMBA_CACHE_DIR": "/tmp"}
+
+HIDDEN = ("benchmarks", "baselines")
+"""Packages that are not there even if they are installed beside what is."""
+
+
+class BoxError(Exception):
+    """What an entry did, or could not do; says so in a sentence."""
+
+
+def available() -> bool:
+    """Whether there is a box on this machine."""
+    return sys.platform == "linux" and shutil.which(PROGRAM) is not None
+
+
+def require() -> None:
+    """Raise UserError unless there is a box on this machine."""
+    if not available():
+        raise UserError(
+            "an entry is run in a box by bubblewrap, which this machine lacks (on Debian: apt install bubblewrap); "
+            "--unsafe runs it without one, with all that you may do"
+        )
+
+
+def command(file: Path, isolated: bool) -> list[str]:
+    """The command line that starts an entry's process.
+
+    Args:
+        file: of the entry.
+        isolated: whether in a box; otherwise it can do whatever this user can.
+    """
+    here, package = Path(__file__).parent, Path(str(find_spec("memformer").origin)).parent  # type: ignore[union-attr]
+    if not isolated:
+        return [sys.executable, str(here / "inside.py"), str(file)]
+    prefixes = dict.fromkeys(str(Path(prefix).resolve()) for prefix in (sys.base_prefix, sys.prefix))
+    seen = [path for path in (*SYSTEM, *prefixes) if Path(path).exists()]
+    words = [PROGRAM, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
+    for path in seen:
+        words += ["--ro-bind", path, path]
+    for path in _installed():
+        words += ["--tmpfs", str(path)]
+    words += ["--proc", "/proc", "--dev", "/dev", "--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    words += ["--ro-bind", str(package), "/box/memformer"]
+    words += [part for name in ("inside.py", "wire.py") for part in ("--ro-bind", str(here / name), f"/box/{name}")]
+    words += ["--ro-bind", str(file.resolve()), f"/entry/{file.name}"]
+    for name, value in {"HOME": "/tmp", "PYTHONPATH": "/box", **_ENVIRONMENT}.items():
+        words += ["--setenv", name, value]
+    return [*words, str(Path(sys.executable).absolute()), "/box/inside.py", f"/entry/{file.name}"]
+
+
+def _installed() -> Iterator[Path]:
+    """Folders of the hidden packages where Python finds libraries."""
+    for name in HIDDEN:
+        for folder in map(Path, sys.path):
+            if folder.name == "site-packages" and (folder / name).is_dir():
+                yield folder / name
+
+
+class Box:
+    """One process of an entry, asked and answering.
+
+    Args:
+        file: of the entry.
+        name: of its class, where the file has several.
+        isolated: whether in a box.
+        memory: GB that its processes may hold.
+
+    Raises:
+        BoxError: if the file cannot be loaded.
+        UserError: if there is no box on this machine, and one is asked for.
+    """
+
+    def __init__(self, file: Path, name: str = "", isolated: bool = True, memory: float = 4.0) -> None:
+        if isolated:
+            require()
+        self._process = subprocess.Popen(
+            [*command(file, isolated), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=None if isolated else {**_ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._asks: IO[bytes] = self._process.stdin
+        self._answers: IO[bytes] = self._process.stdout
+        self._said: list[bytes] = []
+        self._ended_for = ""
+        self._listener = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
+        self._listener.start()
+        threading.Thread(target=self._watch, args=(memory,), daemon=True).start()
+        try:
+            self.traits = self.receive(seconds=60.0)[0]
+        except BoxError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Box:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, words: dict[str, Any], tensors: dict[str, Tensor] | None = None) -> None:
+        """Ask.
+
+        Raises:
+            BoxError: if nobody is there.
+        """
+        try:
+            wire.send(self._asks, words, tensors)
+        except (BrokenPipeError, ValueError):
+            raise self._gone() from None
+
+    def receive(self, seconds: float) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What it answers, or asks, within so many seconds.
+
+        Raises:
+            BoxError: if it raised, took longer, or is gone.
+        """
+        timer = threading.Timer(seconds, self._end, [f"it took more than {seconds:g} s; its process was ended"])
+        timer.daemon = True
+        timer.start()
+        try:
+            words, tensors = wire.receive(self._answers)
+        except EOFError:
+            raise self._gone() from None
+        except wire.NoMessage as error:
+            raise BoxError(str(error)) from None
+        finally:
+            timer.cancel()
+        if words.get("op") == "raised":
+            raise BoxError(str(words.get("why", ""))[:500])
+        return words, tensors
+
+    def close(self) -> None:
+        """End it."""
+        self._end("")
+        self._listener.join()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            with suppress(BrokenPipeError):
+                pipe.close()
+
+    def _end(self, why: str) -> None:
+        self._ended_for = self._ended_for or why
+        for process in _family(self._process.pid):
+            process.kill()
+        self._process.wait()
+
+    def _gone(self) -> BoxError:
+        self._process.wait()
+        last = b"".join(self._said).decode(errors="replace").strip().splitlines()
+        return BoxError(self._ended_for or (last[-1] if last else f"its process ended with {self._process.returncode}"))
+
+    def _listen(self, stream: IO[bytes]) -> None:
+        for line in stream:
+            self._said = [*self._said[-20:], line]
+
+    def _watch(self, most: float) -> None:
+        while self._process.poll() is None:
+            held = sum(_held(process) for process in _family(self._process.pid))
+            if held > most:
+                self._end(f"it held {held:.3g} GB, and may hold {most:g}; its process was ended")
+            threading.Event().wait(LOOK_SECONDS)
+
+
+def _family(process: int) -> list[psutil.Process]:
+    """A process and all that it started."""
+    try:
+        first = psutil.Process(process)
+        return [*first.children(recursive=True), first]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _held(process: psutil.Process) -> float:
+    try:
+        return process.memory_info().rss / 1e9
+    except psutil.NoSuchProcess:
+        return 0.0

@@ -1,0 +1,174 @@
+"""An entry as an ordinary solver, whose every fit and solve happens in a box."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.entries.box import Box, BoxError, require
+from benchmarks.entries.metadata import Tier, read_metadata
+from memformer.core.objective import Huber, LeastSquares, Logistic, Objective
+from memformer.core.problem import Problem, TaskSource
+from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
+
+SOLVE_SECONDS = 60.0
+"""That one solve may take."""
+
+MOST_BATCH = 65_536
+"""Tasks that may be asked for at once."""
+
+_SERVES: dict[str, type[Objective]] = {one.__name__: one for one in (Objective, LeastSquares, Logistic, Huber)}
+
+
+@dataclass(frozen=True)
+class Boxed(Solver):
+    """An entry's solver.
+
+    What it declares of itself is asked once. A fit draws training tasks here and sends them; it may draw as many as
+    its tier allows, in as many seconds. A solve sends contexts and query points. Every fit and every solve has a box of
+    its own, which knows nothing of others.
+
+    Attributes:
+        file: of the entry.
+        sha256: of the file as it was read: if it changes, this is another solver.
+        isolated: whether it runs in a box.
+        parameters: what its fit found.
+
+    Raises:
+        BoxError: if it cannot be loaded.
+        UserError: if its metadata is wrong, or there is no box.
+    """
+
+    file: str
+    sha256: str = ""
+    isolated: bool = True
+    parameters: Mapping[str, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.isolated:
+            require()
+        content = Path(self.file).read_bytes()
+        object.__setattr__(self, "sha256", hashlib.sha256(content).hexdigest())
+        told = _traits(self.file, self.sha256, self.isolated)
+        for name, kind in (("needs", Needs), ("reach", Reach), ("fitting", Fitting)):
+            object.__setattr__(self, name, _member(kind, told.get(name), name))
+        for name, kind in (("learned", bool), ("batched", bool), ("anytime", bool), ("version", int)):
+            if not isinstance(told.get(name), kind):
+                raise BoxError(f"it must declare {name}, of type {kind.__name__}; it is {told.get(name)!r}")
+            object.__setattr__(self, name, told[name])
+        object.__setattr__(self, "countable", False)
+        object.__setattr__(self, "serves", _SERVES.get(str(told.get("serves")), LeastSquares))
+
+    def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Boxed:
+        if not self.fitting.required:
+            return self
+        about = read_metadata(Path(self.file))
+        with Box(Path(self.file), about.solver, self.isolated) as box:
+            return dataclasses.replace(self, parameters=_Fit(box, tasks, about.tier).run(steps, seed))
+
+    def solve(self, problem: Problem, num_steps: int) -> Trace:
+        check_num_steps(num_steps)
+        if self.fitting.required and self.parameters is None:
+            raise ValueError("the entry has not been fitted yet; call fit first")
+        shown = {"X": problem.X, "y": problem.y, "x_query": problem.x_query}
+        held = {f"p.{name}": value for name, value in (self.parameters or {}).items()}
+        words = {"op": "solve", "steps": int(num_steps), "objective": _told(problem.objective)}
+        with Box(Path(self.file), read_metadata(Path(self.file)).solver, self.isolated) as box:
+            box.send(words, {**shown, **held})
+            _, found = box.receive(SOLVE_SECONDS)
+        try:
+            trace = Trace(found.get("weights"), found.get("predictions"), found["outcome"], found["finished"])
+        except KeyError as error:
+            raise BoxError(f"its trace has no {error.args[0]}") from None
+        return trace if problem.device.type == "cpu" else _moved(trace, problem.device)
+
+
+class _Fit:
+    """A fit: what the entry asks of its training tasks, and how much of its budget is left."""
+
+    def __init__(self, box: Box, tasks: TaskSource, tier: Tier) -> None:
+        self._box, self._tier, self._sources, self._drawn = box, tier, [tasks], 0
+        self._deadline = time.monotonic() + tier.seconds
+
+    def run(self, steps: Sequence[int], seed: int) -> dict[str, Tensor]:
+        """Its parameters."""
+        self._box.send({"op": "fit", "steps": list(map(int, steps)), "seed": int(seed), "tasks": self._facts(0)})
+        while True:
+            left = self._deadline - time.monotonic()
+            try:
+                words, tensors = self._box.receive(max(left, 0.01))
+            except BoxError as error:
+                if time.monotonic() < self._deadline:
+                    raise
+                late = f"it trained for more than the {self._tier.seconds:g} s of its budget"
+                raise BoxError(late) from error
+            if words["op"] == "fitted":
+                return tensors
+            self._box.send(*self._answer(words, tensors))
+
+    def _answer(self, words: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        op, place = words.get("op"), words.get("id")
+        if not isinstance(place, int) or not 0 <= place < len(self._sources):
+            raise BoxError("it asked for tasks that there are none of")
+        source = self._sources[place]
+        if op == "sample":
+            return self._sample(source, words.get("batch"))
+        if op == "second_moment":
+            return {"op": op}, {op: source.second_moment}
+        if op == "prior":
+            prior = source.prior(tensors["X"])
+            return {"op": op}, {} if prior is None else vars(prior)
+        if op in ("validation", "spread") and len(self._sources) < 100:
+            new = source.validation() if op == "validation" else source.spread(float(words["width"]))
+            self._sources.append(new)
+            return {"op": op, "tasks": self._facts(len(self._sources) - 1)}, {}
+        raise BoxError(f"it asked for {op!r}, which nobody knows")
+
+    def _sample(self, source: TaskSource, batch: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        if not isinstance(batch, int) or not 1 <= batch <= MOST_BATCH:
+            raise BoxError(f"it asked for {batch!r} tasks at once; it may ask for 1 to {MOST_BATCH:,}")
+        self._drawn += batch
+        if self._drawn > self._tier.tasks:
+            raise BoxError(f"it drew {self._drawn:,} training tasks; its budget has {self._tier.tasks:,}")
+        problem = source.sample(batch)
+        names = ("X", "y", "x_query", "y_query", "w_star", "second_moment", "weights")
+        known = {name: value for name in names if (value := getattr(problem, name)) is not None}
+        return {"op": "sample", "noise_var": problem.noise_var}, known
+
+    def _facts(self, place: int) -> dict[str, Any]:
+        source = self._sources[place]
+        names = ("d", "N", "noise_var", "whitens_to_isotropic")
+        facts = {name: getattr(source, name) for name in names}
+        return {"id": place, "objective": _told(source.objective), **facts}
+
+
+def _told(objective: Objective) -> dict[str, Any]:
+    return {"kind": type(objective).__name__, "fields": dataclasses.asdict(objective)}
+
+
+@lru_cache(maxsize=8)
+def _traits(file: str, sha256: str, isolated: bool) -> dict[str, Any]:
+    """What an entry declares; `sha256` is there so that a changed file is asked again."""
+    with Box(Path(file), read_metadata(Path(file)).solver, isolated) as box:
+        return box.traits
+
+
+def _member(kind: Any, value: Any, name: str) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        raise BoxError(f"it must declare {name}, one of {', '.join(map(str, kind))}; it is {value!r}") from None
+
+
+def _moved(trace: Trace, device: torch.device) -> Trace:
+    weights, predictions = (None if part is None else part.to(device) for part in (trace.weights, trace.predictions))
+    return Trace(weights, predictions, trace.outcome.to(device), trace.finished.to(device))

@@ -1,0 +1,196 @@
+"""Entries: three honest ones enter, dishonest ones are stopped with a sentence, and nothing of theirs gets out."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import api
+from benchmarks.catalogue.registry import SOLVERS
+from benchmarks.entries import wire
+from benchmarks.entries.box import Box, BoxError, available
+from benchmarks.entries.boxed import Boxed
+from benchmarks.entries.contract import CHECKS, broken
+from benchmarks.entries.metadata import read_metadata
+from benchmarks.errors import UserError
+from memformer.core.solver import Needs
+from tests.helpers import call, mistake
+
+FILES = Path(__file__).parent / "files"
+LAW = api.law("isotropic", d=3, N=8)
+
+boxed = pytest.mark.skipif(not available(), reason="this machine has no bubblewrap")
+
+
+@pytest.fixture(autouse=True)
+def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    list(SOLVERS)
+    monkeypatch.setattr(SOLVERS, "_entries", dict(SOLVERS._entries))
+
+
+def entry(tmp_path: Path, **changed: str) -> Path:
+    """An honest file with some of its text changed."""
+    text = (FILES / "momentum.py").read_text()
+    for old, new in changed.items():
+        text = text.replace(old, new)
+    (tmp_path / "mine.py").write_text(text)
+    return tmp_path / "mine.py"
+
+
+@boxed
+def test_an_honest_entry_that_learns_keeps_to_the_contract() -> None:
+    assert dict(broken(Boxed(str(FILES / "learned.py")))) == {check.name: "" for check in CHECKS}
+
+
+@boxed
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("peeks", "expected Tensor as element 1 in argument 0, but got NoneType"),
+        ("redraws", "No module named 'benchmarks'"),
+        ("greedy", "it drew 510,000 training tasks; its budget has 500,000"),
+        ("writes", "Read-only file system: '/usr/share/seen.txt'"),
+    ],
+)
+def test_a_dishonest_entry_is_stopped(name: str, said: str) -> None:
+    *_, (_, why) = broken(Boxed(str(FILES / f"{name}.py")))
+    assert said in why
+
+
+@boxed
+def test_an_entry_enters_by_its_command(tmp_path: Path) -> None:
+    done = call("enter", str(FILES / "direct.py"), folder=tmp_path)
+    assert done.code == 0, done.error
+    assert done.output.count("kept: ") == len(CHECKS)
+    assert "direct: direct at " in done.output or "exact: direct" in done.output
+    folder = tmp_path / "baselines/entries/direct"
+    told = json.loads((folder / "entry.json").read_text())
+    assert told["authors"] == ["Ada Lovelace"]
+    assert told["licence"] == "MIT"
+    assert told["needs"] == "direct"
+    assert told["keeps"] == [check.name for check in CHECKS]
+    assert (folder / "direct.py").read_bytes() == (FILES / "direct.py").read_bytes()
+
+
+@boxed
+def test_what_breaks_the_contract_is_written_nowhere(tmp_path: Path) -> None:
+    done = call("enter", str(FILES / "peeks.py"), folder=tmp_path)
+    assert done.code == 1
+    assert "broken: its trace is what a trace must be: TypeError" in done.error
+    assert "nothing was written" in done.error
+    assert list(tmp_path.iterdir()) == []
+
+
+SNOOPS = {
+    "the environment": "os.environ.get('SECRET_OF_MINE', '') or ''",
+    "the network": "str(socket.create_connection(('1.1.1.1', 53), 2))",
+    "this repository": f"Path({str(Path(__file__).parents[2] / 'README.md')!r}).read_text()",
+    "other processes": "','.join(p for p in os.listdir('/proc') if p.isdigit() and int(p) > 50)",
+    "a home": "str(os.listdir(os.path.expanduser('~root')))",
+}
+
+
+@boxed
+@pytest.mark.parametrize("what", SNOOPS)
+def test_a_box_shows_nothing_of_this_machine(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_OF_MINE", "seen")
+    code = f"import os, socket\nfrom pathlib import Path\nfound = {SNOOPS[what]}\nassert not found, 'saw ' + found\n"
+    file = entry(tmp_path, **{"from dataclasses import dataclass\n": f"from dataclasses import dataclass\n{code}"})
+    why = ""
+    try:
+        Box(file).close()
+    except BoxError as error:  # what is not there raises
+        why = str(error)
+    assert "saw " not in why
+
+
+@boxed
+def test_an_entry_that_takes_too_much_memory_or_time_is_ended(tmp_path: Path) -> None:
+    hungry = "from dataclasses import dataclass\nimport time\nx = bytearray(2**29)\ntime.sleep(5)\n"
+    with pytest.raises(BoxError, match=r"it held 0\.\d+ GB, and may hold 0\.4; its process was ended"):
+        Box(entry(tmp_path, **{"from dataclasses import dataclass\n": hungry}), memory=0.4)
+    with (
+        Box(FILES / "momentum.py") as box,
+        pytest.raises(BoxError, match=r"it took more than 0\.2 s; its process was ended"),
+    ):
+        box.receive(0.2)
+
+
+@boxed
+def test_a_box_scores_as_the_solver_itself_does() -> None:
+    mine = api.losses(Boxed(str(FILES / "momentum.py")), LAW, 0, 40, [1, 3])
+    same = api.losses(api.solver("heavy_ball", eta=0.5, beta=0.3), LAW, 0, 40, [1, 3])
+    torch.testing.assert_close(torch.from_numpy(mine), torch.from_numpy(same), rtol=1e-12, atol=0)
+
+
+def test_without_a_box_an_entry_is_refused_unless_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.entries.box.PROGRAM", "no-such-program")
+    assert "which this machine lacks (on Debian: apt install bubblewrap); --unsafe runs it without" in mistake(
+        "enter", str(FILES / "momentum.py"), folder=tmp_path
+    )
+    solver = Boxed(str(FILES / "momentum.py"), isolated=False)
+    assert solver.needs is Needs.NOTHING
+    assert dict(broken(solver)) == {check.name: "" for check in CHECKS}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"# SPDX-License-Identifier: MIT\n": ""}, "names no licence; it must have a line such as"),
+        ({"# /// entry\n": ""}, "has 0 blocks '# /// entry'; it must have one"),
+        ({'name = "momentum"': 'name = "Momentum!"'}, "name: string should match pattern"),
+        ({'budget = "none"': 'budget = "huge"'}, "budget: input should be 'none', 'small' or 'large'"),
+        ({'# source = "https://arxiv.org/abs/1802.04434"\n': ""}, "source: field required"),
+        ({'authors = ["Ada Lovelace"]': "authors = []"}, "authors: list should have at least 1 item"),
+        ({'authors = ["Ada Lovelace"]': "authors = ["}, "is no TOML"),
+        ({'budget = "none"': 'budget = "none"\n# licence = "MIT"'}, "names a licence; that is the line above it"),
+        ({'name = "momentum"': 'name = "momentum"\n# rank = "first"'}, "rank: extra inputs are not permitted"),
+    ],
+)
+def test_metadata_that_is_wrong_is_a_sentence(tmp_path: Path, changed: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_metadata(entry(tmp_path, **changed))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@boxed
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"class Momentum(IterativeSolver)": "class Momentum(object)"}, "a file must define one solver"),
+        ({"needs = Needs.NOTHING": "needs = 'secrets'"}, "it must declare needs, one of nothing, L, "),
+        ({"import torch\n": "import torch\nraise SystemExit(3)\n"}, "SystemExit: 3"),
+        ({"import torch\n": "import torch\nimport os; os._exit(3)\n"}, "its process ended with 3"),
+        ({"import torch\n": "import not_there\nimport torch\n"}, "No module named 'not_there'"),
+    ],
+)
+def test_a_file_that_cannot_be_loaded_is_a_sentence(tmp_path: Path, changed: dict[str, str], said: str) -> None:
+    assert said in mistake("enter", str(entry(tmp_path, **changed)), folder=tmp_path)
+
+
+@boxed
+def test_a_name_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
+    file = entry(tmp_path, **{'name = "momentum"': 'name = "cg"'})
+    assert "the name 'cg' is taken (built in); choose another" in mistake("enter", str(file), folder=tmp_path)
+
+
+def test_a_message_that_is_none_is_refused() -> None:
+    for content in (b"\x00" * 15, b"\xff" * 16, b"\x00" * 7 + b"\x02" + b"\x00" * 8 + b"[]"):
+        with pytest.raises((EOFError, wire.NoMessage)):
+            wire.receive(io.BytesIO(content))
+
+
+@boxed
+def test_the_contract_is_a_plugin_of_pytest(pytester: pytest.Pytester) -> None:
+    done = pytester.runpytest_subprocess(
+        "-p", "benchmarks.entries.pytest_plugin", "--entry", str(FILES / "redraws.py"), "-q"
+    )
+    done.stdout.fnmatch_lines(["*ModuleNotFoundError: No module named 'benchmarks'*"])
+    assert done.ret == 1
