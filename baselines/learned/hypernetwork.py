@@ -42,6 +42,7 @@ class Hypernetwork(LearnedSolver):
     answers: ClassVar[Literal["predictions", "weights"]] = "weights"
     reads: ClassVar[Literal["context", "moments"]] = "moments"
     nested: ClassVar[bool] = True
+    any_d: ClassVar[bool] = True
     reach: ClassVar[Reach] = Reach.KRYLOV
 
     def __post_init__(self) -> None:

@@ -46,6 +46,7 @@ class LstmOptimizer(LearnedSolver):
     serves: ClassVar[type[Objective]] = Objective
     nested: ClassVar[bool] = True
     repeats: ClassVar[bool] = True
+    any_d: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

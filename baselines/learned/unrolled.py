@@ -51,6 +51,11 @@ class Unrolled(LearnedSolver):
         return Reach.ANY if self.coordinatewise else Reach.FIXED
 
     @property
+    def any_d(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
+        """Whether there is one number for all coordinates."""
+        return not self.coordinatewise
+
+    @property
     def budget(self) -> Budget:
         """See `LearnedSolver.budget`; tasks are spread, since the coefficients are the same for all."""
         return replace(super().budget, spread=SPREAD)

@@ -24,6 +24,7 @@ class Cell:
         law, solver: the objects; `law_name`, `solver_name`: their registry ids.
         solver_params: the hyper-parameters the suite gave.
         trained_on: label of `training_law`, empty where there is none.
+        fit_steps: numbers of steps that the solver is fitted for, empty for `steps`.
         steps: numbers of steps, ascending.
         seeds: of tasks, training and initialisation.
         tasks: scored tasks for each seed.
@@ -53,11 +54,17 @@ class Cell:
     batches: tuple[int, ...] = ()
     training_law: Law | None = None
     trained_on: str = ""
+    fit_steps: tuple[int, ...] = ()
 
     @property
     def fitted_on(self) -> Law:
         """The law whose training tasks the solver is fitted on."""
         return self.law if self.training_law is None else self.training_law
+
+    @property
+    def fitted_for(self) -> tuple[int, ...]:
+        """The numbers of steps that the solver is fitted for."""
+        return self.fit_steps or self.steps
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def _fitted(cell: Cell, parameters: dict[str, torch.Tensor]) -> Solver:
         solver = dataclasses.replace(solver, parameters=parameters)  # type: ignore[type-var]
     elif solver.fitting.required:
         seed = cell.seeds[0]
-        solver = solver.fit(cell.fitted_on.stream(seed, Purpose.TRAIN, cell.dtype, cell.device), cell.steps, seed)
+        solver = solver.fit(cell.fitted_on.stream(seed, Purpose.TRAIN, cell.dtype, cell.device), cell.fitted_for, seed)
     if cell.protocol == "context_adapted":
         problem = scored_tasks(cell.law, cell.seeds[0], cell.tasks, cell.dtype, cell.device, cell.draw, Purpose.SCORE)
         solver = adapted_to(solver, problem)

@@ -170,6 +170,7 @@ def _cell(suite: Suite, task: TaskEntry, law: Law, entry: SolverEntry, solver: S
         memory_limit=suite.scores.memory_limit,
         training_law=trained_on and build_law(trained_on.at(task)),
         trained_on="" if trained_on is None else trained_on.label,
+        fit_steps=tuple(sorted(trained_on.steps or ())) if trained_on is not None else (),
     )
 
 

@@ -81,28 +81,33 @@ def spelt_out(key: str) -> BeforeValidator:
 
 
 class TrainedOn(Strict):
-    """Another law that a solver is fitted on, at the d of the task it is scored on; keys as in `TaskEntry`.
+    """Another law that a solver is fitted on, in the size of the task it is scored on; keys as in `TaskEntry`.
 
     Attributes:
+        d: covariate dimension, if not that of the task: for solvers whose parameters are the same at every d.
         N: context length, if not that of the task.
+        steps: the numbers of steps that it is fitted for, if not those that are asked of it: for solvers that repeat
+            what they learned.
     """
 
     law: str
+    d: int | None = None
     N: int | None = None
+    steps: Steps | None = None
     noise_std: float = 0.0
     params: dict[str, JsonValue] = {}
 
     @property
     def label(self) -> str:
         """For the tables: the law, with what differs from its defaults."""
-        own = {"N": self.N, "noise_std": self.noise_std or None}
+        own = {"d": self.d, "N": self.N, "noise_std": self.noise_std or None, "steps": self.steps}
         shown = {name: value for name, value in own.items() if value is not None} | self.params
         return " ".join([self.law, *(f"{name}={value}" for name, value in shown.items())])
 
     def at(self, task: TaskEntry) -> TaskEntry:
         """The law in the size of a task."""
-        N = task.N if self.N is None else self.N
-        return TaskEntry(law=self.law, d=task.d, N=N, noise_std=self.noise_std, params=self.params)
+        d, N = task.d if self.d is None else self.d, task.N if self.N is None else self.N
+        return TaskEntry(law=self.law, d=d, N=N, noise_std=self.noise_std, params=self.params)
 
 
 class TaskEntry(Strict):

@@ -90,7 +90,7 @@ class Suite(Strict):
         later += [(solver["only"], ("d_min", "d_max", "draw")) for solver in content["solvers"]]
         later += [(solver, ("trained_on",)) for solver in content["solvers"]]
         shifts = [one["trained_on"] for one in (*content["tasks"], *content["solvers"]) if one["trained_on"]]
-        later += [(shift, ("N",)) for shift in shifts]
+        later += [(shift, ("d", "N", "steps")) for shift in shifts]
         for entry, keys in later:  # the same
             for key in keys:
                 if entry[key] in (None, "plain", False):

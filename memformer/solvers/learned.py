@@ -63,6 +63,7 @@ class LearnedSolver(Solver):
         nested: whether the module of k steps is the first k steps of a deeper one, with parameters of the same names;
             then fewer steps than were trained cost less.
         repeats: whether it is one step, repeated, so that it can take more steps than it was trained for.
+        any_d: whether its parameters are the same at every d, so that it can solve tasks of another d.
 
     Raises:
         ValueError: if a value is out of its range.
@@ -106,6 +107,7 @@ class LearnedSolver(Solver):
     reads: ClassVar[Reads] = "context"
     nested: ClassVar[bool] = False
     repeats: ClassVar[bool] = False
+    any_d: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_choice("loss", self.loss, get_args(Loss))
@@ -234,7 +236,7 @@ class LearnedSolver(Solver):
             fitted = sorted(self.parameters["depths"].tolist())
             raise ValueError(f"{name} was fitted for {fitted} steps and cannot take {num_steps}")
         d = int(self.parameters["made_for"][0])
-        if problem.d != d:
+        if problem.d != d and not self.any_d:
             raise ValueError(f"{name} was fitted for d={d}; the problem has d={problem.d}")
         steps = int(num_steps) if self.nested else depth
         key = (steps, problem.dtype, problem.device)

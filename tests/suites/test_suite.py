@@ -181,3 +181,33 @@ def test_a_file_of_any_name_gives_a_name_that_a_run_can_have(small_suite: Path, 
     path = small_suite.rename(small_suite.with_name(f"{stem}.toml"))
     assert load_suite(str(path)).name == name
     check_name(f"{name}-1")
+
+
+def test_a_shift_of_dimension_and_depth(tmp_path: Path) -> None:
+    (tmp_path / "shift.toml").write_text(
+        """
+        schema = 1
+        steps = [1, 2]
+        seeds = [0]
+        solvers = ["cg", { name = "lfom", params = { iterations = 3, batch = 8 } },
+          { name = "unrolled_scalar", params = { iterations = 3, batch = 8, starts = 1 } },
+          { name = "lstm_optimizer", params = { iterations = 3, batch = 8, starts = 1 }, steps = [1, 3], trained_on = DEEP },
+          { name = "unrolled", params = { iterations = 3, batch = 8, starts = 1 } }]
+        [scores]
+        tasks = 20
+        [[tasks]]
+        law = "isotropic"
+        d = 5
+        N = 12
+        trained_on = { law = "isotropic", d = 3, N = 9 }
+        """.replace("DEEP", '{ law = "isotropic", d = 3, N = 9, steps = [2] }')
+    )
+    cells = {cell.solver_name: cell for cell in build_cells(load_suite(str(tmp_path / "shift.toml")))}
+    assert {(cell.fitted_on.d, cell.fitted_on.N) for name, cell in cells.items() if name != "cg"} == {(3, 9)}
+    assert cells["lstm_optimizer"].fitted_for == (2,)
+    assert cells["lstm_optimizer"].trained_on == "isotropic d=3 N=9 steps=[2]"
+    done = call("run", "shift.toml", "--name", "shifted", folder=tmp_path)
+    scores = read_run(tmp_path / "results/runs/shifted").scores
+    assert done.code == 1  # numbers a coordinate are those of three coordinates
+    assert set(scores[scores["status"] == "error"]["solver"]) == {"unrolled"}
+    assert set(scores[scores["status"] == "ok"]["solver"]) == set(cells) - {"unrolled"}

@@ -102,7 +102,8 @@ def fit_under_protocol(cell: Cell, store: ParameterStore) -> Fit:
         sources = [ScoredTasks(stream, problem) for stream, problem in zip(streams, scored, strict=True)]
         solvers = checked_fit(cell.solver.fit_many(sources, cell.steps, cell.seeds), len(sources))
         return Fit(solvers, time.perf_counter() - start, reused=False)
-    fit = store.fit(cell.solver_name, cell.solver, cell.fitted_on, cell.steps, cell.seeds, cell.dtype, cell.device)
+    about = (cell.solver_name, cell.solver, cell.fitted_on, cell.fitted_for)
+    fit = store.fit(*about, cell.seeds, cell.dtype, cell.device)
     if cell.protocol == "context_adapted":
         pairs = zip(fit.solvers, _scored(cell), strict=True)
         adapted = checked_fit([adapted_to(solver, problem) for solver, problem in pairs], len(cell.seeds))
