@@ -191,7 +191,7 @@ def test_a_shift_of_dimension_and_depth(tmp_path: Path) -> None:
         seeds = [0]
         solvers = ["cg", { name = "lfom", params = { iterations = 3, batch = 8 } },
           { name = "unrolled_scalar", params = { iterations = 3, batch = 8, starts = 1 } },
-          { name = "lstm_optimizer", params = { iterations = 3, batch = 8, starts = 1 }, steps = [1, 3], trained_on = DEEP },
+          { name = "lstm_optimizer", params = FEW, steps = [1, 3], trained_on = DEEP },
           { name = "unrolled", params = { iterations = 3, batch = 8, starts = 1 } }]
         [scores]
         tasks = 20
@@ -200,7 +200,9 @@ def test_a_shift_of_dimension_and_depth(tmp_path: Path) -> None:
         d = 5
         N = 12
         trained_on = { law = "isotropic", d = 3, N = 9 }
-        """.replace("DEEP", '{ law = "isotropic", d = 3, N = 9, steps = [2] }')
+        """.replace("DEEP", '{ law = "isotropic", d = 3, N = 9, steps = [2] }').replace(
+            "FEW", "{ iterations = 3, batch = 8, starts = 1 }"
+        )
     )
     cells = {cell.solver_name: cell for cell in build_cells(load_suite(str(tmp_path / "shift.toml")))}
     assert {(cell.fitted_on.d, cell.fitted_on.N) for name, cell in cells.items() if name != "cg"} == {(3, 9)}
