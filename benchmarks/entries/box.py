@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -38,16 +39,24 @@ class BoxError(Exception):
 
 
 def available() -> bool:
-    """Whether there is a box on this machine."""
-    return sys.platform == "linux" and shutil.which(PROGRAM) is not None
+    """Whether there is a box on this machine: the program, and a kernel that lets it make one."""
+    return _works(PROGRAM)
+
+
+@cache
+def _works(program: str) -> bool:
+    if sys.platform != "linux" or shutil.which(program) is None:
+        return False
+    words = [program, "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
 def require() -> None:
     """Raise UserError unless there is a box on this machine."""
     if not available():
         raise UserError(
-            "an entry is run in a box by bubblewrap, which this machine lacks (on Debian: apt install bubblewrap); "
-            "--unsafe runs it without one, with all that you may do"
+            "an entry is run in a box by bubblewrap, which this machine lacks or does not allow (on Debian: apt install "
+            "bubblewrap); --unsafe runs it without one, with all that you may do"
         )
 
 
