@@ -55,7 +55,7 @@ def require() -> None:
     """Raise UserError unless there is a box on this machine."""
     if not available():
         raise UserError(
-            "an entry is run in a box by bubblewrap, which this machine lacks or does not allow (on Debian: apt install "
+            "an entry is run in a box by bubblewrap, which this machine lacks or does not allow (Debian: apt install "
             "bubblewrap); --unsafe runs it without one, with all that you may do"
         )
 

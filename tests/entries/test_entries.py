@@ -131,7 +131,7 @@ def test_without_a_box_an_entry_is_refused_unless_that_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.entries.box.PROGRAM", "no-such-program")
-    assert "lacks or does not allow (on Debian: apt install bubblewrap); --unsafe runs it without" in mistake(
+    assert "lacks or does not allow (Debian: apt install bubblewrap); --unsafe runs it without" in mistake(
         "enter", str(FILES / "momentum.py"), folder=tmp_path
     )
     solver = Boxed(str(FILES / "momentum.py"), isolated=False)
