@@ -189,8 +189,6 @@ def test_a_message_that_is_none_is_refused() -> None:
 
 @boxed
 def test_the_contract_is_a_plugin_of_pytest(pytester: pytest.Pytester) -> None:
-    done = pytester.runpytest_subprocess(
-        "-p", "benchmarks.entries.pytest_plugin", "--entry", str(FILES / "redraws.py"), "-q"
-    )
+    done = pytester.runpytest_subprocess("--entry", str(FILES / "redraws.py"), "-q")
     done.stdout.fnmatch_lines(["*ModuleNotFoundError: No module named 'benchmarks'*"])
     assert done.ret == 1
