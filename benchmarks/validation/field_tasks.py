@@ -38,6 +38,9 @@ SUITES = ("context", "sparse", "glm", "shift")
 LEARNED, TUNED = "learned", "told the law"
 """Kinds of `Board.kinds` whose leaders are compared: iterative methods that know the law, learned and not."""
 
+HEIGHTS = (-12.0, 6.0)
+"""What is drawn: below is 0 to the eye, and a model may be off by any factor at lengths that it was not trained for."""
+
 ALWAYS = (("lfom", "nesterov_tuned"),)
 """Compared wherever both are, whoever leads."""
 
@@ -97,10 +100,10 @@ def over_length(done: Run) -> Figure:
         own: Any = table[table["solver"] == name].set_index("N")["log_loss"]
         places = [N for N in lengths if N in own.index and not pd.isna(own[N])]
         if places:
-            heights = np.maximum([own[N] for N in places], -12.0)
+            heights = np.clip([own[N] for N in places], *HEIGHTS)
             axes.plot(places, heights, marker="o", ms=2.5, color=CYCLE[number])
             ends.append((name, float(heights[-1]), CYCLE[number]))
-    axes.set(xlabel="points in the context, N (d = 20)", ylabel="log test loss after 4 steps, not below -12")
+    axes.set(xlabel="points in the context, N (d = 20)", ylabel="log test loss after 4 steps, cut at -12 and 6")
     axes.set_xticks(lengths)
     label_ends(axes, ends, float(lengths[-1]), 3.4)
     return drawn
