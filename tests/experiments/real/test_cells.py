@@ -84,7 +84,7 @@ def test_trained_on_another_law_is_trained_on_that_law_and_scored_on_this(cells:
         ('{ name = "cg", trained_on = "isotropic" }', "'cg' learns nothing; 'trained_on' has no meaning"),
         ('{ name = "lfom", trained_on = "isotropic", protocol = "transductive" }', "fitted on the scored tasks"),
         ('{ name = "lfom", trained_on = "isotropi" }', "did you mean 'isotropic'"),
-        ('{ name = "lfom", trained_on = { law = "isotropic", d = 3 } }', "unknown key .*trained_on.d"),
+        ('{ name = "lfom", trained_on = { law = "isotropic", M = 3 } }', "unknown key .*trained_on.M"),
         ('{ name = "lfom", trained_on = { law = "isotropic", params = { x = 1 } } }', "unknown parameter 'x'"),
     ],
 )
