@@ -16,7 +16,7 @@ from memformer.core.problem import Problem, dot
 from memformer.core.solver import Needs
 
 HALVINGS = 12
-"""Of the step, at most: if none of them lowers f, there is no next step."""
+"""Of the step, at most: if none of them lowers f enough, a step of gradient descent is taken."""
 
 DECREASE = 1e-4
 """Share of what the slope promises that a step must keep (Armijo's rule)."""

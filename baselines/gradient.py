@@ -51,9 +51,8 @@ class ConstantSteps(IterativeSolver):
     def skip(self, tasks: TaskSource) -> tuple[bool, str]:
         objective = tasks.objective
         if self.needs is Needs.MU_L and objective.curvature[0] + objective.ridge == 0:
-            return (
-                True,
-                f"its constants need curvature from below, and of {objective.name} without a ridge none is known",
+            return True, (
+                f"its constants need curvature from below, and of {objective.name} without a ridge none is known"
             )
         return super().skip(tasks)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar
@@ -25,6 +25,7 @@ FREEDOM = 6.0
 """Degrees of freedom of the proposal: its tails must be heavier than those of the posterior."""
 
 NEWTON_STEPS = 40
+"""To the maximum a posteriori, where the proposal begins."""
 
 ADAPTATIONS = 4
 """Rounds in which the proposal is fitted to the posterior."""
@@ -87,13 +88,15 @@ class LogisticBayes(Solver):
             raise ValueError("logistic_bayes does not know the variance of the weights yet; call fit first")
         ridge = 1 / (problem.N * float(self.parameters["variance"]))
         posed, finite = replace(problem, objective=Logistic(ridge)), finite_tasks(problem.X, problem.y, problem.x_query)
-        shown = posed.select(finite)
         found = problem.X.new_full(problem.x_query.shape[:2], torch.nan)
-        if shown.B:
-            size = max(1, TOGETHER // (self.points * (problem.N + problem.x_query.shape[1])))
-            parts = [self._predicted(shown.select(slice(at, at + size))) for at in range(0, shown.B, size)]
-            found[finite] = torch.cat(parts)
+        if bool(finite.any()):
+            found[finite] = torch.cat([self._predicted(part) for part in self._parts(posed.select(finite))])
         return Trace.of_predictions(torch.stack([torch.zeros_like(found)] + [found] * num_steps))
+
+    def _parts(self, problem: Problem) -> Iterator[Problem]:
+        """The tasks, as many at a time as memory should hold."""
+        size = max(1, TOGETHER // (self.points * (problem.N + problem.x_query.shape[1])))
+        return (problem.select(slice(at, at + size)) for at in range(0, problem.B, size))
 
     def _predicted(self, problem: Problem) -> Tensor:
         """`(B, q)`."""
@@ -106,12 +109,14 @@ class LogisticBayes(Solver):
         Two halves of the points give two chances; half their difference, squared, is the variance of a chance p, which
         costs that over `2 p (1 - p)`.
         """
-        w, log_weights = self._sampled(problem)
-        halves = zip(matmul(problem.x_query, w).chunk(2, -1), log_weights.chunk(2, -1), strict=True)
-        chances = [torch.sigmoid(_log_odds(at, weights)) for at, weights in halves]
-        middle = (chances[0] + chances[1]) / 2
-        lost = (chances[0] - chances[1]).square() / 4 / (2 * middle * (1 - middle)).clamp(min=1e-12)
-        return float(lost.clamp(max=1.0).mean())
+        lost = []
+        for part in self._parts(problem):
+            w, log_weights = self._sampled(part)
+            halves = zip(matmul(part.x_query, w).chunk(2, -1), log_weights.chunk(2, -1), strict=True)
+            one, other = (torch.sigmoid(_log_odds(at, weights)) for at, weights in halves)
+            middle = (one + other) / 2
+            lost.append((one - other).square() / 4 / (2 * middle * (1 - middle)).clamp(min=1e-12))
+        return float(torch.cat(lost).clamp(max=1.0).mean())
 
     def _sampled(self, problem: Problem) -> tuple[Tensor, Tensor]:
         """Points of the posterior `(B, d, points)`, and their log weights `(B, points)`."""

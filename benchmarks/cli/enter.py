@@ -47,7 +47,7 @@ def enter(
     if check_only:
         return
     with make_progress() as progress:
-        finished = preview(about, solver, results, ["memformer-bench", *sys.argv[1:]], progress, f"entry-{about.name}")
+        finished = preview(about, solver, results, ["memformer-bench", *sys.argv[1:]], progress)
     _show(finished.path)
     for sentence in (*finished.alarms, *finished.failures):
         say(f"failed: {sentence}", err=True)

@@ -6,11 +6,12 @@ from. Linux alone has what it takes, by bubblewrap (Debian's package of that nam
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
@@ -75,7 +76,7 @@ def command(file: Path, isolated: bool) -> list[str]:
     words = [PROGRAM, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
     for path in seen:
         words += ["--ro-bind", path, path]
-    for path in _installed():
+    for path in _installed(seen):
         words += ["--tmpfs", str(path)]
     words += ["--proc", "/proc", "--dev", "/dev", "--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp", "--chdir", "/tmp"]
     words += ["--ro-bind", str(package), "/box/memformer"]
@@ -86,12 +87,12 @@ def command(file: Path, isolated: bool) -> list[str]:
     return [*words, str(Path(sys.executable).absolute()), "/box/inside.py", f"/entry/{file.name}"]
 
 
-def _installed() -> Iterator[Path]:
-    """Folders of the hidden packages where Python finds libraries."""
-    for name in HIDDEN:
-        for folder in map(Path, sys.path):
-            if folder.name == "site-packages" and (folder / name).is_dir():
-                yield folder / name
+def _installed(seen: Sequence[str]) -> Iterator[Path]:
+    """Folders of the hidden packages within what the box sees."""
+    for folder in map(Path, sys.path):
+        for name in HIDDEN:
+            if (folder / name).is_dir() and any(folder.resolve().is_relative_to(path) for path in seen):
+                yield (folder / name).resolve()
 
 
 class Box:
@@ -123,7 +124,7 @@ class Box:
         assert self._process.stderr is not None
         self._asks: IO[bytes] = self._process.stdin
         self._answers: IO[bytes] = self._process.stdout
-        self._said: list[bytes] = []
+        self._said = b""
         self._ended_for = ""
         self._listener = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
         self._listener.start()
@@ -189,12 +190,13 @@ class Box:
 
     def _gone(self) -> BoxError:
         self._process.wait()
-        last = b"".join(self._said).decode(errors="replace").strip().splitlines()
+        last = self._said.decode(errors="replace").strip().splitlines()
         return BoxError(self._ended_for or (last[-1] if last else f"its process ended with {self._process.returncode}"))
 
     def _listen(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            self._said = [*self._said[-20:], line]
+        """Keep the end of what it says."""
+        while part := os.read(stream.fileno(), 2**12):
+            self._said = (self._said + part)[-(2**12) :]
 
     def _watch(self, most: float) -> None:
         while self._process.poll() is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from benchmarks.suites.suite import load_suite
 SUITE = "entry"
 """Where an entry is shown beside others before it is one."""
 
-FOLDER = Path("baselines/entries")
+SEED_BITS = 48
+"""Of a seed: too many to try."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,10 @@ class Entered:
     written: tuple[str, ...]
 
 
-def preview(
-    about: Metadata, solver: Boxed, results: Path, command: Sequence[str], progress: Progress, name: str
-) -> Finished:
+def preview(about: Metadata, solver: Boxed, results: Path, command: Sequence[str], progress: Progress) -> Finished:
     """Score an entry on the suite `entry`, beside the solvers that are in it. A box would be timed: nothing is.
+
+    Seeds are drawn anew, so that nobody can have known the tasks when the entry was written.
 
     Raises:
         UserError: if its name is taken.
@@ -45,8 +47,9 @@ def preview(
     SOLVERS.add(about.name, Boxed, about.source, "entry", file=solver.file, isolated=solver.isolated)
     suite = load_suite(SUITE)
     mine = SolverEntry(name=about.name)
-    suite = suite.model_copy(update={"solvers": [mine, *suite.solvers], "timings": None})
-    return run_suite(suite, results / "runs", None, command, progress, name, jobs=1)
+    seeds = [secrets.randbits(SEED_BITS) for _ in suite.seeds]
+    suite = suite.model_copy(update={"solvers": [mine, *suite.solvers], "seeds": seeds, "timings": None})
+    return run_suite(suite, results / "runs", None, command, progress, jobs=1)
 
 
 def write(about: Metadata, solver: Boxed, kept: Sequence[str], output: Path) -> Entered:
@@ -63,9 +66,12 @@ def write(about: Metadata, solver: Boxed, kept: Sequence[str], output: Path) -> 
     """
     folder, file = output / about.name, Path(solver.file)
     if (folder / "entry.json").is_file():
-        there = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
-        if there.get("authors") != about.authors:
-            raise UserError(f"{folder} has an entry of {', '.join(there.get('authors', []))}; choose another name")
+        try:
+            authors = json.loads((folder / "entry.json").read_text(encoding="utf-8"))["authors"]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{folder / 'entry.json'} is damaged; remove it or put it right") from None
+        if authors != about.authors:
+            raise UserError(f"{folder} has an entry of {', '.join(map(str, authors))}; choose another name")
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{about.name}.py"
     if not target.exists() or not target.samefile(file):

@@ -15,8 +15,8 @@ from torch import Tensor
 
 _SIZES = struct.Struct(">QQ")
 
-MOST_BYTES = 2**33
-"""No part of a message is larger."""
+MOST_BYTES = 2**30
+"""No part of a message is larger: what is read from a box is held in memory."""
 
 
 class NoMessage(ValueError):

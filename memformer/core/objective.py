@@ -93,7 +93,7 @@ class Objective(ABC):
         """Expected error of the true weights, `(B,)` or one number for all tasks."""
 
     def value(self, problem: Problem, w: Tensor) -> Tensor:
-        """F at w `(B, d)`: `(B,)`."""
+        """The objective f at w `(B, d)`: `(B,)`."""
         eta = _product(problem.X, w)
         return self.loss(eta, problem.y).mean(-1) + self.ridge / 2 * w.square().sum(-1)
 

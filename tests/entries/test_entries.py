@@ -13,11 +13,13 @@ from benchmarks import api
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.entries import wire
 from benchmarks.entries.box import Box, BoxError, available
-from benchmarks.entries.boxed import Boxed
+from benchmarks.entries.boxed import Boxed, seed_of_fit
 from benchmarks.entries.contract import CHECKS, broken
+from benchmarks.entries.enter import preview, write
 from benchmarks.entries.metadata import read_metadata
 from benchmarks.errors import UserError
 from memformer.core.solver import Needs
+from tests.experiments.requests import Silent
 from tests.helpers import call, mistake
 
 FILES = Path(__file__).parent / "files"
@@ -106,6 +108,9 @@ def test_a_box_shows_nothing_of_this_machine(what: str, tmp_path: Path, monkeypa
     except BoxError as error:  # what is not there raises
         why = str(error)
     assert "saw " not in why
+    if what in ("this repository", "other processes"):  # who is not in a box sees it
+        with pytest.raises(BoxError, match="saw "):
+            Box(file, isolated=False)
 
 
 @boxed
@@ -125,6 +130,23 @@ def test_a_box_scores_as_the_solver_itself_does() -> None:
     mine = api.losses(Boxed(str(FILES / "momentum.py")), LAW, 0, 40, [1, 3])
     same = api.losses(api.solver("heavy_ball", eta=0.5, beta=0.3), LAW, 0, 40, [1, 3])
     torch.testing.assert_close(torch.from_numpy(mine), torch.from_numpy(same), rtol=1e-12, atol=0)
+
+
+@boxed
+def test_who_draws_the_scored_tasks_again_must_know_their_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    solver = Boxed(str(FILES / "recounts.py"))
+    assert api.losses(solver, LAW, 0, 40, [1]).max() == 0  # seeds that everybody knows
+    seeds: list[int] = []
+    monkeypatch.setattr(
+        "benchmarks.entries.enter.run_suite", lambda suite, *_, **__: seeds.extend(suite.seeds) or "done"
+    )
+    for name in ("first", "second"):
+        about = read_metadata(FILES / "recounts.py").model_copy(update={"name": name})
+        preview(about, solver, tmp_path, [], Silent())
+    assert len(set(seeds)) == len(seeds) == 4
+    assert min(seeds) > 2**20
+    assert api.losses(solver, LAW, seeds[0], 40, [1]).mean() > 1
+    assert seed_of_fit(seeds[0]) not in seeds
 
 
 def test_without_a_box_an_entry_is_refused_unless_that_is_asked_for(
@@ -173,6 +195,26 @@ def test_metadata_that_is_wrong_is_a_sentence(tmp_path: Path, changed: dict[str,
 )
 def test_a_file_that_cannot_be_loaded_is_a_sentence(tmp_path: Path, changed: dict[str, str], said: str) -> None:
     assert said in mistake("enter", str(entry(tmp_path, **changed)), folder=tmp_path)
+
+
+@boxed
+def test_a_folder_of_somebody_else_or_a_damaged_one_is_left_alone(tmp_path: Path) -> None:
+    about, solver = read_metadata(FILES / "direct.py"), Boxed(str(FILES / "direct.py"))
+    write(about, solver, [], tmp_path)
+    write(about, solver, [], tmp_path)  # again, after a change
+    with pytest.raises(UserError, match="has an entry of Ada Lovelace; choose another name"):
+        write(about.model_copy(update={"authors": ["Somebody"]}), solver, [], tmp_path)
+    (tmp_path / "direct" / "entry.json").write_text("[")
+    with pytest.raises(UserError, match="is damaged; remove it or put it right"):
+        write(about, solver, [], tmp_path)
+
+
+@boxed
+def test_a_file_may_have_any_name_and_say_as_much_as_it_likes(tmp_path: Path) -> None:
+    file = entry(tmp_path, **{"import torch\n": "import sys\nimport torch\nsys.stderr.write('x' * 10**7)\n"})
+    file.rename(tmp_path / "torch.py")
+    with Box(tmp_path / "torch.py") as box:
+        assert box.traits["needs"] == "nothing"
 
 
 @boxed
