@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from memformer.core.checks import require_choice, require_number
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Reach
+from memformer.kernels.recurrences import Iterates, three_term
 
 
 class MomentumState(NamedTuple):
@@ -33,6 +34,7 @@ class _Momentum(ConstantSteps):
     """What heavy ball and Nesterov share: two constants, and the last two iterates and gradients."""
 
     beta: float | None
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if self.eta is not None:
@@ -46,13 +48,21 @@ class _Momentum(ConstantSteps):
     def constants(self, mu: Tensor, L: Tensor) -> tuple[Tensor, Tensor]:
         """`eta` and `beta` of tasks with these extreme eigenvalues, `(B,)` each."""
 
+    def of_tasks(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        """`eta` and `beta` of each task, `(B,)`."""
+        if self.eta is not None and self.beta is not None:
+            return problem.X.new_full((problem.B,), self.eta), problem.X.new_full((problem.B,), self.beta)
+        return self.constants(*problem.spectrum)
+
     def init(self, problem: Problem) -> MomentumState:
         w, g = zero_start(problem)
-        if self.eta is not None and self.beta is not None:
-            eta, beta = (torch.full_like(w[:, :1], constant) for constant in (self.eta, self.beta))
-        else:
-            eta, beta = map(column, self.constants(*problem.spectrum))
-        return MomentumState(w, g, w, g, eta, beta)
+        return MomentumState(w, g, w, g, *map(column, self.of_tasks(problem)))
+
+
+def _middle(problem: Problem) -> Tensor:
+    """The best step of one, `2/(L + mu)` of each task, `(B,)`."""
+    mu, L = problem.spectrum
+    return 2 / (L + mu)
 
 
 def _moved(problem: Problem, state: MomentumState, w: Tensor) -> MomentumState:
@@ -87,11 +97,15 @@ class HeavyBall(_Momentum):
         root_mu, root_L = mu.sqrt(), L.sqrt()
         return 4 / (root_L + root_mu) ** 2, ((root_L - root_mu) / (root_L + root_mu)) ** 2
 
+    def compiled(self, problem: Problem, num_steps: int) -> Iterates:
+        eta, beta = self.of_tasks(problem)
+        steps = eta.repeat(num_steps, 1)
+        if self.eta is None:
+            steps[:1] = _middle(problem)
+        return three_term(problem.X, problem.y, steps, beta)
+
     def step(self, problem: Problem, state: MomentumState, k: int) -> tuple[MomentumState, None]:
-        eta = state.eta
-        if k == 0 and self.eta is None:
-            mu, L = problem.spectrum
-            eta = column(2 / (L + mu))
+        eta = state.eta if k or self.eta is not None else column(_middle(problem))
         w = state.w - eta * state.g + state.beta * (state.w - state.previous_w)
         return _moved(problem, state, w), None
 
@@ -142,6 +156,12 @@ class Nesterov(_Momentum):
             eta, root, root_mu = 1 / L, L.sqrt(), mu.sqrt()
         return eta, (root - root_mu) / (root + root_mu)
 
+    def compiled(self, problem: Problem, num_steps: int) -> Iterates:
+        eta, beta = self.of_tasks(problem)
+        if self.form == "convex" and self.eta is None:
+            beta = beta.new_tensor([_fista_beta(k) for k in range(num_steps)])[:, None]
+        return three_term(problem.X, problem.y, eta.expand(num_steps, -1), beta, beta)
+
     def step(self, problem: Problem, state: MomentumState, k: int) -> tuple[MomentumState, None]:
         beta = _fista_beta(k) if self.form == "convex" and self.eta is None else state.beta
         point = state.w + beta * (state.w - state.previous_w)
@@ -167,12 +187,12 @@ def _fista_beta(k: int) -> float:
 
 
 class RecurrenceState(NamedTuple):
-    """Iterate and gradient, the iterate before, and the recurrence's coefficient, `(B, 1)` or one for all tasks."""
+    """Iterate and gradient, the iterate before, and the recurrence's coefficient, `(B,)` or one for all tasks."""
 
     w: Tensor
     g: Tensor
     previous_w: Tensor
-    coefficient: Tensor | float
+    coefficient: Any
 
 
 @dataclass(frozen=True)
@@ -195,17 +215,35 @@ class Chebyshev(IterativeSolver):
 
     needs: ClassVar[Needs] = Needs.MU_L
     reach: ClassVar[Reach] = Reach.KRYLOV
+    version: ClassVar[int] = 2
+
+    def compiled(self, problem: Problem, num_steps: int) -> Iterates:
+        omega = problem.X.new_full((problem.B,), 2.0)
+        etas, momenta = [], []
+        for k in range(num_steps):
+            omega, momentum, eta = self._coefficients(problem, omega, k)
+            etas.append(eta)
+            momenta.append(momentum)
+        none = problem.X.new_empty(0, problem.B)
+        return three_term(
+            problem.X, problem.y, torch.stack(etas) if etas else none, torch.stack(momenta) if etas else none
+        )
+
+    def _coefficients(self, problem: Problem, omega: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Omega, momentum and step of step k, `(B,)` each, from the omega before."""
+        mu, L = problem.spectrum
+        if k == 0:
+            return omega, torch.zeros_like(omega), 2 / (L + mu)
+        omega = 1 / (1 - omega * ((L - mu) / (L + mu)) ** 2 / 4)
+        return omega, omega - 1, 2 * omega / (L + mu)
 
     def init(self, problem: Problem) -> RecurrenceState:
         w, g = zero_start(problem)
-        return RecurrenceState(w, g, w, torch.full_like(w[:, :1], 2.0))
+        return RecurrenceState(w, g, w, torch.full_like(w[:, 0], 2.0))
 
     def step(self, problem: Problem, state: RecurrenceState, k: int) -> tuple[RecurrenceState, None]:
-        mu, L = (column(value) for value in problem.spectrum)
-        rho = (L - mu) / (L + mu)
-        omega = state.coefficient if k == 0 else 1 / (1 - state.coefficient * rho**2 / 4)
-        momentum, eta = (0.0, 2 / (L + mu)) if k == 0 else (omega - 1, 2 * omega / (L + mu))
-        w = state.w + momentum * (state.w - state.previous_w) - eta * state.g
+        omega, momentum, eta = self._coefficients(problem, state.coefficient, k)
+        w = state.w + column(momentum) * (state.w - state.previous_w) - column(eta) * state.g
         return RecurrenceState(w, gradient(problem, w), state.w, omega), None
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from baselines.operations import blank, finite_tasks, gradient, zero_start
 from memformer.core.iterative import IterativeSolver, State
-from memformer.core.ledger import matmul
 from memformer.core.objective import Objective
 from memformer.core.problem import Problem, dot
 from memformer.core.solver import Needs
+from memformer.ledger import matmul
 
 HALVINGS = 12
 """Of the step, at most: if none of them lowers f enough, a step of gradient descent is taken."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from baselines.operations import blank, finite_tasks
 from memformer.core.checks import require_choice
-from memformer.core.ledger import Entry, reports, uncounted
 from memformer.core.objective import Objective, SquaredErrors
 from memformer.core.problem import Prior, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
+from memformer.ledger import Entry, reports, uncounted
 
 _NO_SCALE = "ridge needs a law that states its prior, or training tasks with true weights"
 _NO_PRIOR = "bayes needs a law that states the prior of its weights, and this one does not"

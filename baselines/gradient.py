@@ -14,6 +14,7 @@ from memformer.core.iterative import IterativeSolver, State
 from memformer.core.objective import Objective
 from memformer.core.problem import Problem, TaskSource, dot, matvec
 from memformer.core.solver import Needs, Reach
+from memformer.kernels.recurrences import Iterates, three_term
 
 
 class StepState(NamedTuple):
@@ -81,6 +82,8 @@ class GradientDescent(ConstantSteps):
     step_rule: Literal["mu_L", "L"] = "mu_L"
     eta: float | None = None
 
+    version: ClassVar[int] = 2
+
     def __post_init__(self) -> None:
         require_choice("step_rule", self.step_rule, ("mu_L", "L"))
         if self.eta is not None:
@@ -90,12 +93,18 @@ class GradientDescent(ConstantSteps):
     def told(self) -> Needs:
         return Needs.L if self.step_rule == "L" else Needs.MU_L
 
-    def init(self, problem: Problem) -> StepState:
-        w, g = zero_start(problem)
+    def _step_size(self, problem: Problem) -> Tensor:
+        """Of each task, `(B,)`."""
         if self.eta is not None:
-            return StepState(w, g, torch.full_like(w[:, :1], self.eta))
+            return problem.X.new_full((problem.B,), self.eta)
         mu, L = problem.spectrum
-        return StepState(w, g, column(1 / L if self.step_rule == "L" else 2 / (mu + L)))
+        return 1 / L if self.step_rule == "L" else 2 / (mu + L)
+
+    def compiled(self, problem: Problem, num_steps: int) -> Iterates:
+        return three_term(problem.X, problem.y, self._step_size(problem).expand(num_steps, -1))
+
+    def init(self, problem: Problem) -> StepState:
+        return StepState(*zero_start(problem), column(self._step_size(problem)))
 
     def step(self, problem: Problem, state: StepState, k: int) -> tuple[StepState, None]:
         w = state.w - state.eta * state.g

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from baselines.operations import blank, finite_tasks
-from memformer.core.ledger import uncounted
 from memformer.core.problem import Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
+from memformer.ledger import uncounted
 
 PAIRS = 2**24
 """Kernels of so many pairs of points are held at once: tasks are solved a part at a time, each a multiple of 16."""

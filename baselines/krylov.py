@@ -13,6 +13,7 @@ from baselines.operations import safe_divide, undefined_where, zero_start
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import Problem, TaskSource, dot, matvec
 from memformer.core.solver import Fitting, Needs, Reach
+from memformer.kernels.recurrences import Iterates, conjugate_gradient
 
 
 class CGState(NamedTuple):
@@ -43,6 +44,10 @@ class ConjugateGradient(IterativeSolver):
 
     needs: ClassVar[Needs] = Needs.NOTHING
     reach: ClassVar[Reach] = Reach.KRYLOV
+    version: ClassVar[int] = 2
+
+    def compiled(self, problem: Problem, num_steps: int) -> Iterates:
+        return conjugate_gradient(problem.X, problem.y, num_steps)
 
     def init(self, problem: Problem) -> CGState:
         w, g = zero_start(problem)

@@ -85,7 +85,7 @@ class Lfom(Solver):
     needs: ClassVar[Needs] = Needs.LAW
     anytime: ClassVar[bool] = False
     fitting: ClassVar[Fitting] = Fitting.RANDOM
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     learned: ClassVar[bool] = True
     serves: ClassVar[type[Objective]] = Objective
 

@@ -18,10 +18,10 @@ from baselines.operations import zero_start
 from baselines.wishart import GaussianTasks
 from memformer.core.checks import store_ints
 from memformer.core.iterative import IterativeSolver
-from memformer.core.ledger import combine
 from memformer.core.objective import apply_metric
 from memformer.core.problem import SPREAD, Moments, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Reach, Trace, check_num_steps
+from memformer.ledger import combine
 
 CHUNK = 8192
 """Training tasks are drawn this many at a time; only their moments are kept."""

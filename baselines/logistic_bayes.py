@@ -16,10 +16,10 @@ from torch import Tensor
 from baselines.damped_newton import Newton
 from baselines.operations import finite_tasks
 from memformer.core.checks import store_ints
-from memformer.core.ledger import matmul
 from memformer.core.objective import Logistic, Objective
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
+from memformer.ledger import matmul
 
 FREEDOM = 6.0
 """Degrees of freedom of the proposal: its tails must be heavier than those of the posterior."""

@@ -16,10 +16,10 @@ from baselines.objective import excess_loss
 from baselines.operations import gradient, zero_start
 from memformer.core.checks import store_ints
 from memformer.core.iterative import IterativeSolver
-from memformer.core.ledger import matmul, uncounted
 from memformer.core.problem import Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
 from memformer.core.units import is_ordinary, power_of_two
+from memformer.ledger import matmul, uncounted
 
 STRETCH = 1.5
 """Scales are found as if one more task were drawn, its largest eigenvalue so many times as large as usual."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from baselines.operations import blank, finite_tasks
-from memformer.core.ledger import matmul_rows
 from memformer.core.problem import Problem, matvec
 from memformer.core.solver import Needs, Solver, Trace, check_num_steps
+from memformer.ledger import matmul_rows
 
 PENALTIES = 10.0 ** torch.linspace(-4, 3, 29, dtype=torch.float64, device="cpu")
 """Penalties that are tried, relative to the mean of the squared singular values of a task's X."""

@@ -63,7 +63,7 @@ class Tuned(Solver):
     needs: ClassVar[Needs] = Needs.LAW
     anytime: ClassVar[bool] = False
     fitting: ClassVar[Fitting] = Fitting.RANDOM
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         require_choice("method", self.method, ("gradient_descent", "heavy_ball", "nesterov"))
@@ -80,6 +80,9 @@ class Tuned(Solver):
     def serves(self) -> type[Objective]:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
         """Objectives that this instance can minimise."""
         return LeastSquares if self.preconditioned else Objective
+
+    def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
+        HeavyBall().prepare(dtype, device)
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Tuned:
         problem = tasks.spread(SPREAD).sample(self.num_tasks).to(dtype=torch.float64)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from memformer.core.iterative import IterativeSolver, State
-    from memformer.core.ledger import matmul, reports
     from memformer.core.problem import Moments, Prior, Problem, Spectrum, TaskSource, matvec
     from memformer.core.solver import Fitting, Needs, Outcome, Reach, Solver, Trace
+    from memformer.ledger import matmul, reports
     from memformer.model.config import MemformerConfig
     from memformer.model.forward import forward
     from memformer.solvers.adaptive import AdaptiveMemformer
@@ -27,7 +27,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "core.iterative": ("IterativeSolver", "State"),
-    "core.ledger": ("matmul", "reports"),
+    "ledger": ("matmul", "reports"),
     "core.problem": ("Moments", "Prior", "Problem", "Spectrum", "TaskSource", "matvec"),
     "core.solver": ("Fitting", "Needs", "Outcome", "Reach", "Solver", "Trace"),
     "model.config": ("MemformerConfig",),

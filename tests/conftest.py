@@ -20,10 +20,12 @@ from hypothesis import settings
 from benchmarks.cli.progress import make_progress
 from benchmarks.harness.run import run_suite
 from benchmarks.harness.workers import cells, pool
+from benchmarks.harness.workers.memory import keep_freed_memory
 from benchmarks.harness.workers.process import Task
 from benchmarks.harness.workers.supervisor import NO_LIMIT, Worker
 from benchmarks.runs.read import LOSSES, Run, read_run
 from benchmarks.suites.suite import load_suite
+from memformer.kernels import recurrences
 from memformer.kernels.gdpp import covariate_method
 from tests.helpers import SMALL, Done, call
 
@@ -56,6 +58,7 @@ settings.register_profile("fuzz", max_examples=9_000)  # `make fuzz`
 @pytest.fixture(autouse=True, scope="session")
 def _imports_are_no_garbage() -> None:
     """What torch and pandas made at import is not looked through at every full collection."""
+    keep_freed_memory()
     gc.collect()
     gc.freeze()
 
@@ -85,6 +88,7 @@ def _kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
             Q = one[0].clone().requires_grad_()
             (w,) = covariate_method(one, Q, one[0], one[0, 0], one[0, 0, 0])
             w.sum().backward()
+            recurrences.prepare(kind)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from baselines.learned.parts import Mlp
 from memformer.core.checks import store_ints
-from memformer.core.ledger import Entry, reports
 from memformer.core.problem import dot
+from memformer.ledger import Entry, reports
 from memformer.solvers.learned import LearnedSolver
 
 

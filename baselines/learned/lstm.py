@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from baselines.learned.parts import silence
 from memformer.core.checks import store_ints
-from memformer.core.ledger import Entry, reports
 from memformer.core.objective import Objective
 from memformer.core.problem import dot
+from memformer.ledger import Entry, reports
 from memformer.solvers.learned import LearnedSolver
 from memformer.solvers.readouts import Field, Reads
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from memformer.core.ledger import Entry, reports
+from memformer.ledger import Entry, reports
 
 
 @reports(lambda layer, vectors: Entry(vectors.shape[:-1].numel()))

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from baselines.learned.parts import linear
 from memformer.core.checks import require_choice, store_ints
-from memformer.core.ledger import matmul
 from memformer.core.objective import Objective
+from memformer.ledger import matmul
 from memformer.solvers.learned import LearnedSolver
 
 

@@ -25,6 +25,7 @@ from benchmarks.cli.run import run
 from benchmarks.cli.site import site
 from benchmarks.cli.views import views_app
 from benchmarks.errors import UserError
+from benchmarks.harness.workers.memory import keep_freed_memory
 
 app = typer.Typer(
     help="Benchmark learned and classical first-order methods on random regression tasks.",
@@ -60,6 +61,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks is no reason to stop
+    keep_freed_memory()
     ends = [number for number in ENDS if signal.getsignal(number) is signal.SIG_DFL]
     for number in ends:
         signal.signal(number, signal.default_int_handler)

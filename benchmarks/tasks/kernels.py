@@ -16,7 +16,7 @@ from benchmarks.tasks.importance import Sampling
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.stream import TaskStream
 from memformer.core.equality import ComparedByValue
-from memformer.core.ledger import matmul
+from memformer.ledger import matmul
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
 """From points `(B, n, d)` and `(B, m, d)` to the covariance of their labels without noise, `(B, n, m)`."""

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from memformer.core.ledger import is_counting, uncounted
 from memformer.core.problem import Problem
 from memformer.core.solver import DIVERGENCE_FACTOR, Outcome, Solver, Trace, check_num_steps
 from memformer.core.units import is_ordinary, rescaled
+from memformer.kernels.recurrences import Iterates, compiles, prepare
+from memformer.ledger import is_counting, uncounted
 
 CHECK_INTERVAL = 8
 """Steps taken between two looks at whether a task has finished, as long as none has."""
@@ -46,6 +47,16 @@ class IterativeSolver(Solver):
     def init(self, problem: Problem) -> Any:
         """State before the first step: a NamedTuple that starts with `w` and `g`, `(B, d)` each."""
 
+    def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
+        if device.type == "cpu" and type(self).compiled is not IterativeSolver.compiled:
+            prepare(dtype)
+
+    def compiled(self, problem: Problem, num_steps: int) -> Iterates | None:
+        """All steps by a compiled function, to rounding those of `init` and `step`; None where there is none.
+
+        Asked only for what `memformer.kernels.recurrences.compiles` knows: least squares on a CPU.
+        """
+
     @abstractmethod
     def step(self, problem: Problem, state: Any, k: int) -> tuple[Any, Tensor | None]:
         """Step number `k = 0, 1, ...`; also taken on tasks that have finished, and then thrown away.
@@ -56,6 +67,10 @@ class IterativeSolver(Solver):
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)
+        if problem.is_least_squares and compiles(problem.X, problem.y):
+            iterates = self.compiled(problem, num_steps)
+            if iterates is not None:
+                return self._settled(problem, iterates, num_steps)
         state = self.init(problem)
         ordinary = is_ordinary(state.g)
         if bool(ordinary.all()):
@@ -70,11 +85,26 @@ class IterativeSolver(Solver):
         with uncounted():
             return Trace(units.weights(trace.weights), None, trace.outcome, trace.finished)
 
+    def _settled(self, problem: Problem, iterates: Iterates, num_steps: int) -> Trace:
+        """What the loop leaves, from iterates of tasks that did not stop where they had finished."""
+        ordinary, units = is_ordinary(iterates.norms[0][:, None]), None
+        if not bool(ordinary.all()):
+            problem, units = rescaled(problem, ordinary)
+            again = self.compiled(problem, num_steps)
+            assert again is not None
+            iterates = again
+        trace = settle(iterates, self._limits(iterates.norms[0], problem.dtype))
+        if units is None or trace.weights is None:
+            return trace
+        return Trace(units.weights(trace.weights), None, trace.outcome, trace.finished)
+
+    def _limits(self, norm: Tensor, dtype: torch.dtype) -> _Limits:
+        rtol = 8 * torch.finfo(dtype).eps if self.rtol is None else self.rtol
+        return _Limits(rtol * norm, DIVERGENCE_FACTOR * norm)
+
     def _run(self, problem: Problem, state: Any, num_steps: int, none_finished: bool) -> Trace:
         """All steps from the first state, given whether it is known that no task is finished there."""
-        rtol = 8 * torch.finfo(problem.dtype).eps if self.rtol is None else self.rtol
-        norm = torch.linalg.vector_norm(state.g, dim=-1)
-        limits = _Limits(rtol * norm, DIVERGENCE_FACTOR * norm)
+        limits = self._limits(torch.linalg.vector_norm(state.g, dim=-1), problem.dtype)
         weights, ahead = [state.w], 0
         # While no task has finished there is nothing to freeze, and no need to look after each step.
         with uncounted():
@@ -112,7 +142,7 @@ class IterativeSolver(Solver):
         outcome = torch.zeros_like(limits.converged_at, dtype=torch.int8)
         if taken == 0:
             with uncounted():  # the norm at the start is known
-                outcome = limits.classify(state.g, None)
+                outcome = limits.classify(torch.linalg.vector_norm(state.g, dim=-1), None)
             state = _nan_where(outcome, state)
             weights = [state.w]
         finished = torch.full_like(outcome, taken, dtype=torch.int64)
@@ -126,7 +156,8 @@ class IterativeSolver(Solver):
             finished += active
             with uncounted(k < ahead):
                 proposed, undefined = self.step(problem, state, k)
-                outcome = torch.where(active, limits.classify(proposed.g, undefined), outcome)
+                norm = torch.linalg.vector_norm(proposed.g, dim=-1)
+                outcome = torch.where(active, limits.classify(norm, undefined), outcome)
             accepted = active if undefined is None else active & ~undefined
             state = _nan_where(outcome, _freeze(accepted, proposed, state))
             weights.append(state.w)
@@ -140,21 +171,48 @@ class _Limits(NamedTuple):
     diverged_at: Tensor
 
     def running(self, gradients: Tensor, undefined: list[Tensor | None]) -> Tensor:
-        """Which tasks go on, `(K, B)`, from gradients `(K, B, d)` and K masks (nan compares as false)."""
-        norm = torch.linalg.vector_norm(gradients, dim=-1)
-        running = (norm > self.converged_at) & (norm < self.diverged_at)
+        """Which tasks go on, `(K, B)`, from gradients `(K, B, d)` and K masks."""
+        running = self.within(torch.linalg.vector_norm(gradients, dim=-1))
         masks = [mask for mask in undefined if mask is not None]
         return running & ~torch.stack(masks) if masks else running
 
-    def classify(self, gradient: Tensor, undefined: Tensor | None) -> Tensor:
-        """Outcome of each task `(B,)` int8 from its gradient `(B, d)`."""
-        norm = torch.linalg.vector_norm(gradient, dim=-1)
+    def within(self, norm: Tensor) -> Tensor:
+        """Mask of gradient norms `(..., B)` with which a task goes on (nan compares as false)."""
+        return (norm > self.converged_at) & (norm < self.diverged_at)
+
+    def classify(self, norm: Tensor, undefined: Tensor | None) -> Tensor:
+        """Outcome of each task, int8, from its gradient's norm `(..., B)`."""
         outcome = (norm <= self.converged_at).to(torch.int8)
         outcome = torch.where(norm > self.diverged_at, int(Outcome.DIVERGED), outcome)
         outcome = torch.where(norm.isfinite(), outcome, int(Outcome.NONFINITE))
         if undefined is not None:
             outcome = torch.where(undefined, int(Outcome.BREAKDOWN), outcome)
         return outcome.to(torch.int8)
+
+
+def settle(iterates: Iterates, limits: _Limits) -> Trace:
+    """The trace of tasks that were to stop where they had finished, from all of their iterates."""
+    weights, norms, undefined = iterates
+    running = limits.within(norms)
+    if undefined is not None:
+        running[1:] &= ~undefined
+    B, K = running.shape[1], len(running) - 1
+    outcome, finished = norms.new_zeros(B, dtype=torch.int8), norms.new_full((B,), K, dtype=torch.int64)
+    if bool(running.all()):
+        return Trace(weights, None, outcome, finished)
+    steps = running.int().cumprod(0).sum(0)
+    at = (steps <= K).nonzero()[:, 0]
+    ended = steps[at]
+    mask = None if undefined is None else (ended > 0) & undefined[(ended - 1).clamp(min=0), at]
+    outcome[at] = _Limits(limits.converged_at[at], limits.diverged_at[at]).classify(norms[ended, at], mask)
+    finished[at] = ended
+    # Where a step is undefined, the iterate before it stays.
+    last = ended - (outcome[at] == int(Outcome.BREAKDOWN)).long()
+    step = torch.arange(K + 1, device=norms.device)[:, None]
+    kept = weights[torch.minimum(step, last), at]
+    lost = (outcome[at] == int(Outcome.NONFINITE)) & (step >= ended)
+    weights[:, at] = torch.where(lost[..., None], torch.nan, kept)
+    return Trace(weights, None, outcome, finished)
 
 
 def _nan_where(outcome: Tensor, state: Any) -> Any:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from memformer.core.checks import require_number
 from memformer.core.gaussian_means import mean_entropy, mean_logistic_derivative, mean_softplus
-from memformer.core.ledger import matmul
+from memformer.ledger import matmul
 
 if TYPE_CHECKING:
     from memformer.core.problem import Problem

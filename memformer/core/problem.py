@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from memformer.core.checks import require_number
-from memformer.core.ledger import Entry, matmul, reports
 from memformer.core.objective import LEAST_SQUARES, LeastSquares, Objective
 from memformer.core.tensors import require_tensor
+from memformer.kernels.recurrences import compiles, extreme_eigenvalues
+from memformer.ledger import Entry, matmul, reports
 
 
 def _vectors(matrix: Tensor, vector: Tensor) -> Entry:
@@ -182,10 +183,11 @@ class Problem:
         """Extreme eigenvalues of the Hessian, or bounds, computed once and kept (nan where `H` is not finite)."""
         H = self.moments.H
         finite = H.isfinite().all(-1).all(-1)
-        values = torch.linalg.eigvalsh(torch.where(finite[:, None, None], H, 0.0))
-        values = torch.where(finite[:, None], values.clamp(min=0.0), torch.nan)
-        least, most = self.objective.curvature
-        return Spectrum(least * values[:, 0] + self.objective.ridge, most * values[:, -1] + self.objective.ridge)
+        ends = extremes(torch.where(finite[:, None, None], H, 0.0))
+        ends = (torch.where(finite, values.clamp(min=0.0), torch.nan) for values in ends)
+        return Spectrum(
+            *(c * values + self.objective.ridge for c, values in zip(self.objective.curvature, ends, strict=True))
+        )
 
     @property
     def is_least_squares(self) -> bool:
@@ -221,6 +223,14 @@ class Problem:
     def blinded(self) -> Problem:
         """What a solver may see of a scored task: the context and the query points, nothing it is judged by."""
         return Problem(self.X, self.y, self.x_query, objective=self.objective)
+
+
+def extremes(H: Tensor) -> tuple[Tensor, Tensor]:
+    """Smallest and largest eigenvalue of symmetric matrices `(B, d, d)` of finite numbers, `(B,)` each."""
+    if compiles(H):
+        return extreme_eigenvalues(H)
+    values = torch.linalg.eigvalsh(H)
+    return values[:, 0], values[:, -1]
 
 
 SPREAD = 2.1

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from memformer.core.ledger import Entry, reports
+from memformer.ledger import Entry, reports
 
 _STORED = 200_000
 """Up to so many numbers, the single products of H v are stored and summed at once; beyond, column by column."""

@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from memformer.core.ledger import Entry, reports
 from memformer.kernels.products import from_left, from_right, task_product
+from memformer.ledger import Entry, reports
 
 _KERNEL_D = 64
 """Beyond so many dimensions the kernel is no faster than a library's products of matrices."""

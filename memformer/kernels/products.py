@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from memformer.core.ledger import Entry, reports
+from memformer.ledger import Entry, reports
 
 _ELEMENTWISE_D = 24
 """Up to this many rows or columns of the result, elementwise operations beat a batch of matrix products."""

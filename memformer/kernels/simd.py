@@ -114,6 +114,40 @@ def fma(typing: Any, a: _Vector, b: _Vector, c: _Vector):
 
 
 @intrinsic
+def divide(typing: Any, a: _Vector, b: _Vector):
+    """`a / b`."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any):
+        return builder.fdiv(given[0], given[1])
+
+    return a(a, b), generate
+
+
+@intrinsic
+def root(typing: Any, a: _Vector):
+    """The square root."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any):
+        kind = context.get_value_type(a)
+        name = f"llvm.sqrt.v{LANES}f{a.dtype.bitwidth}"
+        of_module = builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(kind, [kind]), name)
+        return builder.call(of_module, given)
+
+    return a(a), generate
+
+
+@intrinsic
+def choose(typing: Any, condition: _Vector, a: _Vector, b: _Vector):
+    """`a` where the condition is positive, `b` where it is not, or is nan."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any):
+        positive = builder.fcmp_ordered(">", given[0], ir.Constant(given[0].type, [0.0] * LANES))
+        return builder.select(positive, given[1], given[2])
+
+    return a(condition, a, b), generate
+
+
+@intrinsic
 def splat(typing: Any, number: types.Float):
     """The same number in every lane."""
     vector = _Vector(number)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from memformer.core.ledger import matmul, uncounted
+from memformer.ledger import matmul, uncounted
 from memformer.model.config import Attention, MemformerConfig
 
 

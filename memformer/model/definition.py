@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from memformer.core.ledger import uncounted
+from memformer.ledger import uncounted
 from memformer.model.attention import as_matrix, attention_by_definition
 from memformer.model.config import MemformerConfig
 from memformer.model.from_tokens import per_model

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from memformer.core.ledger import Entry, reports
 from memformer.core.problem import Problem, matvec
+from memformer.ledger import Entry, reports
 from memformer.model.config import MemformerConfig
 from memformer.model.definition import token_forward
 from memformer.model.from_moments import reduced_forward

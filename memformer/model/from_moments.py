@@ -15,9 +15,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from memformer.core.ledger import uncounted
 from memformer.kernels.first_order import first_order_iterates
 from memformer.kernels.gdpp import covariate_method
+from memformer.ledger import uncounted
 from memformer.model.attention import as_matrix, gated_preconditioners
 from memformer.model.config import MemformerConfig
 from memformer.model.from_tokens import per_model

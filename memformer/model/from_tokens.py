@@ -13,9 +13,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from memformer.core.ledger import uncounted
 from memformer.kernels.gdpp import token_method
 from memformer.kernels.products import from_left, task_product
+from memformer.ledger import uncounted
 from memformer.model.attention import as_matrix, gated_preconditioners
 from memformer.model.config import MemformerConfig
 from memformer.model.memory import Registers, register_weights, register_window

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from memformer.core.ledger import combine
+from memformer.ledger import combine
 from memformer.model.config import MemformerConfig
 
 Part = Callable[[Tensor], Tensor]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from memformer.core.checks import require_choice
-from memformer.core.ledger import Entry, reports
 from memformer.core.objective import Objective
 from memformer.core.problem import matvec
+from memformer.ledger import Entry, reports
 from memformer.solvers.learned import LearnedSolver, Loss
 from memformer.solvers.readouts import Answers, Field, Reads
 

@@ -69,7 +69,7 @@ class LearnedSolver(Solver):
         ValueError: if a value is out of its range.
 
     Needs: the law (training tasks of it).
-    Cost: what the module reports to `memformer.core.ledger`.
+    Cost: what the module reports to `memformer.ledger`.
 
     Example:
         >>> class Mean(nn.Module):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from memformer.core.ledger import Entry, reports
 from memformer.core.problem import Problem, TaskSource
+from memformer.ledger import Entry, reports
 from memformer.model.config import MemformerConfig
 from memformer.model.definition import token_forward
 from memformer.model.from_moments import reduced_forward

@@ -20,9 +20,9 @@ from baselines.learned.transformer import Transformer
 from baselines.learned.unrolled import Unrolled
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.law import Law
-from memformer.core.ledger import counting
 from memformer.core.problem import Problem
 from memformer.core.solver import Reach
+from memformer.ledger import counting
 from memformer.solvers.learned import LearnedSolver
 from memformer.solvers.readouts import Field
 from tests.baselines.helpers import scored, true_weights, weights_of

@@ -19,10 +19,10 @@ from benchmarks.suites.suite import Suite
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Purpose
 from benchmarks.validation.compare_batched_cg import fused_steps
-from memformer.core.ledger import matmul
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Solver, Trace
 from memformer.kernels import gdpp as gdpp_kernel
+from memformer.ledger import matmul
 
 D, N, B, K = 12, 30, 9, 4
 LAW = Anisotropic(d=D, N=N)
@@ -238,13 +238,21 @@ def test_work_is_that_of_all_steps_whenever_tasks_finish(name: str, monkeypatch)
     assert (again.products, again.flops) == (short.products, short.flops), "however often a device is asked"
 
 
-def test_counting_changes_no_number(problem) -> None:
-    solver = fitted("cg")
+@pytest.mark.parametrize("name", ["cgls", "steepest_descent"])
+def test_counting_changes_no_number(problem, name: str) -> None:
+    solver = fitted(name)
     found = []
     count_work(lambda fresh: found.append(solver.solve(fresh, 30)), problem)
     plain = solver.solve(problem, 30)
     assert torch.equal(found[0].weights, plain.weights)
     assert torch.equal(found[0].finished, plain.finished)
+
+
+def test_what_is_compiled_is_counted_in_the_loop_to_rounding(problem) -> None:
+    solver = fitted("cg")
+    found = []
+    count_work(lambda fresh: found.append(solver.solve(fresh, 10)), problem)
+    torch.testing.assert_close(found[0].weights, solver.solve(problem, 10).weights, rtol=1e-9, atol=1e-12)
 
 
 @dataclass(frozen=True)

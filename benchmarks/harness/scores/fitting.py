@@ -84,6 +84,7 @@ class ParameterStore:
             dtype: of training.
             device: of training.
         """
+        solver.prepare(dtype, device)
         if not solver.fitting.required:
             return Fit([solver] * len(seeds), None, reused=False)
         headers = [header_of(name, solver, law, steps, seed, dtype, device) for seed in seeds]
@@ -92,7 +93,6 @@ class ParameterStore:
             known = self._shipped(solver, headers)
         if known is not None:
             return known
-        solver.prepare(dtype, device)
         start = time.perf_counter()
         streams = [law.stream(seed, Purpose.TRAIN, dtype, device) for seed in seeds]
         resumable: Any = solver if hasattr(solver, "unfinished") else None

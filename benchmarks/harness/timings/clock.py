@@ -180,6 +180,8 @@ def _attempt(contender: _Contender, tasks: _Batch, steps: int, seal: bool = Fals
     try:
         with time_limit(cell.time_limit * (COUNTING if count else 1)), guarded():
             problem, unchanged = tasks.draw()
+            if contender.cold is None:
+                contender.result.fitted[0].prepare(cell.dtype, cell.device)
             if count:
                 contender.work, seconds = count_work(solve, problem), None
             else:

@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from memformer.core.ledger import Ledger, counting
 from memformer.core.problem import Problem
+from memformer.ledger import Ledger, counting
 
 aten = torch.ops.aten
 
@@ -29,7 +29,7 @@ class Work:
     the numbers are found.
 
     Attributes:
-        products: matrix-vector products a task, as `memformer.core.ledger` counts them; None for a solver that
+        products: matrix-vector products a task, as `memformer.ledger` counts them; None for a solver that
             multiplies matrices and does not report it.
         flops: floating-point operations a task, in products, factorisations and arithmetic on vectors.
         peak_bytes: most memory that tensors made by the solve held at once, for the whole batch. On a CUDA device

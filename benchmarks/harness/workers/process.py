@@ -16,6 +16,7 @@ from typing import IO, Any
 import cloudpickle
 
 from benchmarks.errors import UserError, one_line
+from benchmarks.harness.workers.memory import give_back, keep_freed_memory
 
 READY, FREED, DONE, RAISED = b"r", b"f", b"d", b"x"
 """What an answer is: ready for work; limits hold no longer; what the task returned; the exception it raised."""
@@ -57,6 +58,7 @@ def main() -> None:
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    keep_freed_memory()
     for module in sys.argv[1:]:
         import_module(module)
     try:
@@ -64,6 +66,7 @@ def main() -> None:
         while True:
             _, content = receive(requests)
             send(answers, *_answer(content, answers))
+            give_back()
     except (EOFError, BrokenPipeError):
         os._exit(0)
 
