@@ -46,7 +46,7 @@ def drawn(B: int, N: int, d: int, dtype: torch.dtype = torch.float64, seed: int 
 
 @contextmanager
 def no_compiler() -> Iterator[None]:
-    """The loop, with constants from the same eigenvalues: the root of one that is nothing but rounding is no rounding."""
+    """The loop, with constants from the same eigenvalues: the root of one that is mere rounding is no rounding."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(iterative, "compiles", lambda *_: False)
         yield
