@@ -26,6 +26,9 @@ from memformer.training.unfinished import Unfinished
 Loss = Literal["each", "last"]
 Precision = Literal["float32", "float64"]
 
+AT_ONCE = 500
+"""Tasks that a CPU solves at once: what a module keeps of more does not fit into its cache."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedSolver(Solver):
@@ -203,7 +206,8 @@ class LearnedSolver(Solver):
         readouts = problem.X.new_zeros(1, problem.B, last)
         if num_steps > 0:
             module, steps = self._fitted(problem, num_steps)
-            found = self._readouts(module, problem, steps, float(self.parameters["scale"]))
+            scale = float(self.parameters["scale"])
+            found = torch.cat([self._readouts(module, block, steps, scale) for block in _blocks(problem)], -2)
             if found.ndim == 2:
                 found = torch.cat([readouts.expand(steps - 1, -1, -1), found[None]])
             readouts = torch.cat([readouts, found[:num_steps]])
@@ -300,3 +304,11 @@ class LearnedSolver(Solver):
         found = self._readouts(module, problem, steps, scale)
         counts = found[None] if found.ndim == 2 else found[-1:] if self.loss == "last" else found
         return mean_losses(counts, problem, self.answers)
+
+
+def _blocks(problem: Problem) -> list[Problem]:
+    """The tasks in parts that a device solves at once."""
+    size = AT_ONCE if problem.device.type == "cpu" else problem.B
+    if problem.B <= size:
+        return [problem]
+    return [problem.select(slice(start, start + size)) for start in range(0, problem.B, size)]
