@@ -309,6 +309,6 @@ class LearnedSolver(Solver):
 def _blocks(problem: Problem) -> list[Problem]:
     """The tasks in parts that a device solves at once."""
     size = AT_ONCE if problem.device.type == "cpu" else problem.B
-    if problem.B <= size:
+    if size >= problem.B:
         return [problem]
     return [problem.select(slice(start, start + size)) for start in range(0, problem.B, size)]
