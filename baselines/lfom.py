@@ -10,13 +10,14 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from baselines.objective import mean_loss
+from baselines.objective import judge_of, mean_loss
 from baselines.operations import gradient, zero_start
 from memformer.core.checks import require_choice, require_number, store_ints
 from memformer.core.iterative import IterativeSolver
 from memformer.core.objective import Objective
 from memformer.core.problem import SPREAD, Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
+from memformer.kernels.first_order_loss import first_order_loss, prepare, serves
 
 VALIDATION_TASKS = 4096
 VALIDATION_INTERVAL = 25
@@ -99,6 +100,9 @@ class Lfom(Solver):
         """The class of methods this instance belongs to."""
         return Reach.FIXED if self.gamma == "scalar" else Reach.ANY
 
+    def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
+        prepare(dtype, device)
+
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Solver:
         (fitted,) = self.fit_many([tasks], steps, [seed])
         return fitted
@@ -160,6 +164,8 @@ def _train(solver: Lfom, sources: Sequence[TaskSource], horizons: list[int]) -> 
 
 def _final_losses(problem: Problem, gamma: Tensor, horizons: list[int]) -> Tensor:
     """Mean loss after each horizon's own number of steps, `(R,)`; gamma is `(R, K, K, width)`."""
+    if gamma.shape[-1] == 1 and problem.is_least_squares and serves(gamma[..., 0]):
+        return _scalar_losses(problem, gamma[..., 0], horizons)
     # Horizons are the last dimension, `(B, d, R)`: one product serves them all.
     w, first = (part.unsqueeze(-1).expand(-1, -1, len(horizons)) for part in zero_start(problem))
     history, coefficients = [], gamma.permute(1, 2, 3, 0)
@@ -175,3 +181,11 @@ def _final_losses(problem: Problem, gamma: Tensor, horizons: list[int]) -> Tenso
         finished = sum(horizon > k + 1 for horizon in horizons)
         final.insert(0, w[..., finished:])
     return mean_loss(problem, torch.cat(final, -1).permute(2, 0, 1))
+
+
+def _scalar_losses(problem: Problem, gamma: Tensor, horizons: list[int]) -> Tensor:
+    """The same for scalar coefficients `(R, K, K)` and least squares: a method that takes no step stays where it is."""
+    ends = torch.tensor(horizons, device=gamma.device)[:, None, None]
+    gamma = gamma * (torch.arange(len(gamma[0]), device=gamma.device)[:, None] < ends)
+    H, b = (part.movedim(0, -1)[None] for part in problem.moments)
+    return first_order_loss(-gamma, H, b, judge_of(problem))  # a residual is a negative gradient

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from memformer.core.objective import apply_metric
 from memformer.core.problem import Problem, dot, matvec
+from memformer.kernels.first_order_loss import Judge
 
 
 class Quadratic(NamedTuple):
@@ -45,6 +46,18 @@ def quadratic_loss(problem: Problem) -> Quadratic:
 def mean_loss(problem: Problem, w: Tensor) -> Tensor:
     """Mean over the tasks of the loss of weights `(..., B, d)`, weighted where tasks have weights; `(...)`."""
     return problem.weighted(excess_loss(problem, w)).mean(-1)
+
+
+def judge_of(problem: Problem) -> Judge:
+    """By what `mean_loss` judges least squares, for a kernel: tasks last, in one group."""
+    weights = None if problem.weights is None else problem.weights[None]
+    moment = problem.second_moment
+    if problem.w_star is not None and moment is not None:
+        metric = moment if moment.ndim == 2 else moment.movedim(0, -1)
+        return Judge(problem.w_star.mT[None], metric[None], None, None, weights)
+    if problem.y_query is None:
+        raise ValueError("these tasks have neither w_star and second_moment nor y_query; they have no loss")
+    return Judge(None, None, problem.x_query.movedim(0, -1)[None], problem.y_query.mT[None], weights)
 
 
 def excess_loss(problem: Problem, w: Tensor) -> Tensor:

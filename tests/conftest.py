@@ -25,7 +25,7 @@ from benchmarks.harness.workers.process import Task
 from benchmarks.harness.workers.supervisor import NO_LIMIT, Worker
 from benchmarks.runs.read import LOSSES, Run, read_run
 from benchmarks.suites.suite import load_suite
-from memformer.kernels import recurrences
+from memformer.kernels import first_order_loss, recurrences
 from memformer.kernels.gdpp import covariate_method
 from tests.helpers import SMALL, Done, call
 
@@ -89,6 +89,7 @@ def _kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
             (w,) = covariate_method(one, Q, one[0], one[0, 0], one[0, 0, 0])
             w.sum().backward()
             recurrences.prepare(kind)
+            first_order_loss.prepare(kind, torch.device("cpu"))
 
 
 @pytest.fixture

@@ -115,7 +115,16 @@ def _gradient(C: Tensor, H: Tensor, residuals: Tensor, window: int | None, *grad
         own = grad_w[k - 1]
         if own is not None:  # where only the last iterate is judged, no other has a gradient of its own
             grads[:, k - 1] += own
-    # The gradients of all coefficients are one product; coefficients that no step reads have none.
+    return coefficient_gradient(C, grads, residuals, window)
+
+
+def coefficient_gradient(C: Tensor, grads: Tensor, residuals: Tensor, window: int | None) -> Tensor:
+    """The gradient of C, given those of all iterates and the residuals, `(S, K, d, B)` each.
+
+    Those of all coefficients are one product; coefficients that no step reads have none.
+    """
+    S, K = C.shape[:2]
+    p = _block(C)
     grad_C = torch.bmm(grads.view(S, K * p, -1), residuals.view(S, K * p, -1).mT).view(S, K, p, K * p)
     grad_C *= _signs(K, p, window, C.dtype, C.device)
     return grad_C.view(C.shape)

@@ -14,27 +14,19 @@ while `torch.compile` is at work or numba must not compile, the same in plain op
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
+from memformer.kernels.compiled import array, chunks, compiles, in_threads
 from memformer.kernels.products import from_left, from_right, task_product
 from memformer.ledger import Entry, reports
 
 _KERNEL_D = 64
 """Beyond so many dimensions the kernel is no faster than a library's products of matrices."""
-
-_CHUNK = 512
-"""At most so many tasks are a chunk. Gradients of chunks are added in order, so threads change no digit."""
 
 
 def covariate_method(
@@ -106,17 +98,9 @@ def _method(
     d, window = Q.shape[-1], window or Q.shape[1]
     K = K.expand(len(Q), -1, -1, -1, N + 1, d + 1)
     given = (K, Q / N if N else Q, _with_labels(P), features, labels, N, window)
-    known = Q.device.type == "cpu" and Q.dtype in (torch.float32, torch.float64) and d <= _KERNEL_D
-    if known and not torch.compiler.is_compiling() and _compiles():
+    if d <= _KERNEL_D and compiles(Q):
         return _Kernel.apply(*given)  # pyright: ignore[reportReturnType]
     return _plain(*given)
-
-
-def _compiles() -> bool:
-    """Whether numba compiles; `NUMBA_DISABLE_JIT=1` forbids it."""
-    from numba import config  # only where it is needed, like the kernel
-
-    return not getattr(config, "DISABLE_JIT", False)
 
 
 def _with_labels(P: Tensor) -> Tensor:
@@ -143,8 +127,8 @@ class _Kernel(torch.autograd.Function):
         ctx.context = N, window
         ctx.set_materialize_grads(False)
         w = Q.new_empty(len(Q), Q.shape[1], Q.shape[-1], features.shape[-1])
-        given = [_array(tensor) for tensor in (K, Q, P, features, labels)]
-        _in_threads(FORWARD[given[0].dtype.name], len(Q), features.shape[-1], *given, N, window, w.numpy())
+        given = [array(tensor) for tensor in (K, Q, P, features, labels)]
+        in_threads(FORWARD[given[0].dtype.name], len(Q), features.shape[-1], *given, N, window, w.numpy())
         return w.unbind(1)
 
     @staticmethod
@@ -159,10 +143,10 @@ class _Kernel(torch.autograd.Function):
         n = features.shape[-1]
         shape = (len(Q), Q.shape[-1], n)
         whole = torch.stack([Q.new_zeros(shape) if grad is None else grad for grad in grad_w], 1)
-        grads = [tensor.new_empty(len(Q), _chunks(n), *tensor.shape[1:]) for tensor in (K, Q, P)]
-        given = [_array(tensor) for tensor in (K, Q, P, features, labels)]
-        outs = [_array(grad) for grad in grads]
-        _in_threads(BACKWARD[given[0].dtype.name], len(Q), n, *given, *ctx.context, _array(whole), *outs)
+        grads = [tensor.new_empty(len(Q), chunks(n), *tensor.shape[1:]) for tensor in (K, Q, P)]
+        given = [array(tensor) for tensor in (K, Q, P, features, labels)]
+        outs = [array(grad) for grad in grads]
+        in_threads(BACKWARD[given[0].dtype.name], len(Q), n, *given, *ctx.context, array(whole), *outs)
         return (*(grad.sum(1) for grad in grads), None, None, None, None)
 
 
@@ -171,34 +155,6 @@ def prepare(dtype: torch.dtype, device: torch.device) -> None:
     one = torch.ones(1, 1, 1, 1, 1, dtype=dtype, device=device)
     w = covariate_method(one[..., None], one.requires_grad_(), one, one[0], one[0, 0])
     torch.autograd.grad(w[-1].sum(), one)
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
-
-
-def _in_threads(function: Callable[..., None], models: int, n: int, *arguments: Any) -> None:
-    """Share the chunks of all models among as many threads as torch has."""
-    chunks = _chunks(n)
-    jobs = models * chunks
-    threads = min(torch.get_num_threads(), jobs)
-    if threads <= 1:
-        function(*arguments, chunks, 0, jobs)
-        return
-    cuts = [jobs * i // threads for i in range(threads + 1)]
-    pool = _pool(torch.get_num_threads(), os.getpid())
-    for one in [pool.submit(function, *arguments, chunks, *cut) for cut in pairwise(cuts)]:
-        one.result()
-
-
-def _chunks(n: int) -> int:
-    """How many of them n tasks are cut into."""
-    return -(-n // _CHUNK)
-
-
-@functools.cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)
 
 
 def _plain(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from memformer.kernels import compiled
 from memformer.ledger import is_counting
 
 MOST_D = 64
@@ -34,25 +35,15 @@ class Iterates(NamedTuple):
 
 
 def compiles(*tensors: Tensor) -> bool:
-    """Whether compiled functions take these: dense numbers of a CPU that nobody differentiates, counts or traces.
+    """Whether the functions here take these: dense numbers of a CPU that nobody differentiates, counts or traces.
 
     Args:
         tensors: of one dtype; the last dimension of the first is d.
     """
-    first = tensors[0]
-    known = first.device.type == "cpu" and first.dtype in (torch.float32, torch.float64) and first.shape[-1] <= MOST_D
-    if not known or is_counting() or torch.compiler.is_compiling():
+    if is_counting() or tensors[0].shape[-1] > MOST_D or not compiled.compiles(tensors[0]):
         return False
     needed = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    return not needed and all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors) and _numba()
-
-
-@functools.cache
-def _numba() -> bool:
-    """Whether numba compiles; `NUMBA_DISABLE_JIT=1` forbids it."""
-    from numba import config  # only where it is needed: numba takes a second to import
-
-    return not getattr(config, "DISABLE_JIT", False)
+    return not needed and all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
 
 
 def conjugate_gradient(X: Tensor, y: Tensor, num_steps: int) -> Iterates:
@@ -128,4 +119,4 @@ def _name(tensor: Tensor) -> str:
 
 
 def _arrays(*tensors: Tensor) -> list:
-    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+    return [compiled.array(tensor) for tensor in tensors]

@@ -14,7 +14,7 @@ from memformer.core.checks import store_ints
 from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, TrainingRecord, check_num_steps
-from memformer.kernels.gdpp import prepare
+from memformer.kernels import first_order_loss, gdpp
 from memformer.model.config import Attention, GammaShape, GammaSharing, Gates, MemformerConfig, Memory, Preconditioner
 from memformer.model.forward import check_fits, first_layers, forward, reduced_weights
 from memformer.training.recipe import Method, ProgressCallback, Recipe
@@ -104,8 +104,9 @@ class Memformer(Solver):
 
     @property
     def version(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """4: with P = 0 a training task is used twice, no longer 8 times; 3: trained from random starts."""
-        return 4
+        """5: with P = 0 trained by a compiled loss, other by rounding; 4: tasks are used twice, not 8 times."""
+        first_order = not self.covariate_update and self.attention == "linear" and self.gamma != "token"
+        return 5 if first_order else 4
 
     @property
     def recipe(self) -> Recipe:
@@ -142,8 +143,8 @@ class Memformer(Solver):
         )
 
     def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
-        if self.covariate_update and self.attention == "linear":
-            prepare(dtype, device)
+        if self.attention == "linear":
+            (gdpp if self.covariate_update else first_order_loss).prepare(dtype, device)
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Memformer:
         return self.fit_together([tasks], steps, [seed])[0]

@@ -48,8 +48,8 @@ class MixtureMemformer(Memformer):
 
     @property
     def version(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """1."""
-        return 1
+        """2: trained by a compiled loss, other by rounding."""
+        return 2
 
     @learns
     def fit_together(

@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from memformer.core.problem import Problem, TaskSource
-from memformer.ledger import Entry, reports
+from memformer.kernels.first_order_loss import Judge, first_order_loss, serves
+from memformer.ledger import Entry, reports, uncounted
 from memformer.model.config import MemformerConfig
 from memformer.model.definition import token_forward
-from memformer.model.from_moments import reduced_forward
+from memformer.model.from_moments import reduced_forward, step_coefficients
 from memformer.model.from_tokens import associative_forward
+from memformer.model.memory import register_window
 
 LossKind = Literal["auto", "expected", "query"]
 
@@ -92,6 +94,13 @@ def losses(
         if batch.task_weights is not None:
             squares = squares * batch.task_weights[:, None, None]
         return squares.mean(dim=(2, 3)).flatten()
+    if batch.H is not None and not config.covariate_update:
+        with uncounted():
+            C = step_coefficients(config, parameters, live)
+        if serves(C):
+            judge = Judge(batch.w_star, batch.metric, batch.x_query, batch.y_query, batch.task_weights)
+            H, b = batch.of("H", "b")
+            return first_order_loss(C, H, b, judge, register_window(config))
     if batch.H is not None:
         weights = reduced_forward(config, parameters, *batch.of("H", "b"), live=live)[-1]
     else:

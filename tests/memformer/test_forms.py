@@ -246,5 +246,5 @@ def test_the_kernel_is_plain_operations_where_numba_must_not_compile(monkeypatch
     given = config, random_parameters(config, 1), random_problem()
     compiled = forward(*given).predictions
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
-    monkeypatch.setattr(gdpp, "_in_threads", None)
+    monkeypatch.setattr(gdpp, "in_threads", None)
     assert_close(forward(*given).predictions, compiled)

@@ -1,0 +1,102 @@
+"""The loss of a linear first-order method after its last step, with the gradient of its coefficients, in one pass.
+
+What training asks for again and again. On a CPU a compiled function goes forth and back through a block of tasks while
+it is in the cache (`memformer.kernels.first_order_numba`). Elsewhere, and where work is counted, losses are those of
+the iterates of `memformer.kernels.first_order`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from memformer.kernels.compiled import array, chunks, compiles, in_threads
+from memformer.kernels.first_order import coefficient_gradient
+from memformer.ledger import is_counting
+
+_KERNEL_D = {False: 64, True: 32}
+"""Beyond so many dimensions a library's products of matrices are as fast, for scalar coefficients and for matrices."""
+
+
+class Judge(NamedTuple):
+    """What weights `(S, d, n)` are judged by, for each of G groups of models; either the first two or the next two.
+
+    Attributes:
+        w_star: `(G, d, n)`.
+        metric: `(G, d, d)`, or `(G, d, d, n)` of each task: the loss is `(w - w_star)^T metric (w - w_star)`.
+        x_query: `(G, q, d, n)`.
+        y_query: `(G, q, n)`: the loss is the mean of `(x^T w - y)^2`.
+        task_weights: `(G, n)`; None if all tasks count alike.
+    """
+
+    w_star: Tensor | None
+    metric: Tensor | None
+    x_query: Tensor | None
+    y_query: Tensor | None
+    task_weights: Tensor | None
+
+
+def serves(C: Tensor) -> bool:
+    """Whether the compiled function is there for these coefficients, `(S, K, K)` or `(S, K, d, K d)`."""
+    d = C.shape[2] if C.ndim == 4 else 1
+    return d <= _KERNEL_D[C.ndim == 4] and compiles(C) and not is_counting()
+
+
+def first_order_loss(C: Tensor, H: Tensor, b: Tensor, judge: Judge, window: int | None = None) -> Tensor:
+    """Mean loss of each of S models on its group's tasks, `(S,)`; differentiable in `C`.
+
+    Args:
+        C: as `memformer.kernels.first_order.first_order_iterates` takes it.
+        H: likewise.
+        b: likewise.
+        judge: of the last iterate.
+        window: as there.
+    """
+    return _Loss.apply(C, H, b, judge, window)  # pyright: ignore[reportReturnType]
+
+
+@cache
+def prepare(dtype: torch.dtype, device: torch.device) -> None:
+    """Compile the function, or load what this machine compiled before; otherwise the first use does."""
+    one = torch.ones(1, 1, 1, dtype=dtype, device=device)
+    if serves(one):
+        first_order_loss(one, one[None], one, Judge(one, one, None, None, None))
+
+
+class _Loss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, C: Tensor, H: Tensor, b: Tensor, judge: Judge, window: int | None) -> Tensor:
+        from memformer.kernels.first_order_numba import (
+            ADJOINTS,  # only where it is needed, since numba is slow to import
+        )
+
+        (S, K), (G, d, n) = C.shape[:2], b.shape
+        left = (S, K, d, n if ctx.needs_input_grad[0] else 0)
+        residuals, slopes, losses = C.new_empty(left), C.new_empty(left), C.new_empty(S, chunks(n))
+        none = C.new_empty(0)  # G of nothing, in as many dimensions as is expected
+        w_star, metric, x_query, y_query, task_weights = judge
+        given = [
+            array(C.reshape(S, K, -1, C.shape[-1])),
+            array(H),
+            array(b),
+            array(none.view(G, d, 0) if w_star is None else w_star),
+            array(none.view(G, d, d, 0) if metric is None else metric[..., None] if metric.ndim == 3 else metric),
+            array(none.view(G, 0, d, n) if x_query is None else x_query),
+            array(none.view(G, 0, n) if y_query is None else y_query),
+            array(none.view(G, 0) if task_weights is None else task_weights),
+        ]
+        written = (residuals.numpy(), slopes.numpy(), losses.numpy())
+        in_threads(ADJOINTS[given[0].dtype.name], S, n, *given, window or K, *written)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(coefficient_gradient(C, slopes, residuals, window))
+        return losses.sum(1) / (n if w_star is not None else n * x_query.shape[1])  # pyright: ignore[reportOptionalMemberAccess]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (own,) = ctx.saved_tensors
+        return grad.view(-1, *[1] * (own.ndim - 1)) * own, None, None, None, None

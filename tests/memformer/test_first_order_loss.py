@@ -1,0 +1,87 @@
+"""The loss that is compiled with its gradient, against the iterates and autograd."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.tasks.gaussian import Anisotropic, OODVariance
+from benchmarks.tasks.law import Purpose
+from memformer.model.config import MemformerConfig
+from memformer.training.objective import Batch, LossKind, draw, losses
+
+CONFIGS = [
+    MemformerConfig(d=3, depth=3, preconditioner="scalar", memory="first_order"),
+    MemformerConfig(d=3, depth=3, preconditioner="scalar", memory="conjugate"),
+    MemformerConfig(d=3, depth=4, preconditioner="scalar", memory="first_order", window=2),
+    MemformerConfig(d=3, depth=3, memory="first_order"),
+    MemformerConfig(d=3, depth=2, memory="none"),
+    MemformerConfig(d=3, depth=3, memory="first_order", heads=2, gamma_per_head=True),
+    MemformerConfig(d=1, depth=1, memory="none"),
+]
+
+
+def found(config: MemformerConfig, parameters: dict[str, Tensor], batch: Batch) -> list[Tensor]:
+    loss = losses(config, parameters, batch)
+    slopes = torch.autograd.grad((loss * torch.arange(1.0, len(loss) + 1)).sum(), [*parameters.values()])
+    return [loss.detach(), *slopes]
+
+
+@pytest.mark.parametrize(
+    "config", CONFIGS, ids=lambda c: f"{c.preconditioner}-{c.memory}-{c.depth}-{c.heads}-{c.window}"
+)
+@pytest.mark.parametrize("kind", ["expected", "query"])
+@pytest.mark.parametrize(("n", "groups"), [(1, 1), (16, 2), (700, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_loss_and_gradient_are_those_of_the_iterates(
+    config: MemformerConfig, kind: LossKind, n: int, groups: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+):
+    law = Anisotropic(d=config.d, N=8)
+    streams = [law.stream(seed, Purpose.TRAIN, dtype, torch.device("cpu")).spread(2.1) for seed in range(groups)]
+    (batch,) = draw(config, streams, n, n, kind)
+    compare(config, batch, 2 * groups, dtype, monkeypatch)
+
+
+def test_a_metric_of_each_task(monkeypatch: pytest.MonkeyPatch):
+    law, config = OODVariance(d=3, N=8), CONFIGS[0]
+    (batch,) = draw(config, [law.stream(0, Purpose.TRAIN)], 40, 40, "expected")
+    assert batch.metric is not None
+    own = batch.metric if batch.metric.ndim == 4 else batch.metric[..., None].expand(-1, -1, -1, 40)
+    compare(config, replace(batch, metric=own * torch.rand(40, dtype=own.dtype)), 3, torch.float64, monkeypatch)
+
+
+def compare(config: MemformerConfig, batch: Batch, models: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
+    generator = torch.Generator().manual_seed(0)
+    parameters = {
+        name: (0.2 * torch.randn(models, *shape, generator=generator, dtype=torch.float64)).to(dtype).requires_grad_()
+        for name, shape in config.shapes().items()
+    }
+    compiled = found(config, parameters, batch)
+    with torch.no_grad():
+        alone = losses(config, parameters, batch)
+    monkeypatch.setattr("memformer.training.objective.serves", lambda C: False)
+    plain = found(config, parameters, batch)
+    for mine, known in zip((*compiled, alone), (*plain, plain[0]), strict=True):
+        torch.testing.assert_close(
+            mine, known, rtol=400 * torch.finfo(dtype).eps, atol=400 * torch.finfo(dtype).eps * known.abs().max().item()
+        )
+
+
+def test_threads_change_no_digit():
+    law, config = Anisotropic(d=3, N=8), CONFIGS[3]
+    (batch,) = draw(config, [law.stream(0, Purpose.TRAIN)], 1500, 1500, "expected")
+    parameters = {
+        name: torch.full((2, *shape), 0.1, dtype=torch.float64).requires_grad_()
+        for name, shape in config.shapes().items()
+    }
+    one = found(config, parameters, batch)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        three = found(config, parameters, batch)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
