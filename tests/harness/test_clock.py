@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import psutil
 import pytest
 
@@ -40,6 +41,26 @@ def contender(times: Iterator[float], monkeypatch: pytest.MonkeyPatch) -> clock.
 def test_the_longer_a_solve_takes_the_less_often_it_is_repeated(warm: list[float], repeats: int) -> None:
     assert clock._repeats(warm, Timings(repeats=11, budget=0.25)) == repeats
     assert clock._repeats(warm, Timings(repeats=2, budget=0.25)) == min(repeats, 2)
+
+
+def test_a_solve_is_repeated_no_more_once_the_interval_of_its_median_is_narrow() -> None:
+    settings = Timings(repeats=20, budget=100)
+    steady, wild = [1.0 + 0.001 * k for k in range(12)], [1.0 + 0.1 * k for k in range(12)]
+    assert [clock._repeats(steady[:n], settings) for n in (0, 1, 5, 6)] == [20, 20, 20, 6]
+    assert clock._repeats(wild, settings) == 20
+    # One slow solve among nine is outside of the interval of their median, one among six is not.
+    assert clock._repeats([*steady[:8], 9.0], settings) == 9
+    assert clock._repeats([*steady[:5], 9.0], settings) == 20
+
+
+def test_that_interval_holds_the_median_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    for n in (6, 7, 9, 11, 20):
+        times = np.sort(generator.exponential(size=(4000, n)), 1)
+        widths = [clock._width(row.tolist()) * np.median(row) for row in times[:200]]
+        k = next(k for k in range(n // 2) if np.allclose(times[:200, -1 - k] - times[:200, k], widths))
+        held = np.mean((times[:, k] <= np.log(2)) & (np.log(2) <= times[:, -1 - k]))
+        assert held > 0.94
 
 
 def test_an_accelerator_is_warm_once_two_solves_take_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,18 +93,19 @@ class _Watch(TorchDispatchMode):
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        before = self.counter.get_total_flops()
+        silent = self.ledger.silent
+        before = 0 if silent else self.counter.get_total_flops()
         out = func(*args, **(kwargs or {}))
-        kind, given = func.overloadpacket, [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
-        if not self.ledger.silent:
+        kind, given = func.overloadpacket, _tensors(args) + (_tensors(tuple(kwargs.values())) if kwargs else [])
+        if not silent:
             self.flops += self.counter.get_total_flops() - before
             if kind in _POINTWISE and out.is_floating_point():
                 self.flops += _POINTWISE[kind] * max(tensor.numel() for tensor in (*given, out))
         self.unreported |= kind in _CONTRACTIONS and not self.ledger.covered
         # What shares its memory with an argument was not made here: a view, or what was there before the solve.
         old = {storage.data_ptr() for tensor in given for storage in _storages(tensor)}
-        for value in tree_leaves(out):
-            for storage in _storages(value) if isinstance(value, Tensor) else ():
+        for value in _tensors((out,)):
+            for storage in _storages(value):
                 if storage.data_ptr() not in old:
                     self._hold(storage)
         return out
@@ -121,10 +122,22 @@ class _Watch(TorchDispatchMode):
         self.alive -= size
 
 
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    """Those among the arguments or the results of an operation, in lists too."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple | dict):
+            found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+    return found
+
+
 def _storages(tensor: Tensor) -> list[Any]:
     """The memory of a tensor: of a sparse one, that of its indices and values."""
+    if tensor.layout is torch.strided:
+        return [tensor.untyped_storage()]
     parts = {
-        torch.strided: lambda: (tensor,),
         torch.sparse_coo: lambda: (tensor._indices(), tensor._values()),
         torch.sparse_csr: lambda: (tensor.crow_indices(), tensor.col_indices(), tensor.values()),
         torch.sparse_csc: lambda: (tensor.ccol_indices(), tensor.row_indices(), tensor.values()),
