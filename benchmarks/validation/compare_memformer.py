@@ -3,7 +3,7 @@
 Both do forward, backward and an Adam step on the same fixed batch with the same loss. The plain one is what the paper's
 notebooks do: two einsums a layer, (N+1)×(N+1) scores, one model at a time, `torch.optim.Adam`.
 
-Run it: `python -m benchmarks.validation.compare_memformer [--compile] [--threads 2] [--device cuda]`.
+    python -m benchmarks.validation.compare_memformer [--compile] [--threads 2] [--device cuda] [--output FILE]
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from typer import Option, run
 
 from benchmarks import api
+from benchmarks.reports.template import render
+from benchmarks.runs.environment import machine
 from benchmarks.validation.interleaved import interleaved
 from memformer.core.problem import Problem
 from memformer.model.config import MemformerConfig
@@ -34,12 +36,11 @@ ROUNDS = 15
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table: a Memformer and the least ratio that is wanted of it, plain and compiled."""
+    """One row of the table: a Memformer and the least ratio that is wanted of it."""
 
     name: str
     config: MemformerConfig
     wanted: float
-    wanted_compiled: float | None = None
 
 
 def cases() -> list[Case]:
@@ -105,9 +106,9 @@ def start(config: MemformerConfig, device: str) -> dict[str, Tensor]:
     return {name: tensor.to(device) for name, tensor in found.items()}
 
 
-def plain_step(config: MemformerConfig, problem: Problem) -> Callable[[], Tensor]:
-    """A step of the plain model; returns its loss."""
-    model = PlainMemformer(config, start(config, problem.device.type))
+def plain_step(config: MemformerConfig, problem: Problem, model: Any = None) -> Callable[[], Tensor]:
+    """A step of the plain model, or of one that stands for it; returns its loss."""
+    model = PlainMemformer(config, start(config, problem.device.type)) if model is None else model
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     Z = prompts(problem.X, problem.y, problem.x_query)
     assert problem.y_query is not None
@@ -150,8 +151,8 @@ def library_step(
     return step
 
 
-def compare(case: Case, device: str, compiled: bool) -> None:
-    """Check that both train the same, then print a row."""
+def compare(case: Case, device: str, compiled: bool) -> list[str]:
+    """Check that both train the same; then a row of the table."""
     problems = [draw(TASKS, device, seed) for seed in range(5)]
     one, other = plain_step(case.config, problems[0]), library_step(case.config, problems[:1])
     for _ in range(20):
@@ -163,14 +164,17 @@ def compare(case: Case, device: str, compiled: bool) -> None:
         "5 seeds": library_step(case.config, problems),
     }
     if compiled:
+        model = PlainMemformer(case.config, start(case.config, device))
+        steps["plain, compiled"] = plain_step(case.config, problems[0], torch.compile(model, dynamic=False))
         steps["compiled"] = library_step(case.config, problems[:1], compiled=True)
     ms = interleaved(steps, ROUNDS)
-    row = f"{case.name:38} {ms['plain']:9.2f} {ms['library']:9.3f} {ms['plain'] / ms['library']:7.1f}x"
-    row += f" (wanted {case.wanted:g}x) {ms['plain'] / ms['with moments']:8.1f}x {ms['5 seeds'] / ms['library']:8.2f}"
-    if compiled:
-        row += f" {ms['compiled']:9.3f} {ms['plain'] / ms['compiled']:7.1f}x"
-        row += "" if case.wanted_compiled is None else f" (wanted {case.wanted_compiled:g}x)"
-    print(row, flush=True)
+
+    def times(name: str, of: str = "library") -> str:
+        return f"{ms[name] / ms[of]:.1f}" if name in ms and of in ms else ""
+
+    shown = [f"{ms[name]:.2f}" if name in ms else "" for name in ("plain", "plain, compiled", "library", "compiled")]
+    moments, seeds = times("plain", "with moments"), times("5 seeds")
+    return [case.name, *shown, times("plain"), times("plain, compiled"), f"{case.wanted:g}", moments, seeds]
 
 
 def allocated(N: int, tasks: int = 100) -> int:
@@ -183,23 +187,42 @@ def allocated(N: int, tasks: int = 100) -> int:
     return sum(max(0, event.self_cpu_memory_usage) for event in profile.events() or ())
 
 
+HEADERS = [
+    "one training step",
+    "plain, ms",
+    "plain through `torch.compile`",
+    "ours",
+    "ours through `torch.compile`",
+    "times plain",
+    "times plain compiled",
+    "wanted",
+    "with new moments",
+    "5 seeds",
+]
+
+
 def main(
-    compiled: Annotated[bool, Option("--compile", help="torch.compile too; takes a minute or two")] = False,
-    threads: int = 2,
+    compiled: Annotated[bool, Option("--compile", help="torch.compile too; takes minutes")] = False,
+    threads: Annotated[list[int], Option(help="of torch; repeatable")] = [1, 2],  # noqa: B006
     device: str = "cpu",
+    output: Annotated[Path | None, Option(help="Markdown file; by default the page is printed")] = None,
 ) -> None:
-    """Measure and print."""
-    torch.set_num_threads(threads)
+    """Measure; print the page, or write it."""
     torch.manual_seed(0)
-    print(f"{TASKS} tasks, N={N}, d={D}, float32, forward + backward + Adam; medians of {ROUNDS} interleaved rounds")
-    print(f"torch {torch.__version__}, {device}, {threads} threads")
-    print(f"{'':38} {'plain ms':>9} {'ours ms':>9} {'ratio':>8} {'':13} {'moments':>9} {'5 seeds':>8} {'compiled':>9}")
-    for case in cases():
-        compare(case, device, compiled)
-    print("'moments': the ratio if each step reads a new batch; '5 seeds': cost of five models on own tasks, in models")
-    if device == "cpu":
-        sizes = ", ".join(f"{allocated(length):,} at N = {length:,}" for length in (20, 2_000, 20_000))
-        print(f"bytes allocated by a step on 100 tasks, P = 0, 4 layers: {sizes}")
+    tables = []
+    for count in threads:
+        torch.set_num_threads(count)
+        tables.append((count, [compare(case, device, compiled) for case in cases()]))
+    sizes = {"tasks": f"{TASKS:,}", "N": N, "d": D, "rounds": ROUNDS, "torch": torch.__version__}
+    lengths = (20, 2_000, 20_000) if device == "cpu" else ()
+    bytes_ = ", ".join(f"{allocated(length):,} at N = {length:,}" for length in lengths)
+    here = machine(torch.device(device))
+    facts = {"tables": tables, "headers": HEADERS, "machine": here, "bytes": bytes_, **sizes}
+    page = render("benchmarks.validation", "compare_memformer.md.jinja", **facts)
+    if output is None:
+        print(page)
+    else:
+        output.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Counted work: against numbers derived by hand, and in the table."""
 
-import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,6 @@ from benchmarks.runs.read import read_run
 from benchmarks.suites.suite import Suite
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Purpose
-from benchmarks.validation.compare_batched_cg import fused_steps
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Solver, Trace
 from memformer.kernels import gdpp as gdpp_kernel
@@ -271,15 +269,6 @@ def test_products_that_nobody_reports_leave_the_column_empty(problem) -> None:
     counted = count_work(lambda fresh: Unreported().solve(fresh, 1), problem)
     assert counted.products is None
     assert counted.flops > 2 * N * D**2 + 2 * N * D + 2 * D**2
-
-
-@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="needs a C++ compiler")
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_fused_steps_count_as_plain_ones(problem) -> None:
-    plain = count_work(lambda fresh: fitted("cg").solve(fresh, 2), problem)
-    with fused_steps():
-        fused = count_work(lambda fresh: fitted("cg").solve(fresh, 2), problem)
-    assert (fused.products, fused.flops) == (plain.products, plain.flops)
 
 
 def test_reporting_does_not_break_a_compiled_graph() -> None:
