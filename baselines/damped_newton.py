@@ -13,6 +13,7 @@ from memformer.core.iterative import IterativeSolver, State
 from memformer.core.objective import Objective
 from memformer.core.problem import Problem, dot
 from memformer.core.solver import Needs
+from memformer.core.tensors import factorised
 from memformer.ledger import matmul
 
 HALVINGS = 12
@@ -50,12 +51,12 @@ class Newton(IterativeSolver):
 
     def step(self, problem: Problem, state: State, k: int) -> tuple[State, None]:
         hessian = blank(finite_tasks(problem.X, state.w), problem.objective.hessian(problem, state.w))
-        factor, failed = torch.linalg.cholesky_ex(hessian)
+        factor, failed = factorised(torch.linalg.cholesky_ex, hessian)
         pivots = factor.diagonal(dim1=-2, dim2=-1).square()
         regular = (failed == 0) & (pivots.amin(-1) > problem.d * torch.finfo(factor.dtype).eps * pivots.amax(-1))
         identity = torch.eye(problem.d, dtype=factor.dtype, device=factor.device)
         factor = torch.where(regular[:, None, None], factor, identity)
-        direction = -torch.cholesky_solve(state.g[..., None], factor)[..., 0]
+        direction = -factorised(torch.cholesky_solve, state.g[..., None], factor)[..., 0]
         size, falls = _searched(problem, state, direction)
         bound = problem.objective.curvature[1] * problem.X.square().sum((1, 2)) / problem.N + problem.objective.ridge
         move = torch.where((regular & falls)[:, None], size * direction, -state.g / bound[:, None])

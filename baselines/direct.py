@@ -14,6 +14,7 @@ from memformer.core.checks import require_choice
 from memformer.core.objective import Objective, SquaredErrors
 from memformer.core.problem import Prior, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
+from memformer.core.tensors import factorised
 from memformer.ledger import Entry, reports, uncounted
 
 _NO_SCALE = "ridge needs a law that states its prior, or training tasks with true weights"
@@ -101,7 +102,7 @@ class Ridge(Solver):
         if self.parameters is None:
             raise ValueError("ridge has no penalty yet; call fit first")
         solve = _penalised if self.method == "qr" else _normal_equations
-        return Trace.direct(solve(problem, self.parameters["penalty"].to(problem.X)), num_steps)
+        return Trace.direct(solve(problem, self.parameters["penalty"].to(problem.dtype)), num_steps)
 
 
 def _mean_square(prior: Prior) -> Tensor:
@@ -174,10 +175,11 @@ def posterior_mean(X: Tensor, y: Tensor, prior: Prior, noise_var: float) -> Tens
     """Posterior mean of the weights `(B, d)` given `X` `(B, N, d)` and `y` `(B, N)`."""
     mean, covariance = prior.mean.to(X), prior.covariance.to(X)
     with uncounted():  # once for all tasks
-        values, vectors = torch.linalg.eigh(covariance)
+        values, vectors = factorised(torch.linalg.eigh, covariance)
         root = vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
     residual = y[:, None] - _products("bnd,cd->bcn", X, mean, len(mean))
-    U, s, Vt = torch.linalg.svd(_products("bnd,cde->bcne", X, root, len(root) * X.shape[-1]), full_matrices=False)
+    stretched = _products("bnd,cde->bcne", X, root, len(root) * X.shape[-1])
+    U, s, Vt = factorised(torch.linalg.svd, stretched, full_matrices=False)
     kept = s > torch.finfo(X.dtype).eps * max(X.shape[1:]) * s[..., :1]
     projected = matvec(U.mT, residual)
     variance = s.square() + noise_var
@@ -201,7 +203,7 @@ def least_squares(X: Tensor, y: Tensor) -> Tensor:
     finite = finite_tasks(X, y)
     X, y = blank(finite, X), blank(finite, y)
     wide = X.shape[1] < X.shape[2]
-    Q, R = torch.linalg.qr(X.mT if wide else X)
+    Q, R = factorised(torch.linalg.qr, X.mT if wide else X)
     size = R.diagonal(dim1=-2, dim2=-1).abs()
     deficient = size.amin(-1) <= torch.finfo(X.dtype).eps * max(X.shape[1:]) * size.amax(-1)
     R = torch.where(deficient[:, None, None], torch.eye(R.shape[-1], dtype=R.dtype, device=R.device), R)
@@ -223,7 +225,7 @@ def _products(equation: str, X: Tensor, other: Tensor, products: int) -> Tensor:
 
 @reports(lambda matrices: Entry(0))  # a factorisation: its operations count, but no product
 def _pseudo_inverse(matrices: Tensor) -> Tensor:
-    return torch.linalg.pinv(matrices)
+    return factorised(torch.linalg.pinv, matrices)
 
 
 def _penalised(problem: Problem, penalty: Tensor) -> Tensor:
@@ -241,8 +243,8 @@ def _normal_equations(problem: Problem, penalty: Tensor) -> Tensor:
     finite = finite_tasks(H, b)
     with uncounted():
         diagonal = (penalty / problem.N) * torch.eye(problem.d, dtype=problem.dtype, device=problem.device)
-    factor, failed = torch.linalg.cholesky_ex(blank(finite, H) + diagonal)
-    w = torch.cholesky_solve(blank(finite, b)[..., None], factor)[..., 0]
+    factor, failed = factorised(torch.linalg.cholesky_ex, blank(finite, H) + diagonal)
+    w = factorised(torch.cholesky_solve, blank(finite, b)[..., None], factor)[..., 0]
     pivots = factor.diagonal(dim1=-2, dim2=-1).square()
     singular = pivots.amin(-1) <= problem.d * torch.finfo(H.dtype).eps * pivots.amax(-1)
     indefinite = finite & ((failed > 0) | singular)

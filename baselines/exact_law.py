@@ -8,6 +8,7 @@ import torch
 
 from baselines.wishart import GaussianTasks
 from memformer.core.problem import TaskSource
+from memformer.core.tensors import in_double
 
 SIMPLE = 1000
 """A variance is taken for a fraction with at most this denominator if it differs from it by rounding alone."""
@@ -29,7 +30,7 @@ def gaussian_tasks(tasks: TaskSource, preconditioned: bool = False) -> GaussianT
     if prior is None:
         return None
     rounding = 16 * torch.finfo(tasks.second_moment.dtype).eps
-    S = tasks.second_moment.to("cpu", torch.float64)
+    S = in_double(tasks.second_moment)
     whitened = float((S * prior.covariance[0].to(S)).sum() / tasks.d)
     scale = 1.0
     if not preconditioned:

@@ -12,6 +12,7 @@ from baselines.wishart import GaussianTasks
 from memformer.core.problem import Problem, matvec
 from memformer.core.roots import symmetric_roots
 from memformer.core.solver import Outcome, Solver
+from memformer.core.tensors import in_double
 
 TOLERANCE = 1e-6
 """Relative difference on tasks drawn at random beyond which a solver is not the polynomial that was read off."""
@@ -99,7 +100,7 @@ def _weights(solver: Solver, X: Tensor, y: Tensor, num_steps: int, second_moment
     """A solver's last weights `(B, d)` on tasks given in whitened coordinates, in these coordinates."""
     root = torch.eye(X.shape[-1], dtype=X.dtype, device=X.device)
     if second_moment is not None:
-        root, _ = symmetric_roots(second_moment.to("cpu", torch.float64))
+        root, _ = symmetric_roots(in_double(second_moment))
     X = X @ root
     trace = solver.solve(Problem(X, y, torch.zeros_like(X[:, :1])), num_steps)
     if trace.weights is None:

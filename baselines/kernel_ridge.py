@@ -12,6 +12,7 @@ from torch import Tensor
 from baselines.operations import blank, finite_tasks
 from memformer.core.problem import Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
+from memformer.core.tensors import factorised, holds_double, moved
 from memformer.ledger import uncounted
 
 PAIRS = 2**24
@@ -60,18 +61,26 @@ class KernelRidge(Solver):
             raise ValueError(why)
         return replace(self, kernel=getattr(tasks, "kernel", None), noise_var=tasks.noise_var)
 
+    def placed(self, dtype: torch.dtype, device: torch.device) -> KernelRidge:
+        move = getattr(self.kernel, "to", None)
+        if move is None or device.type == "cpu" or not holds_double(device):
+            return self
+        return replace(self, kernel=move(torch.float64, device))
+
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)
         if self.kernel is None or self.noise_var is None:
             raise ValueError("kernel_ridge does not know the law yet; call fit first")
         given = (problem.X, problem.y, problem.x_query)
+        if not holds_double(problem.device):
+            given = tuple(part.cpu() for part in given)
         finite = finite_tasks(*given)
         together = max(1, PAIRS // problem.N**2 // 16) * 16
         found = []
         for X, y, x_query in zip(*(blank(finite, part).double().split(together) for part in given), strict=True):
             K, across = self.kernel(torch.cat([X, x_query], 1), X).split([problem.N, x_query.shape[1]], 1)
             found.append(matvec(across, regularised(K, y, self.noise_var)))
-        found = torch.where(finite[:, None], torch.cat(found).to(problem.X), torch.nan)
+        found = moved(torch.where(finite[:, None], torch.cat(found), torch.nan), problem.dtype, problem.device)
         return Trace.of_predictions(torch.stack([torch.zeros_like(found)] + [found] * num_steps))
 
 
@@ -85,13 +94,13 @@ def regularised(K: Tensor, y: Tensor, noise_var: float) -> Tensor:
     with uncounted():  # once for all tasks
         diagonal = noise_var * torch.eye(K.shape[-1], dtype=K.dtype, device=K.device)
     rounding = K.shape[-1] * torch.finfo(K.dtype).eps
-    factor, failed = torch.linalg.cholesky_ex(K + diagonal)
+    factor, failed = factorised(torch.linalg.cholesky_ex, K + diagonal)
     pivots = factor.diagonal(dim1=-2, dim2=-1).square()
     singular = (failed > 0) | ~(pivots.amin(-1) > rounding * pivots.amax(-1))
     unit = torch.eye(K.shape[-1], dtype=K.dtype, device=K.device)
-    alpha = torch.cholesky_solve(y[..., None], torch.where(singular[:, None, None], unit, factor))[..., 0]
+    alpha = factorised(torch.cholesky_solve, y[..., None], torch.where(singular[:, None, None], unit, factor))[..., 0]
     if bool(singular.any()):
-        values, vectors = torch.linalg.eigh(K[singular])
+        values, vectors = factorised(torch.linalg.eigh, K[singular])
         values = values.clamp(min=0.0) + noise_var
         kept = values > rounding * values[..., -1:]
         along = matvec(vectors.mT, y[singular]) / torch.where(kept, values, 1.0)

@@ -13,6 +13,7 @@ from baselines.operations import safe_divide, undefined_where, zero_start
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import Problem, TaskSource, dot, matvec
 from memformer.core.solver import Fitting, Needs, Reach
+from memformer.core.tensors import in_double
 from memformer.kernels.recurrences import Iterates, conjugate_gradient
 
 
@@ -118,11 +119,11 @@ class PreconditionedCG(IterativeSolver):
 
 
 def law_preconditioner(tasks: TaskSource) -> Tensor:
-    """The (pseudo-)inverse of the law's second moment, `(d, d)` float64."""
+    """The (pseudo-)inverse of the law's second moment, `(d, d)` float64, on the CPU."""
     moment = tasks.second_moment
     # Where it is singular, one computed from rows has eigenvalues of tens of eps, and is then rounded to its dtype.
     rounding = max(64, len(moment)) * torch.finfo(torch.float64).eps + torch.finfo(moment.dtype).eps
-    return torch.linalg.pinv(moment.double(), hermitian=True, rtol=rounding)
+    return torch.linalg.pinv(in_double(moment), hermitian=True, rtol=rounding)
 
 
 class CGLSState(NamedTuple):

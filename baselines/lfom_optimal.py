@@ -77,6 +77,7 @@ class LfomOptimal(IterativeSolver):
     # Tasks are drawn, but another draw moves the loss by O(k / num_tasks) of it, far less than the scored tasks do.
     fitting: ClassVar[Fitting] = Fitting.CLOSED_FORM
     version: ClassVar[int] = 3
+    numbers: ClassVar[tuple[str, ...]] = ("coefficients", "inverse_norm")
 
     def __post_init__(self) -> None:
         store_ints(self, "num_tasks", least=1)
@@ -170,7 +171,7 @@ def draw_moments(tasks: TaskSource, count: int, spread: float = SPREAD) -> tuple
     """
     moments, losses, tasks = [], [], tasks.spread(spread)
     for start in range(0, count, CHUNK):
-        problem = tasks.sample(min(CHUNK, count - start)).to(dtype=torch.float64)
+        problem = tasks.sample(min(CHUNK, count - start)).to(torch.float64, "cpu")
         (H, b), (metric, target, constant) = problem.moments, quadratic_loss(problem)
         if problem.weights is not None:
             root = problem.weights.sqrt()[:, None]

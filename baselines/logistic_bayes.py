@@ -19,6 +19,7 @@ from memformer.core.checks import store_ints
 from memformer.core.objective import Logistic, Objective
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
+from memformer.core.tensors import moved
 from memformer.ledger import matmul
 
 FREEDOM = 6.0
@@ -127,7 +128,7 @@ class LogisticBayes(Solver):
         for last in [False] * ADAPTATIONS + [True]:
             root = torch.linalg.cholesky(covariance)
             points = self.points if last else max(2, self.points // 4)
-            base, log_base = (part.to(problem.X) for part in _proposal(points, problem.d))
+            base, log_base = _proposal(points, problem.d, problem.dtype, problem.device)
             w = centre[..., None] + root @ base.mT
             eta = matmul(problem.X, w)
             ridge = problem.objective.ridge / 2 * w.square().sum(1)
@@ -167,9 +168,10 @@ def _variance(tasks: TaskSource) -> Tensor | None:
 
 
 @cache
-def _proposal(points: int, d: int) -> tuple[Tensor, Tensor]:
+def _proposal(points: int, d: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Points of a Student distribution of scale 1, `(points, d)`, and their log densities but for a constant."""
     uniform = stats.qmc.Sobol(d + 1, scramble=False).random_base2(int(math.log2(points))) + 0.5 / points
     normal, chi = stats.norm.ppf(uniform[:, :d]), stats.chi2.ppf(uniform[:, d], FREEDOM)
     found = torch.from_numpy(normal * np.sqrt(FREEDOM / chi)[:, None])
-    return found, -(FREEDOM + d) / 2 * torch.log1p(found.square().sum(-1) / FREEDOM)
+    log_density = -(FREEDOM + d) / 2 * torch.log1p(found.square().sum(-1) / FREEDOM)
+    return moved(found, dtype, device), moved(log_density, dtype, device)

@@ -99,17 +99,18 @@ class NewtonSchulzLaw(Solver):
     needs: ClassVar[Needs] = Needs.LAW
     anytime: ClassVar[bool] = False
     fitting: ClassVar[Fitting] = Fitting.RANDOM
+    numbers: ClassVar[tuple[str, ...]] = ("scales",)
 
     def __post_init__(self) -> None:
         store_ints(self, "num_tasks", least=1)
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> NewtonSchulzLaw:
-        problem, C = tasks.sample(self.num_tasks).to(dtype=torch.float64), law_preconditioner(tasks)
+        problem, C = tasks.sample(self.num_tasks).to(torch.float64, "cpu"), law_preconditioner(tasks)
         chosen = sorted({step for step in steps if step > 0})
         scales = torch.zeros(len(chosen), max(chosen, default=0) + 1, dtype=torch.float64)
         for row, step in enumerate(chosen):
-            scales[row, : step + 1] = torch.from_numpy(_best_scales(problem, C.to(problem.device), step))
-        return replace(self, parameters={"preconditioner": C.cpu(), "steps": torch.tensor(chosen), "scales": scales})
+            scales[row, : step + 1] = torch.from_numpy(_best_scales(problem, C, step))
+        return replace(self, parameters={"preconditioner": C, "steps": torch.tensor(chosen), "scales": scales})
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)

@@ -71,7 +71,7 @@ class Dmmse(Solver):
             raise ValueError("dmmse does not know the pool yet; call fit first")
         H, b = problem.moments
         finite = finite_tasks(H, b)
-        pool, noise_var = (self.parameters[name].to(problem.X) for name in ("pool", "noise_var"))
+        pool, noise_var = self.parameters["pool"].to(problem.X), self.parameters["noise_var"].to(problem.dtype)
         # ||y - X w||^2 / N less ||y||^2 / N, which all of the pool share.
         misfit = dot(matmul_rows(pool.expand(problem.B, -1, -1), blank(finite, H)), pool)[..., 0]
         misfit = misfit - 2 * matvec(pool, blank(finite, b))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -11,10 +12,16 @@ from torch import Tensor
 from baselines.operations import blank, finite_tasks
 from memformer.core.problem import Problem, matvec
 from memformer.core.solver import Needs, Solver, Trace, check_num_steps
+from memformer.core.tensors import factorised, moved
 from memformer.ledger import matmul_rows
 
 PENALTIES = 10.0 ** torch.linspace(-4, 3, 29, dtype=torch.float64, device="cpu")
 """Penalties that are tried, relative to the mean of the squared singular values of a task's X."""
+
+
+@cache
+def _penalties(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return moved(PENALTIES, dtype, device)
 
 
 class Path(NamedTuple):
@@ -48,7 +55,7 @@ class RidgeLoo(Solver):
         check_num_steps(num_steps)
         finite = finite_tasks(problem.X, problem.y)
         X, y = blank(finite, problem.X), blank(finite, problem.y)
-        U, s, Vt = torch.linalg.svd(X, full_matrices=False)
+        U, s, Vt = factorised(torch.linalg.svd, X, full_matrices=False)
         path = left_out(U, s, y)
         best = path.errors.argmin(1, keepdim=True)
         penalty = path.penalties.gather(1, best)
@@ -60,7 +67,7 @@ class RidgeLoo(Solver):
 def left_out(U: Tensor, s: Tensor, y: Tensor) -> Path:
     """Left-out errors of `X = U diag(s) V^T`, `U` `(B, N, r)`, `s` `(B, r)`, and `y` `(B, N)` at every penalty."""
     square = s.square()
-    penalties = square.mean(-1, keepdim=True) * PENALTIES.to(s)
+    penalties = square.mean(-1, keepdim=True) * _penalties(s.dtype, s.device)
     total = square[:, None] + penalties[..., None]
     shrink = square[:, None] / torch.where(total > 0, total, 1.0)
     fitted = matmul_rows(shrink * matvec(U.mT, y)[:, None], U.mT)

@@ -64,6 +64,7 @@ class Tuned(Solver):
     anytime: ClassVar[bool] = False
     fitting: ClassVar[Fitting] = Fitting.RANDOM
     version: ClassVar[int] = 3
+    numbers: ClassVar[tuple[str, ...]] = ("eta", "beta")
 
     def __post_init__(self) -> None:
         require_choice("method", self.method, ("gradient_descent", "heavy_ball", "nesterov"))
@@ -85,13 +86,13 @@ class Tuned(Solver):
         HeavyBall().prepare(dtype, device)
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Tuned:
-        problem = tasks.spread(SPREAD).sample(self.num_tasks).to(dtype=torch.float64)
+        problem = tasks.spread(SPREAD).sample(self.num_tasks).to(torch.float64, "cpu")
         chosen = sorted({step for step in steps if step > 0})
-        C = law_preconditioner(tasks).to(problem.device) if self.preconditioned else None
+        C = law_preconditioner(tasks) if self.preconditioned else None
         constants = [_search(self.method, problem, step, C) for step in chosen]
         table = torch.tensor(constants, dtype=torch.float64).reshape(-1, 2)
         parameters = {"steps": torch.tensor(chosen), "eta": table[:, 0], "beta": table[:, 1]}
-        return replace(self, parameters=parameters if C is None else {**parameters, "preconditioner": C.cpu()})
+        return replace(self, parameters=parameters if C is None else {**parameters, "preconditioner": C})
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)

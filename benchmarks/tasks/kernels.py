@@ -16,6 +16,7 @@ from benchmarks.tasks.importance import Sampling
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.stream import TaskStream
 from memformer.core.equality import ComparedByValue
+from memformer.core.tensors import moved
 from memformer.ledger import matmul
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
@@ -38,6 +39,10 @@ class FeatureKernel(ComparedByValue):
 
     directions: Tensor
     scale: float
+
+    def to(self, dtype: torch.dtype, device: torch.device) -> FeatureKernel:
+        """The same kernel with its directions in that place."""
+        return FeatureKernel(moved(self.directions, dtype, device), self.scale)
 
     def features(self, X: Tensor) -> Tensor:
         """`phi` of points `(..., n, d)`: `(..., n, m)`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,7 +81,7 @@ class TaskStream:
         """See `Law.objective`."""
         return self.law.objective
 
-    @property
+    @cached_property
     def second_moment(self) -> Tensor:
         """`E[x x^T]` over all tasks of the law, `(d, d)`, in the stream's dtype and on its device."""
         return self.law.second_moment.to(self.dtype).to(self.device)
@@ -119,7 +120,7 @@ class TaskStream:
                 arrays[name][filled : filled + taken] = part[:taken]
             self._left = {name: part[taken:] for name, part in block.items()} if taken < len(block["X"]) else None
             filled += taken
-        known = {name: torch.from_numpy(array).to(self.dtype).to(self.device) for name, array in arrays.items()}
+        known = sent({name: torch.from_numpy(array).to(self.dtype) for name, array in arrays.items()}, self.device)
         if self.law.synthetic:  # of real rows nobody knows it
             known.setdefault("second_moment", self.second_moment)
         noise_var = self.noise_var if self.law.synthetic else None
@@ -143,6 +144,15 @@ class TaskStream:
         block = {"X": X, "y": y, "x_query": drawn.x_query, "y_query": y_query, "w_star": drawn.w_star}
         block |= {"second_moment": drawn.second_moment, "weights": weights}
         return {name: part for name, part in block.items() if part is not None}
+
+
+def sent(tensors: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Tensors of the CPU, alike in dtype, on a device: in one copy, each then in memory of its own."""
+    if device.type == "cpu":
+        return tensors
+    together = torch.cat([tensor.flatten() for tensor in tensors.values()]).to(device)
+    parts = together.split([tensor.numel() for tensor in tensors.values()])
+    return {name: part.view(one.shape).clone() for (name, one), part in zip(tensors.items(), parts, strict=True)}
 
 
 class StandIn(ABC):

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from memformer.core.checks import require_number
 from memformer.core.objective import LEAST_SQUARES, LeastSquares, Objective
-from memformer.core.tensors import require_tensor
+from memformer.core.tensors import factorised, moved, require_tensor
 from memformer.kernels.recurrences import compiles, extreme_eigenvalues
 from memformer.ledger import Entry, matmul, reports
 
@@ -205,7 +205,7 @@ class Problem:
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Problem:
         """The same tasks in another floating-point type or on another device."""
-        return self._with_tensors(lambda tensor: tensor.to(dtype=dtype or tensor.dtype, device=device))
+        return self._with_tensors(lambda tensor: moved(tensor, dtype, device))
 
     def first(self, count: int) -> Problem:
         """The first `count` tasks."""
@@ -229,7 +229,7 @@ def extremes(H: Tensor) -> tuple[Tensor, Tensor]:
     """Smallest and largest eigenvalue of symmetric matrices `(B, d, d)` of finite numbers, `(B,)` each."""
     if compiles(H):
         return extreme_eigenvalues(H)
-    values = torch.linalg.eigvalsh(H)
+    values = factorised(torch.linalg.eigvalsh, H)
     return values[:, 0], values[:, -1]
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from memformer.core.tensors import factorised
+
 
 class Roots(NamedTuple):
     """`Sigma^{1/2}` and `Sigma^{-1/2}`, `(..., d, d)` each, symmetric."""
@@ -28,6 +30,6 @@ def symmetric_roots(second_moment: Tensor, least: float = 0.0) -> Roots:
         >>> root.diagonal().tolist(), inverse.diagonal().tolist()
         ([2.0, 4.0], [0.5, 0.25])
     """
-    values, vectors = torch.linalg.eigh(second_moment)
+    values, vectors = factorised(torch.linalg.eigh, second_moment)
     values = values.clamp(min=least * values[..., -1:])
     return Roots(*((vectors * power[..., None, :]) @ vectors.mT for power in (values.sqrt(), values.rsqrt())))

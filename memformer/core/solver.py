@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import functools
 from abc import ABC, abstractmethod
@@ -17,6 +18,7 @@ from memformer.core.equality import ComparedByValue
 from memformer.core.modes import learns
 from memformer.core.objective import LEAST_SQUARES, LeastSquares, Objective
 from memformer.core.problem import Problem, TaskSource, matvec
+from memformer.core.tensors import moved
 
 DIVERGENCE_FACTOR = 1e8
 """A task has diverged once its gradient norm exceeds this multiple of the norm at the start."""
@@ -193,6 +195,8 @@ class Solver(ComparedByValue, ABC):
         anytime: whether `solve(p, k).weights[j]` equals `solve(p, j).weights[j]`, so that one solve tells
             every smaller number of steps. False for a method whose parameters depend on the horizon.
         countable: whether torch does all of its work, so that it can be counted.
+        numbers: parameters that `solve` reads as plain numbers, so that they stay on the CPU wherever it solves; so do
+            those without a dimension.
         serves: objectives that it is for: those of this class. A method that asks a problem for its
             gradient alone serves every `Objective`; what uses the moments serves `LeastSquares`.
     """
@@ -206,6 +210,7 @@ class Solver(ComparedByValue, ABC):
     anytime: ClassVar[bool] = True
     countable: ClassVar[bool] = True
     serves: ClassVar[type[Objective]] = LeastSquares
+    numbers: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -217,6 +222,23 @@ class Solver(ComparedByValue, ABC):
 
     def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
         """What the first use of this solver on a machine takes once, such as compiling, done before a clock starts."""
+
+    def placed(self, dtype: torch.dtype, device: torch.device) -> Solver:
+        """The same solver with its parameters where it is to solve, so that `solve` copies none to an accelerator.
+
+        What `fit` finds lies on the CPU, whatever it was fitted on; whoever times or scores a solver asks for this
+        first.
+        """
+        parameters = getattr(self, "parameters", None)
+        if device.type == "cpu" or not parameters:
+            return self
+        found = {
+            name: moved(value, dtype, device)
+            if value.ndim and value.is_floating_point() and name not in self.numbers
+            else value
+            for name, value in parameters.items()
+        }
+        return dataclasses.replace(self, parameters=found)  # pyright: ignore[reportArgumentType]
 
     def skip(self, tasks: TaskSource) -> tuple[bool, str]:
         """Whether it is to be left out on such tasks, and why, in a sentence; asked before it is fitted or solves."""

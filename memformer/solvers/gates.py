@@ -122,9 +122,10 @@ def context_folds(problem: Problem, folds: int) -> Problem:
     N = problem.N
     if not 2 <= folds <= N or N % folds:
         raise ValueError(f"folds is {folds}; with contexts of N = {N} points it must divide N and be from 2 to N")
-    fold = torch.arange(N, device=problem.device) // (N // folds)
-    inside = torch.stack([(fold == i).nonzero()[:, 0] for i in range(folds)])
-    outside = torch.stack([(fold != i).nonzero()[:, 0] for i in range(folds)])
+    size = N // folds
+    inside = torch.arange(N, device=problem.device).view(folds, size)
+    others = torch.arange(N - size, device=problem.device)
+    outside = others + size * (others >= inside[:, :1])
     X, y = problem.X, problem.y
     return Problem(
         X[:, outside].flatten(0, 1), y[:, outside].flatten(0, 1), X[:, inside].flatten(0, 1), y[:, inside].flatten(0, 1)

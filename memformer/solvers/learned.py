@@ -16,6 +16,7 @@ from memformer.core.checks import require_choice
 from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Solver, Trace, TrainingRecord, check_num_steps
+from memformer.core.tensors import in_double
 from memformer.solvers.readouts import Answers, Reads, mean_losses, readouts
 from memformer.training.budget import Budget
 from memformer.training.modules import float32_by_default, train_module
@@ -166,7 +167,7 @@ class LearnedSolver(Solver):
         """
         asked = sorted({step for step in steps if step > 0}, reverse=True)
         depths, budget = asked[:1] if self.loss == "each" else asked, self.budget
-        scale = float((tasks.second_moment.double().trace() / tasks.d).sqrt()) or 1.0
+        scale = float((in_double(tasks.second_moment).trace() / tasks.d).sqrt()) or 1.0
         found = {"depths": torch.tensor(depths, dtype=torch.int64), "made_for": torch.tensor([tasks.d, tasks.N])}
         found["scale"] = torch.tensor(scale, dtype=torch.float64)
         records, flops = [], []
@@ -212,6 +213,10 @@ class LearnedSolver(Solver):
                 found = torch.cat([readouts.expand(steps - 1, -1, -1), found[None]])
             readouts = torch.cat([readouts, found[:num_steps]])
         return Trace.of_weights(readouts) if self.answers == "weights" else Trace.of_predictions(readouts)
+
+    def placed(self, dtype: torch.dtype, device: torch.device) -> Self:
+        """Itself: its modules are kept where they were first used."""
+        return self
 
     def training_record(self, num_steps: int) -> TrainingRecord | None:
         depth = None if self.parameters is None else self._depth(num_steps)

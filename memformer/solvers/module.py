@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from memformer.core.checks import require_choice, require_int
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver
+from memformer.core.tensors import in_double
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import Form, first_layers, forward
 from memformer.solvers.memformer import Memformer
@@ -111,7 +112,7 @@ class MemformerModule(nn.Module):
             return
         search, drawn_as = Search(), torch.float64
         with torch.no_grad(), torch.device("cpu"):
-            moments = None if second_moment is None else second_moment.to("cpu", drawn_as)[None]
+            moments = None if second_moment is None else in_double(second_moment)[None]
             coordinates = Coordinates(self.config, moments)
             generators = [torch.default_generator if generator is None else generator]
             like = torch.zeros((), dtype=drawn_as)

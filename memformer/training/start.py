@@ -72,7 +72,7 @@ class Start:
         self.module.eval()
         each = torch.stack([problem.B * self.losses(self.module, problem) for problem in problems]).sum(0)
         self.module.train()
-        loss = math.exp((each / sum(problem.B for problem in problems)).double().log().mean().item())
+        loss = math.exp((each / sum(problem.B for problem in problems)).cpu().double().log().mean().item())
         if loss < self.best:
             self.best, self.best_step, self.state = loss, step, self._copy()
         return loss

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from memformer.core.problem import TaskSource
 from memformer.core.roots import symmetric_roots
+from memformer.core.tensors import factorised
 from memformer.model.config import MemformerConfig
 
 _RELATIVE_RANK = 1e-10
@@ -172,7 +173,7 @@ def chebyshev_steps(
         contexts = inverse_root @ contexts @ inverse_root
     elif coordinates.scale is not None:
         contexts = contexts * coordinates.scale[..., None]
-    values = torch.linalg.eigvalsh(contexts).mean(1)
+    values = factorised(torch.linalg.eigvalsh, contexts).mean(1)
     mu, L = values[:, :1], margin * values[:, -1:]
     number = torch.tensor(list(depths), device=values.device)[:, None]
     layer = torch.arange(depth, device=values.device).clamp(max=number - 1)

@@ -22,6 +22,7 @@ from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.roots import symmetric_roots
 from memformer.core.solver import Reach, Solver
+from memformer.core.tensors import in_double
 
 Losses = NDArray[np.float64]
 
@@ -224,4 +225,4 @@ def _whitened(problem: Problem, law: Law) -> Problem:
 
 
 def _array(problem: Problem, losses: Tensor | None) -> Losses | None:
-    return None if losses is None else problem.weighted(losses).to("cpu", torch.float64).numpy()
+    return None if losses is None else in_double(problem.weighted(losses)).numpy()

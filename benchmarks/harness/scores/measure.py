@@ -21,6 +21,7 @@ from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit
 from benchmarks.tasks.law import Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Outcome, Solver
+from memformer.core.tensors import in_double
 
 
 def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
@@ -106,9 +107,9 @@ def measure(solver: Solver, problem: Problem, steps: Sequence[int]) -> Measured:
         outcome = trace.outcome_at(step)
         for name, value in applied.items():
             if value is not None:
-                losses.setdefault(name, []).append(problem.weighted(value[step]).to("cpu", torch.float64).numpy())
+                losses.setdefault(name, []).append(in_double(problem.weighted(value[step])).numpy())
                 unknown = ~value[step].isfinite() & (outcome != int(Outcome.DIVERGED))
                 outcome = torch.where(unknown, int(Outcome.NONFINITE), outcome)
         outcomes.append(outcome.cpu().numpy())
-    weights = None if problem.weights is None else problem.weights.to("cpu", torch.float64).numpy()
+    weights = None if problem.weights is None else in_double(problem.weights).numpy()
     return Measured({name: np.stack(rows) for name, rows in losses.items()}, np.stack(outcomes), weights)
