@@ -122,9 +122,10 @@ def stream(law: Law, seed: int, purpose: str, dtype: str = "float64", device: st
         raise UserError(f"unknown dtype {dtype!r}; it must be float32 or float64")
     place = _CPU
     if device != "cpu":
-        from benchmarks.harness.resolve import build_device
+        from benchmarks.harness.devices import build_device, require_dtype
 
         place = build_device(device)
+        require_dtype(place, getattr(torch, dtype))
     return law.stream(seed, Purpose[purpose.upper()], getattr(torch, dtype), place)
 
 

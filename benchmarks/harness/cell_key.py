@@ -29,8 +29,8 @@ def cell_key(cell: Cell, threads: int) -> str:
 
     That is: the schema, law and solver with their versions and parameters, the fingerprints of the scored tasks and
     of the law that the solver is fitted on, steps, seeds, number of tasks and how they are drawn, protocol, dtype, kind
-    of device, limits, threads, the versions of Python and of the numerical packages, the metrics, and the source of
-    this project and of plug-ins.
+    of device and which accelerator, limits, threads, the versions of Python and of the numerical packages, the metrics,
+    and the source of this project and of plug-ins.
 
     A cell whose plug-in has no source file gets `no_key`.
     """
@@ -73,6 +73,7 @@ def _content(cell: Cell, threads: int) -> dict[str, Any] | None:
         "versions": _versions(),
         "source": source_hash(SCORING),
         "foreign": foreign,
+        **({} if cell.device.type == "cpu" else {"machine": environment.machine(cell.device)}),
     }
 
 

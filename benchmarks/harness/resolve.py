@@ -15,6 +15,7 @@ import torch
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS
 from benchmarks.errors import MissingPackage, UserError, one_line
 from benchmarks.harness.cell import Cell
+from benchmarks.harness.devices import build_device, require_dtype
 from benchmarks.harness.guard import guarded
 from benchmarks.runs.source import TOLD, plugin_source
 from benchmarks.suites.entries import SolverEntry, TaskEntry
@@ -82,33 +83,13 @@ _TRAITS = {"needs": Needs, "reach": Reach, "version": int}
 _TRAITS |= dict.fromkeys(("learned", "batched", "anytime", "countable"), bool)
 
 
-def build_device(name: str) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        UserError: if this machine does not have it.
-    """
-    kinds = {
-        "cpu": lambda: 1,
-        "cuda": torch.cuda.device_count,
-        "mps": lambda: int(torch.backends.mps.is_available()),
-    }
-    kind, _, index = name.partition(":")
-    if kind not in kinds or (index and not index.isdigit()):
-        raise UserError(f"unknown device {name!r}; it must be cpu, cuda, cuda:<number> or mps")
-    if int(index or 0) >= kinds[kind]():
-        present = ", ".join(kind for kind, count in kinds.items() if count())
-        raise UserError(f"this machine has no device {name!r}; it has {present}")
-    return torch.device(name)
-
-
 def build_cells(suite: Suite) -> list[Cell]:
     """Every cell of a suite, all of its words checked.
 
     Raises:
         UserError: naming the first thing that is wrong.
     """
-    build_device(suite.device)
+    require_dtype(build_device(suite.device), getattr(torch, suite.dtype))
     tasks = [(entry, build_law(entry)) for entry in suite.tasks]
     methods = [(entry, build_solver(entry)) for entry in suite.solvers]
     for entry, solver in methods:

@@ -39,16 +39,18 @@ def describe() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "torch_threads": torch.get_num_threads(),
+        "tf32": torch.get_float32_matmul_precision() != "highest" or torch.backends.cudnn.allow_tf32,
         "git": git_state(),
     }
 
 
 def machine(device: torch.device) -> str:
-    """What a time on a device belongs to: the processor with its cores, or the accelerator."""
+    """What a time on a device belongs to: the processor with its cores, or the accelerator, with its number after 0."""
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        # What is another card may be another model, or hotter than the first.
+        return torch.cuda.get_device_name(device) + (f", cuda:{device.index}" if device.index else "")
     return machine_name(cpu_name(), os.cpu_count())
 
 

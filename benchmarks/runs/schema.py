@@ -224,7 +224,8 @@ class TimingRow(Identity):
     """One row of `timings.csv`: the wall-clock time of one solve, in seconds for the whole batch.
 
     Attributes:
-        machine: what it was measured on: the processor and its cores, or the accelerator. A time belongs to it.
+        machine: what it was measured on: the processor and its cores, or the accelerator. A time belongs to it. For a
+            solver that does not work in torch it is the processor, wherever its tasks lie: copying them is in the time.
         batch: tasks solved in one call.
         threads: CPU threads of every library.
         repeats: warm repetitions, interleaved over all solvers.

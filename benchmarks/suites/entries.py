@@ -52,7 +52,8 @@ class Scores(Strict):
     Attributes:
         tasks: fresh tasks scored for each seed.
         time_limit: seconds one cell (fitting and solving, all seeds) may take.
-        memory_limit: GB that a worker process may hold while it computes a cell; by default no limit.
+        memory_limit: GB of the host's memory that a worker process may hold while it computes a cell, beside what the
+            libraries of an accelerator take; by default no limit.
     """
 
     tasks: Count = 4000

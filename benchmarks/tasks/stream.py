@@ -81,9 +81,13 @@ class TaskStream:
         """See `Law.objective`."""
         return self.law.objective
 
-    @cached_property
+    @property
     def second_moment(self) -> Tensor:
         """`E[x x^T]` over all tasks of the law, `(d, d)`, in the stream's dtype and on its device."""
+        return self._second_moment
+
+    @cached_property
+    def _second_moment(self) -> Tensor:
         return self.law.second_moment.to(self.dtype).to(self.device)
 
     @property

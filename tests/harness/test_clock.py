@@ -64,6 +64,7 @@ def test_that_interval_holds_the_median_as_often_as_it_says() -> None:
 
 
 def test_an_accelerator_is_warm_once_two_solves_take_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "WARM_SECONDS", 0.0)
     times = iter([9.0, 3.0, 2.0, 1.5, 1.48, 7.0])
     clock._warm_up(contender(times, monkeypatch), batch(), 1)
     assert next(times) == 7.0
@@ -80,13 +81,23 @@ def test_only_accelerators_warm_up(device: str, warmed: int, monkeypatch: pytest
     assert (len(seen), one.cold, one.warm) == (warmed, 2.0, [3.0])
 
 
+def test_an_accelerator_solves_for_half_a_second_before_it_is_warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(0.1 * tenth for tenth in range(100))
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: next(now)))
+    times = iter([1e-3] * 100)
+    clock._warm_up(contender(times, monkeypatch), batch(), 1)
+    assert len(list(times)) == 100 - 1 - 5
+
+
 def test_warm_up_ends_although_times_never_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "WARM_SECONDS", 0.0)
     times = iter(2.0**-power for power in range(100))
     clock._warm_up(contender(times, monkeypatch), batch(), 1)
     assert next(times) == 2.0 ** -(1 + clock.MOST_WARM_UPS)
 
 
 def test_a_solve_that_fails_while_warming_up_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "WARM_SECONDS", 0.0)
     failing = contender(iter([1.0]), monkeypatch)  # the second call raises
 
     def fail(*_: object) -> float:

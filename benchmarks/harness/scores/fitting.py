@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmarks.errors import UserError
+from benchmarks.harness.devices import synchronise
 from benchmarks.harness.guard import checked_fit
 from benchmarks.harness.scores.shipped import shipped_parameters
+from benchmarks.runs.environment import machine
 from benchmarks.runs.source import foreign_source, source_hash
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core import checkpoint
@@ -93,6 +95,7 @@ class ParameterStore:
             known = self._shipped(solver, headers)
         if known is not None:
             return known
+        synchronise(device)
         start = time.perf_counter()
         streams = [law.stream(seed, Purpose.TRAIN, dtype, device) for seed in seeds]
         resumable: Any = solver if hasattr(solver, "unfinished") else None
@@ -103,6 +106,7 @@ class ParameterStore:
             fits = zip(streams, seeds, left, strict=True)
             found = [resumable.fit(stream, steps, seed, self.progress, one) for stream, seed, one in fits]
         solvers = checked_fit(found, len(seeds))
+        synchronise(device)
         seconds = time.perf_counter() - start
         for fitted, header in zip(solvers, headers, strict=True):
             self._keep(fitted, header, seconds / len(seeds))
@@ -182,7 +186,7 @@ def header_of(
         "steps": json.dumps(list(steps)),
         "seed": str(seed),
         "dtype": str(dtype).removeprefix("torch."),
-        "device": device.type,
+        "device": device.type if device.type == "cpu" else f"{device.type}, {machine(device)}",
         "torch": version("torch"),
         "numba": version("numba"),
         "source": source_hash(),

@@ -59,6 +59,7 @@ def _skip(cell: Cell) -> tuple[bool, str]:
 
 def _measured(cell: Cell, solver: Solver, seed: int) -> Measured:
     """All scored tasks of a seed; and new ones, where only these can tell whether a learned solver knew the scored."""
+    solver = solver.placed(cell.dtype, cell.device)
     found = _solved(cell, solver, seed, Purpose.SCORE)
     adapted = cell.protocol == "context_adapted"  # to the scored contexts, so that it may well be better there
     if not solver.learned or adapted or not cell.law.synthetic or has_floor(cell.law, solver.reach):

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from benchmarks.errors import one_line, traced
+from benchmarks.errors import UserError, one_line, traced
 from benchmarks.harness.cell import Cell, CellResult
+from benchmarks.harness.devices import is_lost, start_up, synchronise
 from benchmarks.harness.guard import Seal, guarded
 from benchmarks.harness.scores.table import identity
 from benchmarks.harness.timings.cost import Work, count_work
@@ -23,6 +24,7 @@ from benchmarks.runs.schema import Status, TimingRow
 from benchmarks.suites.entries import Timings
 from benchmarks.tasks.law import Purpose
 from memformer.core.problem import Problem
+from memformer.core.solver import Solver
 
 LEAST_REPEATS = 3
 """A solve that is slower than its budget is still repeated this often,"""
@@ -42,18 +44,25 @@ MEDIAN_LEVEL = 0.95
 STABLE = 0.05
 """An accelerator is warm once a solve takes as long as the one before, within this share."""
 
+_HOST = torch.device("cpu")
+"""Where solvers work that do not work in torch, wherever their tasks lie."""
+
 COUNTING = 10
 """A solve whose work is counted may take so many times its time limit."""
 
+WARM_SECONDS = 0.5
+"""So long an accelerator solves before it can be warm: its clock takes that long to rise."""
+
 MOST_WARM_UPS = 20
-"""Solves after which an accelerator counts as warm at the latest."""
+"""Solves after which an accelerator counts as warm at the latest, once it has solved so long."""
 
 
 @dataclass
 class _Contender:
-    """A solver in the race: its fitted result and the times so far."""
+    """A solver in the race: its fitted result, the solver with its parameters on the device, and the times so far."""
 
     result: CellResult
+    placed: Solver | None = None
     cold: float | None = None
     warm: list[float] = field(default_factory=list)
     status: Status = "ok"
@@ -101,6 +110,7 @@ def time_cells(
                     for contender in contenders:
                         if contender.result.status == "ok":
                             _fail(contender, error)
+                _place(contenders)
                 _race(contenders, tasks, steps, settings)
             for contender in contenders:
                 if contender.traceback:
@@ -130,6 +140,20 @@ class _Batch:
     def forget(self) -> None:
         """Draw them anew when they are needed again."""
         self._drawn = None
+
+
+def _place(contenders: list[_Contender]) -> None:
+    """Bring to an accelerator what the clock must not see brought there: parameters, and the handles of libraries."""
+    for contender in contenders:
+        cell = contender.result.cell
+        if cell.device.type == "cpu" or contender.status != "ok" or contender.result.status != "ok":
+            continue
+        try:
+            with guarded():
+                contender.placed = contender.result.fitted[0].placed(cell.dtype, cell.device)
+                start_up(cell.device, cell.dtype)
+        except Exception as error:
+            _fail(contender, error)
 
 
 def _race(contenders: list[_Contender], tasks: _Batch, steps: int, settings: Timings) -> None:
@@ -181,12 +205,11 @@ def _width(warm: list[float]) -> float:
 
 def _warm_up(contender: _Contender, tasks: _Batch, steps: int) -> None:
     """Solve until times are stable: an accelerator's clock rises under load, and kernels are loaded when first used."""
-    last = contender.cold
-    if last is None:
-        return
-    for _ in range(MOST_WARM_UPS):
-        seconds = _attempt(contender, tasks, steps)
-        if seconds is None or abs(seconds - last) <= STABLE * last:
+    last, solves, began = contender.cold, 0, time.perf_counter()
+    while last is not None:
+        seconds, solves = _attempt(contender, tasks, steps), solves + 1
+        stable = seconds is None or abs(seconds - last) <= STABLE * last
+        if time.perf_counter() - began >= WARM_SECONDS and (stable or solves >= MOST_WARM_UPS):
             return
         last = seconds
 
@@ -204,7 +227,7 @@ def _attempt(contender: _Contender, tasks: _Batch, steps: int, seal: bool = Fals
     cell = contender.result.cell
 
     def solve(fresh: Problem) -> object:
-        return contender.result.fitted[0].solve(fresh, steps)
+        return (contender.placed or contender.result.fitted[0]).solve(fresh, steps)
 
     try:
         with time_limit(cell.time_limit * (COUNTING if count else 1)), guarded():
@@ -222,6 +245,9 @@ def _attempt(contender: _Contender, tasks: _Batch, steps: int, seal: bool = Fals
         contender.status, contender.reason = "time_limit", str(error)
     except Exception as error:
         _fail(contender, error, "its work cannot be counted: " if count else "")
+        if is_lost(cell.device):
+            what = f"{cell.solver_name} on {cell.law_name}, {steps} steps: {contender.reason}"
+            raise UserError(f"the device was lost while solvers were timed ({what}); go on with --resume") from None
     tasks.forget()
     return None
 
@@ -251,14 +277,6 @@ def time_once(call: Callable[[Problem], object], problem: Problem) -> float:
     return time.perf_counter() - start
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
 @contextmanager
 def no_collection() -> Iterator[None]:
     """No garbage collection inside a measurement; what the last one left is collected before."""
@@ -275,7 +293,7 @@ def _row(contender: _Contender, steps: int, batch: int, threads: int) -> TimingR
     low, median, high = np.quantile(contender.warm, [0.25, 0.5, 0.75]) if good else (None, None, None)
     work = contender.work
     columns = {
-        "machine": machine(result.cell.device),
+        "machine": machine(result.cell.device if result.cell.solver.countable else _HOST),
         "batch": batch,
         "threads": threads,
         "repeats": len(contender.warm) if good else 0,

@@ -9,6 +9,7 @@ from functools import partial
 
 from benchmarks.errors import UserError, one_line, traced
 from benchmarks.harness.cell import Cell, CellResult
+from benchmarks.harness.devices import is_lost
 from benchmarks.harness.guard import guarded
 from benchmarks.harness.scores.fitting import ParameterStore, modules_of
 from benchmarks.harness.scores.measure import run_cell
@@ -24,6 +25,9 @@ WORTH_PROCESSES = 50
 
 GRACE = 2.0
 """Seconds that a cell has to obey its time limit before its worker is ended."""
+
+CONTEXT = 4.0
+"""GB of the host's memory that the libraries of an accelerator are granted beside what a cell holds."""
 
 Numbered = tuple[int, Scored]
 """A finished cell and its place in the order of the cells."""
@@ -59,6 +63,8 @@ def perform(job: Job, solved: Callable[[], None] = lambda: None) -> Scored:
     with pinned_threads(job.threads):
         result = run_cell(job.cell, job.store)
         solved()
+        if result.status == "error" and is_lost(job.cell.device):
+            return summarised(CellResult(job.cell, status="error", reason=result.reason, lost=True))
         try:
             with guarded(job.cell.law):
                 return summarised(result)
@@ -83,7 +89,11 @@ def score(worker: Worker, job: Job) -> Scored:
     for _ in range(2):
         fresh = not worker.started
         try:
-            return worker.carry_out(task, cell.time_limit + GRACE, cell.memory_limit or NO_LIMIT)
+            scored = worker.carry_out(task, cell.time_limit + GRACE, _memory(cell))
+            if not scored.result.lost:
+                return scored
+            worker.restart()  # nothing more can be computed in it
+            ended = Ended("error", "its device was lost", f": {scored.result.reason}")
         except UserError:
             raise
         except Ended as error:
@@ -98,6 +108,27 @@ def score(worker: Worker, job: Job) -> Scored:
     return summarised(CellResult(cell, status=ended.status, reason=reason, lost=lost))
 
 
+def _memory(cell: Cell) -> float:
+    """GB of the host's memory that its worker may hold: the limit is the cell's, a context of an accelerator is not."""
+    if cell.memory_limit is None:
+        return NO_LIMIT
+    return cell.memory_limit + (0.0 if cell.device.type == "cpu" else CONTEXT)
+
+
+def processes(cells: Sequence[Cell], jobs: int | None) -> int:
+    """How many worker processes compute cells; 0 is this process itself.
+
+    An accelerator has one: each would have a context there and keep tasks of its own, and wait for the others. It has
+    one even for few cells, since a context that is lost ends with its process.
+    """
+    if jobs is not None:
+        return min(jobs, len(cells))
+    if any(cell.device.type != "cpu" for cell in cells):
+        return 1
+    many = len(cells) >= WORTH_PROCESSES or any(cell.memory_limit for cell in cells)
+    return min(os.cpu_count() or 1, len(cells)) if many else 0
+
+
 def run_cells(
     cells: Sequence[Cell], store: ParameterStore, jobs: int | None, threads: int, scheduler: str | None = None
 ) -> Iterator[Numbered]:
@@ -110,8 +141,8 @@ def run_cells(
     Args:
         cells: what is to be computed.
         store: of fitted parameters.
-        jobs: local worker processes. None is one for each core if there are many cells or a memory limit, and
-            this process itself otherwise.
+        jobs: local worker processes. None is one for an accelerator; on the CPU, one for each core if there are many
+            cells or a memory limit, and this process itself otherwise.
         threads: CPU threads of every library in each process.
         scheduler: address of a Dask scheduler, whose workers take the place of local ones.
 
@@ -121,7 +152,6 @@ def run_cells(
     Raises:
         UserError: if there are no workers to be had.
     """
-    limited = any(cell.memory_limit for cell in cells)
     work = [
         Job(cell, store, threads, plugins=plugin_sources(modules_of(cell.fitted_on, cell.solver))) for cell in cells
     ]
@@ -131,8 +161,8 @@ def run_cells(
         from benchmarks.harness.workers.dask import run_on_cluster
 
         yield from run_on_cluster(work, scheduler)
-    elif jobs is None and not limited and len(work) < WORTH_PROCESSES:
+    elif not (count := processes(cells, jobs)):
         yield from ((number, perform(job)) for number, job in enumerate(work))
     else:
-        workers = [cell_worker() for _ in range(min(jobs or os.cpu_count() or 1, len(work)))]
+        workers = [cell_worker() for _ in range(count)]
         yield from as_finished(work, score, workers)

@@ -13,6 +13,8 @@ from functools import lru_cache
 import torch
 from threadpoolctl import ThreadpoolController
 
+from benchmarks.harness.devices import full_precision
+
 AGAIN = 0.5
 """Seconds after which what ignored its time limit is told again."""
 
@@ -53,11 +55,11 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def pinned_threads(threads: int) -> Iterator[None]:
-    """Every library on that many CPU threads: torch, and the BLAS of NumPy and SciPy."""
+    """Every library on that many CPU threads, torch and the BLAS of NumPy and SciPy; and products in full precision."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with _libraries(len(sys.modules)).limit(limits=threads):
+        with full_precision(), _libraries(len(sys.modules)).limit(limits=threads):
             yield
     finally:
         torch.set_num_threads(before)

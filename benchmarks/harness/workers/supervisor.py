@@ -80,6 +80,10 @@ class Worker:
             raise answer
         return answer
 
+    def restart(self) -> None:
+        """End the process; the next task gets another one."""
+        self._stop()
+
     def close(self) -> None:
         """End the process for good."""
         self._closed = True
