@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from memformer.core.checks import require_choice
+from memformer.core.iterative import CHECK_INTERVAL
 from memformer.core.modes import learns
 from memformer.core.problem import Problem
 from memformer.core.tensors import ordinary
@@ -93,9 +94,10 @@ def _fitted(mixture: Mixture, tasks: Problem, scale: Tensor, what: Adapt, steps:
         return each.detach(), torch.autograd.grad(each.sum(), theta)[0]
 
     search = BatchedLbfgs(torch.cat([kept[name].flatten(1) for name in names], 1), evaluate)
-    for _ in range(steps):
+    interval = 1 if tasks.device.type == "cpu" else CHECK_INTERVAL
+    for step in range(1, steps + 1):
         search.step()
-        if bool(search.stalled.all()):
+        if step % interval == 0 and bool(search.stalled.all()):
             break
     return replace(mixture, parameters=weights(search.theta))
 

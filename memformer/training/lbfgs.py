@@ -54,6 +54,8 @@ class BatchedLbfgs:
 
     def __post_init__(self) -> None:
         self.value, self.gradient = self.evaluate(self.theta)
+        # An accelerator does all of the work rather than be asked how much there is.
+        self._asks, self._steps = self.theta.device.type == "cpu", 0
         S, n = self.theta.shape
         self.stalled = torch.zeros(S, dtype=torch.bool, device=self.theta.device)
         self._s, self._y = self.theta.new_zeros(2, S, self.history, n)
@@ -79,23 +81,26 @@ class BatchedLbfgs:
         self.stalled = self.stalled | (stuck & (self._stored == 0))
         self._stored = torch.where(stuck, 0, self._stored)
         self._rho = torch.where(stuck[:, None], 0.0, self._rho)
-        turn = good | stuck
-        if bool(turn.any()):
+        turn, self._steps = good | stuck, self._steps + 1
+        if not self._asks or bool(turn.any()):
             self._turn(turn)
 
     def _store(self, good: Tensor, s: Tensor, y: Tensor) -> None:
         curvature = (s * y).sum(1)
         good = good & (curvature > 1e-12 * s.norm(dim=1) * y.norm(dim=1))
-        rows = good.nonzero()[:, 0]
+        rows = good.nonzero()[:, 0] if self._asks else slice(None)
         # A ring would save the shift, but then functions would be out of step with each other in the two loops.
-        for store, new in ((self._s, s), (self._y, y)):
-            store[rows] = torch.cat([store[rows, 1:], new[rows, None]], 1)
-        self._rho[rows] = torch.cat([self._rho[rows, 1:], 1 / curvature[rows, None]], 1)
+        for store, new in ((self._s, s), (self._y, y), (self._rho, 1 / curvature)):
+            shifted = torch.cat([store[rows, 1:], new[rows, None]], 1)
+            if not self._asks:
+                shifted = torch.where(good.view(-1, *[1] * (store.ndim - 1)), shifted, store)
+            store[rows] = shifted
         self._stored = (self._stored + good).clamp(max=self.history)
 
     def _turn(self, turn: Tensor) -> None:
         """New directions and unit steps for the functions in `turn`; the two loops, with rho = 0 for empty places."""
-        q, most = self.gradient.clone(), int(self._stored.max())
+        most = int(self._stored.max()) if self._asks else min(self._steps, self.history)
+        q = self.gradient.clone()
         taken = []
         for i in range(self.history - 1, self.history - 1 - most, -1):
             a = self._rho[:, i] * (self._s[:, i] * q).sum(1)

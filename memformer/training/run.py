@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from memformer.core.iterative import CHECK_INTERVAL
 from memformer.core.problem import TaskSource
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import first_layers, live_layers
@@ -18,7 +19,7 @@ from memformer.training.objective import Batch, draw, losses
 from memformer.training.recipe import History, Progress, ProgressCallback, Recipe, Record, TrainingError
 from memformer.training.rows import Rows
 from memformer.training.search import Search
-from memformer.training.whitening import chebyshev_steps, coordinates_of, initial_theta, random_theta
+from memformer.training.whitening import coordinates_of, initial_theta, mean_spectrum, minimax_steps, random_theta
 
 _SPECTRUM_TASKS = 256
 
@@ -79,12 +80,14 @@ class Run:
         active, config = self.rows.active, self.config
         self.coordinates = self.all_coordinates.of(active)
         depths = [self.rows.depths[row] for row in active.tolist()]
+        self.totals = self.rows.totals[active].to(self.like)
         self.live = live_layers(config, depths, len(depths), self.like)
         # Layers that carry tokens or d×d matrices cost more than the calls saved by running dead ones along.
         apart = self.live is not None and (config.covariate_update or not config.reducible)
         numbers = torch.tensor(depths)
         self.sources = {width: self.sources[width] for width in sorted({self.widths[depth] for depth in depths})}
-        self.parts = {depth: (numbers == depth).nonzero()[:, 0] for depth in dict.fromkeys(depths)} if apart else {}
+        members = {depth: (numbers == depth).nonzero()[:, 0] for depth in dict.fromkeys(depths)} if apart else {}
+        self.parts = {depth: own.to(self.like.device) for depth, own in members.items()}
         self.width = self.widths[depths[0]] if depths else 1.0
         self.back = torch.cat(list(self.parts.values())).argsort() if self.parts else None
 
@@ -104,9 +107,9 @@ class Run:
         contexts = torch.stack([source.sample(_SPECTRUM_TASKS).moments.H for source in self.plain])
         contexts = contexts.repeat_interleave(len(rows.depths) // len(self.plain), 0)
         first = (torch.arange(len(rows.depths)) % rows.starts == 0)[:, None].to(like.device)
-        found = []
+        found, spectrum = [], mean_spectrum(self.coordinates, contexts)
         for margin in _MARGINS:
-            steps = chebyshev_steps(self.coordinates, contexts, rows.depths, self.config.depth, margin)
+            steps = minimax_steps(spectrum, rows.depths, self.config.depth, margin)
             own = [torch.Generator().manual_seed(seed) for seed in rows.seeds]
             found.append(torch.where(first, initial_theta(self.coordinates, steps, own, self.recipe.noise), random))
         return found
@@ -178,7 +181,9 @@ class Run:
                 validation = self._mean_loss(search.theta)
                 lost = lost | ~validation.isfinite()
                 self._record(step, running, validation, search.theta)
-            if bool(lost.any()):
+            # Asking waits for an accelerator, and what is lost stays so until it is asked.
+            asked = lost.device.type == "cpu" or validated or step % CHECK_INTERVAL == 0
+            if asked and bool(lost.any()):
                 restarts[rows.active] += lost
                 self._unless_all(restarts > recipe.retries, "became nonfinite again and again")
                 which = torch.zeros_like(restarts, dtype=torch.bool)
@@ -207,7 +212,7 @@ class Run:
 
     def _learning_rate(self, step: int) -> Tensor:
         """Of each row, `(A, 1)`."""
-        recipe, total = self.recipe, self.rows.totals[self.rows.active].to(self.like)
+        recipe, total = self.recipe, self.totals
         warmup = (recipe.warmup * total).clamp(min=1.0)
         rate = recipe.learning_rate * (step / warmup).clamp(max=1.0)
         if recipe.schedule == "constant":

@@ -168,12 +168,21 @@ def chebyshev_steps(
         depth: the largest.
         margin: factor on the mean largest eigenvalue, for laws whose tasks lie far from the mean.
     """
+    return minimax_steps(mean_spectrum(coordinates, contexts), depths, depth, margin)
+
+
+def mean_spectrum(coordinates: Coordinates, contexts: Tensor) -> Tensor:
+    """Mean eigenvalues of the Hessians that training sees, ascending, `(S, d)`; see `chebyshev_steps`."""
     if coordinates.inverse_root is not None and coordinates.scale is None:
         inverse_root = coordinates.inverse_root[:, 0]
         contexts = inverse_root @ contexts @ inverse_root
     elif coordinates.scale is not None:
         contexts = contexts * coordinates.scale[..., None]
-    values = factorised(torch.linalg.eigvalsh, contexts).mean(1)
+    return factorised(torch.linalg.eigvalsh, contexts).mean(1)
+
+
+def minimax_steps(values: Tensor, depths: Sequence[int], depth: int, margin: float = 1.0) -> Tensor:
+    """The step sizes of `chebyshev_steps`, `(S, depth)`, given `mean_spectrum`."""
     mu, L = values[:, :1], margin * values[:, -1:]
     number = torch.tensor(list(depths), device=values.device)[:, None]
     layer = torch.arange(depth, device=values.device).clamp(max=number - 1)

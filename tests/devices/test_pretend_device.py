@@ -1,0 +1,148 @@
+"""Every registered solver on a device that is none: fitted there, solving as on the CPU, within its budget."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch import Tensor
+
+from baselines.lfom import Lfom
+from benchmarks.catalogue.registry import SOLVERS
+from benchmarks.tasks.gaussian import Isotropic
+from benchmarks.tasks.law import Law, Purpose
+from benchmarks.tasks.logistic import LogisticLaw
+from benchmarks.tasks.random_features import RandomFeatures
+from memformer.core.objective import LeastSquares
+from memformer.core.problem import Problem
+from memformer.core.solver import Solver, Trace
+from memformer.solvers.learned import LearnedSolver
+from memformer.solvers.memformer import Memformer
+from tests.pretend_device import DEVICE, PretendDevice
+
+CPU = torch.device("cpu")
+STEPS = 8
+SHALLOW = 3
+"""Layers of what is trained: whatever their number, nothing waits between them."""
+NAMES = [*SOLVERS, "memformer_adaptive, adapted"]
+
+
+def settings(name: str) -> dict[str, Any]:
+    """Budgets that suffice here: nothing is asked of quality."""
+    kind = SOLVERS[name].load()
+    if issubclass(kind, Memformer):
+        few = {"evaluations": 9} if "evaluations" in kind.__dataclass_fields__ else {}
+        return {"tasks": 16, "batch": 16, "iterations": 1, "starts": 1, **few}
+    if issubclass(kind, LearnedSolver):
+        return {"batch": 4, "iterations": 1, "starts": 1}
+    known = {"lfom": {"iterations": 1, "batch": 16}, "lfom_diagonal": {"iterations": 1, "batch": 16}}
+    known["logistic_bayes"] = {"points": 64}
+    sampled = {"num_tasks": 20} if "num_tasks" in kind.__dataclass_fields__ else {}
+    return {**sampled, **known.get(name, {})}
+
+
+def law_for(name: str, solver: Solver) -> Law:
+    if name == "kernel_ridge":
+        return RandomFeatures(d=10, N=20, noise_std=0.1)
+    if solver.learned and not isinstance(solver, Lfom):
+        return Isotropic(d=3, N=6, noise_std=0.1)
+    return Isotropic(d=10, N=20, noise_std=0.1) if issubclass(LeastSquares, solver.serves) else LogisticLaw(d=4, N=8)
+
+
+def steps_of(solver: Solver) -> int:
+    return SHALLOW if solver.learned and not isinstance(solver, Lfom) else STEPS
+
+
+class Tried(NamedTuple):
+    """What became of a solver on the CPU and on the pretend device."""
+
+    here: Tensor
+    there: Tensor
+    parameters: dict[str, Tensor]
+    device: PretendDevice
+
+
+def answers(trace: Trace) -> Tensor:
+    found = trace.predictions if trace.weights is None else trace.weights
+    assert found is not None
+    return found
+
+
+def ready(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Solver, Problem]:
+    """A solver fitted on a device, and tasks that lie there."""
+    name, _, adapted = name.partition(", ")
+    solver = SOLVERS.create(name, **settings(name))
+    law = law_for(name, solver)
+    fitted = solver.fit(law.stream(1, Purpose.TRAIN, dtype, device), [steps_of(solver)], seed=0)
+    problem = law.stream(0, Purpose.SCORE, dtype, device).sample(4).blinded()
+    return (fitted.adapt(problem) if adapted else fitted), problem
+
+
+@cache
+def tried(name: str, metal: bool = True) -> Tried:
+    """As on Metal, in float32, unless something else is asked for."""
+    dtype = torch.float32 if metal else torch.float64
+    solver, problem = ready(name, CPU, dtype)
+    steps = steps_of(solver)
+    here = answers(solver.solve(problem, steps))
+    with PretendDevice(metal), patch("baselines.kernel_ridge.holds_double", lambda _: not metal):
+        solver, problem = ready(name, DEVICE, dtype)
+        trace = solver.placed(dtype, DEVICE).solve(problem, steps)
+        there = answers(trace).cpu()
+        assert answers(trace).device == trace.outcome.device == trace.finished.device == DEVICE
+    with PretendDevice() as device:
+        placed = solver.placed(dtype, DEVICE)
+        placed.solve(problem.blinded(), steps)  # what is kept from the first time on is not asked about
+        again = problem.blinded()
+        device.reset()
+        placed.solve(again, steps)
+    return Tried(here, there, dict(getattr(solver, "parameters", None) or {}), device)
+
+
+every = pytest.mark.parametrize("name", NAMES)
+
+
+@every
+def test_a_solver_is_fitted_and_solves_on_a_device_as_on_the_cpu(name: str) -> None:
+    found = tried(name)
+    torch.testing.assert_close(found.there, found.here, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["kernel_ridge", "bayes", "ols", "memformer_gdpp", "pcg", "lfom_optimal"])
+def test_so_it_does_in_double_precision(name: str) -> None:
+    found = tried(name, metal=False)
+    torch.testing.assert_close(found.there, found.here, rtol=1e-9, atol=1e-11)
+
+
+@every
+def test_every_fitted_parameter_lies_on_the_cpu(name: str) -> None:
+    assert {tensor.device for tensor in tried(name).parameters.values()} <= {CPU}
+
+
+ON_THE_HOST = "it works in SciPy or scikit-learn, on the host, task after task"
+EARLY = "it is done after a step or two, and then asks whether all tasks are"
+POSTERIOR = "it leaves out tasks that are not finite, and its start is Newton's method"
+COPIES: dict[str, tuple[int, str]] = {
+    **{name: (8, ON_THE_HOST) for name in SOLVERS if name.startswith("scipy_")},
+    "lasso": (4, ON_THE_HOST),
+}
+"""Copies of a solve of eight steps, where there are any, and why."""
+
+WAITS: dict[str, tuple[int, str]] = {
+    **{name: (6, ON_THE_HOST) for name in SOLVERS if name.startswith("scipy_")},
+    "lasso": (3, ON_THE_HOST),
+    "newton": (4, EARLY),
+    "newton_schulz": (3, EARLY),
+    "logistic_bayes": (12, POSTERIOR),
+}
+"""Times that the host waits for the device in a solve of eight steps, where they are more than two, and why."""
+
+
+@every
+def test_a_solve_copies_nothing_and_hardly_waits(name: str) -> None:
+    device = tried(name).device
+    assert device.copies <= COPIES.get(name, (0, ""))[0], device.done
+    assert device.waits <= WAITS.get(name, (2, ""))[0], device.done
