@@ -163,7 +163,7 @@ def _variance(tasks: TaskSource) -> Tensor | None:
     if prior is None or len(prior.mean) > 1 or bool(prior.mean.any()):
         return None
     covariance = prior.covariance[0]
-    isotropic = torch.equal(covariance, covariance[0, 0] * torch.eye(tasks.d).to(covariance))
+    isotropic = torch.equal(covariance, covariance[0, 0] * torch.eye(tasks.d, device=covariance.device).to(covariance))
     return covariance[0, 0] if isotropic else None
 
 

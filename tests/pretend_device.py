@@ -144,7 +144,7 @@ class _Dispatch(TorchDispatchMode):
         leaves = tree_leaves((args, kwargs))
         host = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, Pretended)]
         leaves_it = there and wanted is not None and not _is_it(wanted)
-        self._account(func, kind, args, there, host, leaves_it)
+        self._account(func, kind, args, kwargs, there, host, leaves_it)
         held = tree_map(_numbers, (args, kwargs))
         found = func(*held[0], **held[1])
         if leaves_it:
@@ -154,7 +154,7 @@ class _Dispatch(TorchDispatchMode):
         return tree_map(self._wrapped, found)
 
     def _account(
-        self, func: Any, kind: Any, args: Any, there: list[Pretended], host: list[Tensor], leaves_it: bool
+        self, func: Any, kind: Any, args: Any, kwargs: Any, there: list[Pretended], host: list[Tensor], leaves_it: bool
     ) -> None:
         device = self.device
         moved = kind in (aten._to_copy, aten.copy_) and (leaves_it or bool(host))
@@ -164,8 +164,6 @@ class _Dispatch(TorchDispatchMode):
             device.copy(kind)
             if leaves_it:
                 device.wait(kind)
-            if kind is aten._to_copy and leaves_it and self.device.metal:
-                return
         elif kind in _INDEXED:
             indices = [one for one in tree_leaves(args[1]) if isinstance(one, Tensor)]
             for one in indices:
@@ -176,6 +174,8 @@ class _Dispatch(TorchDispatchMode):
             host = [one for one in host if not any(one is index for index in indices)]
         elif kind in _WAITS:
             device.wait(kind)
+        if kind is aten._to_copy and kwargs.get("dtype") in (torch.float64, torch.complex128):
+            device.refuse(torch.empty(0, dtype=kwargs["dtype"]))  # a cast on its way is made before it leaves
         if not moved and any(one.ndim for one in host):
             raise RuntimeError(f"Expected all tensors to be on the same device, but {func} got some on the CPU")
         if device.metal and kind in _MISSING:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from memformer.core.checks import require_choice
 from memformer.core.iterative import CHECK_INTERVAL
+from memformer.core.ledger import is_counting
 from memformer.core.modes import learns
 from memformer.core.problem import Problem
 from memformer.core.tensors import ordinary
@@ -94,7 +95,7 @@ def _fitted(mixture: Mixture, tasks: Problem, scale: Tensor, what: Adapt, steps:
         return each.detach(), torch.autograd.grad(each.sum(), theta)[0]
 
     search = BatchedLbfgs(torch.cat([kept[name].flatten(1) for name in names], 1), evaluate)
-    interval = 1 if tasks.device.type == "cpu" else CHECK_INTERVAL
+    interval = 1 if tasks.device.type == "cpu" or is_counting() else CHECK_INTERVAL
     for step in range(1, steps + 1):
         search.step()
         if step % interval == 0 and bool(search.stalled.all()):

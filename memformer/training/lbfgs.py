@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from memformer.core.ledger import is_counting
+
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From `theta` `(S, n)` to values `(S,)` and their gradients `(S, n)`."""
 
@@ -54,8 +56,8 @@ class BatchedLbfgs:
 
     def __post_init__(self) -> None:
         self.value, self.gradient = self.evaluate(self.theta)
-        # An accelerator does all of the work rather than be asked how much there is.
-        self._asks, self._steps = self.theta.device.type == "cpu", 0
+        # An accelerator does all of the work rather than be asked how much there is, unless that is what is counted.
+        self._asks, self._steps = self.theta.device.type == "cpu" or is_counting(), 0
         S, n = self.theta.shape
         self.stalled = torch.zeros(S, dtype=torch.bool, device=self.theta.device)
         self._s, self._y = self.theta.new_zeros(2, S, self.history, n)
@@ -90,8 +92,8 @@ class BatchedLbfgs:
         good = good & (curvature > 1e-12 * s.norm(dim=1) * y.norm(dim=1))
         rows = good.nonzero()[:, 0] if self._asks else slice(None)
         # A ring would save the shift, but then functions would be out of step with each other in the two loops.
-        for store, new in ((self._s, s), (self._y, y), (self._rho, 1 / curvature)):
-            shifted = torch.cat([store[rows, 1:], new[rows, None]], 1)
+        for store, new in ((self._s, s[rows]), (self._y, y[rows]), (self._rho, 1 / curvature[rows])):
+            shifted = torch.cat([store[rows, 1:], new[:, None]], 1)
             if not self._asks:
                 shifted = torch.where(good.view(-1, *[1] * (store.ndim - 1)), shifted, store)
             store[rows] = shifted

@@ -37,9 +37,9 @@ class TrainingStep:
         self._config = config
         self._batch = Batch.stack([read(config, dataclasses.replace(problem), "query")])
         generator, shapes = torch.Generator().manual_seed(1), config.shapes()
-        randn = partial(torch.randn, generator=generator, dtype=torch.float32)
+        randn = partial(torch.randn, generator=generator, dtype=torch.float32, device="cpu")
         start = {name: 0.05 * randn(1, *shape) for name, shape in shapes.items()}
-        start["Q"] -= 0.5 * (torch.eye(problem.d).to(start["Q"]) if start["Q"].ndim == 5 else 1.0)
+        start["Q"] -= 0.5 * (torch.eye(problem.d, device="cpu").to(start["Q"]) if start["Q"].ndim == 5 else 1.0)
         self._coordinates = Coordinates(config, None)
         self._adam = BatchedAdam(self._coordinates.theta({name: one.to(problem.X) for name, one in start.items()}))
 

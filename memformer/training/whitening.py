@@ -132,7 +132,7 @@ def random_theta(
 
 def _normal(shape: Sequence[int], generators: Sequence[torch.Generator], like: Tensor) -> Tensor:
     """Independent standard normals of each model, `(S, ...)`, of the dtype and on the device of `like`."""
-    drawn = [torch.randn(*shape, generator=generator, dtype=torch.float64) for generator in generators]
+    drawn = [torch.randn(*shape, generator=generator, dtype=torch.float64, device="cpu") for generator in generators]
     return torch.stack(drawn).to(like)
 
 
