@@ -10,10 +10,10 @@ from torch import Tensor
 
 from memformer.core.checks import require_choice
 from memformer.core.iterative import CHECK_INTERVAL
-from memformer.core.ledger import is_counting
 from memformer.core.modes import learns
 from memformer.core.problem import Problem
 from memformer.core.tensors import ordinary
+from memformer.ledger import is_counting
 from memformer.model.forward import check_fits
 from memformer.solvers.experts import Mixture
 from memformer.training.lbfgs import BatchedLbfgs

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from memformer.core.ledger import is_counting
+from memformer.ledger import is_counting
 
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From `theta` `(S, n)` to values `(S,)` and their gradients `(S, n)`."""
