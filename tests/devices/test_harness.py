@@ -34,7 +34,7 @@ CPU, SECOND = torch.device("cpu"), torch.device("cuda:1")
 
 
 def cell(device: torch.device = CPU, **changes: Any) -> Cell:
-    made = Cell("isotropic", Isotropic(d=2, N=4), "cg", CG(), {}, (1, 2), (0,), 6, torch.float32, device, 60.0)
+    made = Cell("isotropic", Isotropic(d=2, N=4), "cg", CG(), {}, (1, 2), (0,), 6, torch.float32, device, 1e4)
     return dataclasses.replace(made, **changes)
 
 
