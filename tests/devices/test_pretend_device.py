@@ -117,9 +117,16 @@ def tried(name: str, metal: bool = True) -> Tried:
 every = pytest.mark.parametrize("name", NAMES)
 
 
+SEARCHES = {
+    "memformer_mixture": "a search on each context carries rounding further than float32 lets it be compared",
+    "memformer_adaptive, adapted": "the same",
+}
+"""Solvers that are compared in float64, and why."""
+
+
 @every
 def test_a_solver_is_fitted_and_solves_on_a_device_as_on_the_cpu(name: str) -> None:
-    found = tried(name)
+    found = tried(name, metal=name not in SEARCHES)
     torch.testing.assert_close(found.there, found.here, rtol=1e-4, atol=1e-5)
 
 
