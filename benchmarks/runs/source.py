@@ -20,6 +20,9 @@ OWN = ("memformer", "baselines", "benchmarks")
 FITTING = ("memformer", "baselines", "benchmarks/tasks")
 """The source that fitted parameters depend on."""
 
+ENTRIES = ROOT / "baselines" / "entries"
+"""Methods of strangers, on which no other number depends."""
+
 SCORING = (
     *FITTING,
     "benchmarks/harness",
@@ -122,7 +125,7 @@ def _installed(path: Path) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+    return [path] if path.is_file() else sorted(one for one in path.rglob("*.py") if ENTRIES not in one.parents)
 
 
 def _hash(files: Iterable[tuple[str, Path]]) -> str:
