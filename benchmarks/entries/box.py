@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
@@ -28,6 +29,8 @@ PROGRAM = "bwrap"
 SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 SCRATCH_BYTES = 2**28
 LOOK_SECONDS = 0.05
+PATIENCE = 10.0
+"""So many times its seconds of the processor an entry may take by the clock: the machine may be busy with others."""
 
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "NUMBA_CACHE_DIR": "/tmp"}
 
@@ -126,6 +129,7 @@ class Box:
         self._answers: IO[bytes] = self._process.stdout
         self._said = b""
         self._ended_for = ""
+        self._limits: tuple[float, float, float] | None = None
         self._listener = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
         self._listener.start()
         threading.Thread(target=self._watch, args=(memory,), daemon=True).start()
@@ -153,14 +157,12 @@ class Box:
             raise self._gone() from None
 
     def receive(self, seconds: float) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """What it answers, or asks, within so many seconds.
+        """What it answers, or asks, within so many seconds of the processor.
 
         Raises:
             BoxError: if it raised, took longer, or is gone.
         """
-        timer = threading.Timer(seconds, self._end, [f"it took more than {seconds:g} s; its process was ended"])
-        timer.daemon = True
-        timer.start()
+        self._limits = self.used() + seconds, time.monotonic() + PATIENCE * seconds, seconds
         try:
             words, tensors = wire.receive(self._answers)
         except EOFError:
@@ -168,10 +170,14 @@ class Box:
         except wire.NoMessage as error:
             raise BoxError(str(error)) from None
         finally:
-            timer.cancel()
+            self._limits = None
         if words.get("op") == "raised":
             raise BoxError(str(words.get("why", ""))[:500])
         return words, tensors
+
+    def used(self) -> float:
+        """Seconds of the processor that its processes have used."""
+        return sum(_used(process) for process in _family(self._process.pid))
 
     def close(self) -> None:
         """End it."""
@@ -200,9 +206,11 @@ class Box:
 
     def _watch(self, most: float) -> None:
         while self._process.poll() is None:
-            held = sum(_held(process) for process in _family(self._process.pid))
+            held, limits = sum(_held(process) for process in _family(self._process.pid)), self._limits
             if held > most:
                 self._end(f"it held {held:.3g} GB, and may hold {most:g}; its process was ended")
+            if limits is not None and (self.used() > limits[0] or time.monotonic() > limits[1]):
+                self._end(f"it took more than {limits[2]:g} s; its process was ended")
             threading.Event().wait(LOOK_SECONDS)
 
 
@@ -213,6 +221,14 @@ def _family(process: int) -> list[psutil.Process]:
         return [*first.children(recursive=True), first]
     except psutil.NoSuchProcess:
         return []
+
+
+def _used(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+        return times.user + times.system
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def _held(process: psutil.Process) -> float:

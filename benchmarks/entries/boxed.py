@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import time
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +21,7 @@ from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
 
 SOLVE_SECONDS = 60.0
-"""That one solve may take."""
+"""That one solve may take, of the processor."""
 
 MOST_BATCH = 65_536
 """Tasks that may be asked for at once."""
@@ -43,6 +43,7 @@ class Boxed(Solver):
         file: of the entry.
         sha256: of the file as it was read: if it changes, this is another solver.
         isolated: whether it runs in a box.
+        log: file to which every fit adds a line, its training tasks and seconds; empty for none.
         parameters: what its fit found.
 
     Raises:
@@ -53,6 +54,7 @@ class Boxed(Solver):
     file: str
     sha256: str = ""
     isolated: bool = True
+    log: str = ""
     parameters: Mapping[str, Tensor] | None = None
 
     def __post_init__(self) -> None:
@@ -75,7 +77,13 @@ class Boxed(Solver):
             return self
         about = read_metadata(Path(self.file))
         with Box(Path(self.file), about.solver, self.isolated) as box:
-            return dataclasses.replace(self, parameters=_Fit(box, tasks, about.tier).run(steps, seed))
+            fit = _Fit(box, tasks, about.tier)
+            parameters = fit.run(steps, seed)
+            spent = {"tasks": fit.drawn, "seconds": fit.seconds}
+        if self.log:
+            with Path(self.log).open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(spent) + "\n")
+        return dataclasses.replace(self, parameters=parameters)
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)
@@ -95,22 +103,27 @@ class Boxed(Solver):
 
 
 class _Fit:
-    """A fit: what the entry asks of its training tasks, and how much of its budget is left."""
+    """A fit: what the entry asks of its training tasks, and how much of its budget is left; `drawn` tasks are used."""
 
     def __init__(self, box: Box, tasks: TaskSource, tier: Tier) -> None:
-        self._box, self._tier, self._sources, self._drawn = box, tier, [tasks], 0
-        self._deadline = time.monotonic() + tier.seconds
+        self._box, self._tier, self._sources, self.drawn = box, tier, [tasks], 0
+        self._began = box.used()
+
+    @property
+    def seconds(self) -> float:
+        """Of the processor, used since it began."""
+        return self._box.used() - self._began
 
     def run(self, steps: Sequence[int], seed: int) -> dict[str, Tensor]:
         """Its parameters."""
         words = {"op": "fit", "steps": list(map(int, steps)), "seed": seed_of_fit(seed), "tasks": self._facts(0)}
         self._box.send(words)
         while True:
-            left = self._deadline - time.monotonic()
+            left = self._tier.seconds - self.seconds
             try:
                 words, tensors = self._box.receive(max(left, 0.01))
             except BoxError as error:
-                if time.monotonic() < self._deadline:
+                if "it took more than" not in str(error):
                     raise
                 late = f"it trained for more than the {self._tier.seconds:g} s of its budget"
                 raise BoxError(late) from error
@@ -144,9 +157,9 @@ class _Fit:
     def _sample(self, source: TaskSource, batch: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if not isinstance(batch, int) or not 1 <= batch <= MOST_BATCH:
             raise BoxError(f"it asked for {batch!r} tasks at once; it may ask for 1 to {MOST_BATCH:,}")
-        self._drawn += batch
-        if self._drawn > self._tier.tasks:
-            raise BoxError(f"it drew {self._drawn:,} training tasks; its budget has {self._tier.tasks:,}")
+        self.drawn += batch
+        if self.drawn > self._tier.tasks:
+            raise BoxError(f"it drew {self.drawn:,} training tasks; its budget has {self._tier.tasks:,}")
         problem = source.sample(batch)
         names = ("X", "y", "x_query", "y_query", "w_star", "second_moment", "weights")
         known = {name: value for name in names if (value := getattr(problem, name)) is not None}

@@ -27,7 +27,7 @@ MOST_BYTES = 200_000
 
 
 class Tier(NamedTuple):
-    """What one fit may use, for one law and seed: training tasks drawn, and seconds on one core."""
+    """What one fit may use, for one law and seed: training tasks drawn, and seconds of the processor."""
 
     tasks: int
     seconds: float
