@@ -16,6 +16,7 @@ import typer
 
 from benchmarks.cli.check import check
 from benchmarks.cli.enter import enter
+from benchmarks.cli.entries import entries_app
 from benchmarks.cli.fit import fit
 from benchmarks.cli.leaderboard import leaderboard
 from benchmarks.cli.overview import env, list_, show
@@ -37,6 +38,7 @@ app = typer.Typer(
 
 app.add_typer(views_app, name="views")
 app.add_typer(results_app, name="results")
+app.add_typer(entries_app, name="entries")
 for command, example in {
     run: "s:  memformer-bench run smoke  ·  memformer-bench run my_suite.toml --plugin my_solver.py",
     judge: ":  memformer-bench judge paper-1 --only a --only f",
