@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test browser fuzz lint types docs site results reference paper bench asv asv-site check-regressions clean
+.PHONY: help run test browser fuzz lint types docs site results reference paper entry entries bench asv asv-site \
+	check-regressions clean
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -47,6 +48,13 @@ reference: $(VENV)/.run ## measure the committed run and leaderboard anew
 
 paper: $(VENV)/.dev ## redo the paper's experiments and judge its claims (results/paper)
 	$(BIN)/python -m benchmarks.validation.committed --only paper
+
+entry: $(VENV)/.run ## what a pull request with the entry NAME is told: the contract, and where it would stand
+	$(BIN)/memformer-bench entries report $(NAME) --output build/entries/$(NAME).md
+
+entries: $(VENV)/.dev ## execute all entries, write their board, then the site (what merging an entry does)
+	$(BIN)/python -m benchmarks.validation.committed --only entries
+	$(BIN)/memformer-bench site core-reference --output build/site
 
 bench: $(VENV)/.dev ## time the hot paths in the middle of an edit (ARGS="--benchmark-compare" after a first time)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/perf -o python_files='bench_*.py' --benchmark-enable \

@@ -19,6 +19,7 @@ from benchmarks.reports.write import csv_text, writing
 from benchmarks.runs.ranking import rank
 from benchmarks.runs.read import Run
 from benchmarks.site.archive import archive
+from benchmarks.site.entries import entries_page
 from benchmarks.site.figures import shrunk
 from benchmarks.site.laws import LawPage, law_pages
 from benchmarks.site.markdown import to_html
@@ -55,8 +56,10 @@ def site(runs: Sequence[Run], results: Path) -> dict[str, Content]:
     """
     ranked = rank(runs)
     laws, paper, found, about = law_pages(ranked), paper_page(results / "paper"), studies(results), run_pages(runs)
+    entered = entries_page(results / "entries")
     menu = [("index.html", "Overview"), *[("verdicts.html", "Verdicts")] * (paper is not None)]
     menu += [
+        *[("entries.html", "Entries")] * (entered is not None),
         *[("studies.html", "Studies")] * bool(found),
         ("runs.html", "Runs and downloads"),
         ("reading.html", "How to read this"),
@@ -82,6 +85,9 @@ def site(runs: Sequence[Run], results: Path) -> dict[str, Content]:
         files[f"laws/{law.slug}.html"] = page("law", f"laws/{law.slug}.html", law.title, law=law)
         files[f"data/laws/{law.slug}.zip"] = archive({f"{law.slug}.csv": csv_text(law.table, "%.6g")})
     files |= _paper(page, paper)
+    if entered is not None:
+        files["entries.html"] = page("entries", "entries.html", "Entries", **entered.facts)
+        files |= entered.files
     if found:
         files["studies.html"] = page("studies", "studies.html", "Studies", studies=found)
     for study in found:

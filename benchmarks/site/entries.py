@@ -1,0 +1,48 @@
+"""The board of entries as a page, with the boards of earlier versions and releases to download."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.entries.board import BOARD, RULE, Board, read_board
+from benchmarks.entries.report import shown_loss, shown_rank, tables
+from benchmarks.reports.board import GROUPS
+
+
+@dataclass(frozen=True)
+class EntriesPage:
+    """The page of a board: what its template shows, and files by their place in the site."""
+
+    board: Board
+    files: Mapping[str, Path]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the template shows."""
+        mine = [one for one in self.board.entries if one.kind == "entry"]
+        return {
+            "board": self.board,
+            "rule": RULE.format(base="BASE", index="0, 1, ..."),
+            "tables": tables(self.board),
+            "told": GROUPS,
+            "entries": mine,
+            "flagged": [one for one in mine if one.flags],
+            "files": [(place, path.name) for place, path in self.files.items()],
+            "shown_loss": shown_loss,
+            "shown_rank": shown_rank,
+        }
+
+
+def entries_page(folder: Path) -> EntriesPage | None:
+    """What a folder such as results/entries holds; None if it has no board.
+
+    Raises:
+        UserError: if its board is none.
+    """
+    board = read_board(folder / BOARD)
+    if board is None:
+        return None
+    return EntriesPage(board, {f"data/entries/{path.name}": path for path in sorted(folder.glob("*.json"))})
