@@ -1,9 +1,9 @@
 """How often an entry is flagged that did nothing wrong, and how often one that knew the tasks of one version.
 
-    python -m benchmarks.validation.entry_flags [--output results/studies] [--versions 800]
+    python -m benchmarks.validation.entry_flags [--output results/studies] [--versions 400] [--boxed]
 
-The honest entries are executed in their boxes under six versions, each of the last five against the first. Those that
-learn nothing are also scored without a box under many pairs of versions. Minutes.
+Entries that learn nothing are scored without a box under many pairs of versions. With `--boxed` the honest entries are
+executed in their boxes under six versions, each of the last five against the first. Minutes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from benchmarks.harness.scores.protocol import scored_tasks
 from benchmarks.reports.template import render
 from benchmarks.reports.write import Report
 from benchmarks.runs.source import ENTRIES, ROOT
-from benchmarks.statistics import summarise
+from benchmarks.statistics.intervals import hall
 from benchmarks.statistics.significance import ALPHA
 from benchmarks.tasks.law import Purpose
 from memformer.core.solver import Solver
@@ -42,10 +42,10 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 KNOWN: dict[str, Change] = {
     "nothing": lambda losses, _: losses,
-    "1 % of the tasks": lambda losses, rng: np.where(rng.random(losses.shape[-1]) < 0.01, 0.0, losses),
-    "2 %": lambda losses, rng: np.where(rng.random(losses.shape[-1]) < 0.02, 0.0, losses),
-    "5 %": lambda losses, rng: np.where(rng.random(losses.shape[-1]) < 0.05, 0.0, losses),
-    "10 %": lambda losses, rng: np.where(rng.random(losses.shape[-1]) < 0.1, 0.0, losses),
+    "1 % of the tasks": lambda losses, rng: np.where(rng.random((len(losses), 1)) < 0.01, 0.0, losses),
+    "2 %": lambda losses, rng: np.where(rng.random((len(losses), 1)) < 0.02, 0.0, losses),
+    "5 %": lambda losses, rng: np.where(rng.random((len(losses), 1)) < 0.05, 0.0, losses),
+    "10 %": lambda losses, rng: np.where(rng.random((len(losses), 1)) < 0.1, 0.0, losses),
     "all": lambda losses, _: 0 * losses,
 }
 """What an entry knew of the tasks of one version: there its loss is 0."""
@@ -81,29 +81,30 @@ def compared(boards: Sequence[Board]) -> Iterator[dict[str, Any]]:
             }
 
 
-def simulated(name: str, solver: Solver, number: int) -> dict[str, Entry]:
+def simulated(name: str, solver: Solver, number: int, known: Sequence[str]) -> dict[str, Entry]:
     """An entry under a version as the board has it, without a box; by what it knew of the tasks."""
     suite, generator = suite_of(version(number)), np.random.default_rng(number)
-    found: dict[str, list[Row]] = {known: [] for known in KNOWN}
+    found: dict[str, list[Row]] = {one: [] for one in known}
     for task in suite.tasks:
-        law = build_law(task)
-        by_seed = []
+        law, by_seed = build_law(task), []
         for seed in suite.seeds:
             count, place = task.tasks or suite.scores.tasks, torch.device("cpu")
             problem = scored_tasks(law, seed, count, torch.float64, place, "plain", Purpose.SCORE)
-            by_seed.append(np.asarray(measure(solver, problem, tuple(suite.steps)).losses[METRIC]))
-        for known, change in KNOWN.items():
-            changed = [change(losses, generator) for losses in by_seed]
-            for place_of, steps in enumerate(suite.steps):
-                one = summarise([losses[place_of].astype(np.float64) for losses in changed])
-                found[known].append(_row(task, steps, one))
-    return {known: Entry(name=name, kind="entry", sha256="0", rows=rows) for known, rows in found.items()}
+            losses = measure(solver, problem, tuple(suite.steps)).losses[METRIC]
+            by_seed.append(np.stack([*losses], axis=1).astype(np.float64))
+        for one in known:
+            strata = [KNOWN[one](losses, generator) for losses in by_seed]
+            mean = np.concatenate(strata).mean(axis=0) + np.finfo(np.float64).tiny
+            low, high = hall([values / mean for values in strata])
+            for steps, *ends in zip(suite.steps, np.log(mean), *np.log(np.maximum([low, high], 1e-300)), strict=True):
+                found[one].append(_row(task, steps, *map(float, ends)))
+    return {one: Entry(name=name, kind="entry", sha256="0", rows=rows) for one, rows in found.items()}
 
 
-def _row(task: Any, steps: int, found: Any) -> Row:
+def _row(task: Any, steps: int, log_mean: float, low: float, high: float) -> Row:
     told = {"law": task.law, "law_version": 1, "law_params": "{}", "d": task.d, "N": task.N, "fingerprint": ""}
     told |= {"noise_std": task.noise_std, "steps": steps, "tasks": "", "num_tasks": 1, "group": "", "status": "ok"}
-    told |= {"log_loss": found.log_mean, "low": found.log_low, "high": found.log_high, "levels": "tasks"}
+    told |= {"log_loss": log_mean, "low": log_mean + low, "high": log_mean + high, "levels": "tasks"}
     told |= {"tail_limited": None, "gap": None, "floor": "", "rank": None, "last": None, "tied": [], "alarm": ""}
     return Row.model_validate({**told, "reason": ""})
 
@@ -114,9 +115,12 @@ def pairs(versions: int) -> Iterator[dict[str, Any]]:
         "momentum": api.solver("heavy_ball", eta=0.5, beta=0.3),
         "pseudoinverse": api.solver("ols"),
     }.items():
-        drawn = [simulated(name, solver, 1000 + number) for number in range(versions)]
+        drawn = [
+            (simulated(name, solver, 1000 + k, [*KNOWN]), simulated(name, solver, 1001 + k, ["nothing"])["nothing"])
+            for k in range(0, versions, 2)
+        ]
         for known in KNOWN:
-            both = [(drawn[k][known], drawn[k + 1]["nothing"]) for k in range(0, versions - 1, 2)]
+            both = [(now[known], before) for now, before in drawn]
             found = [p for now, before in both for _, _, p in differences(now, before)]
             raised = [flags(now, before, "0") for now, before in both]
             yield {
@@ -130,21 +134,14 @@ def pairs(versions: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def main(output: Path = Path("results/studies"), versions: int = 800) -> None:
-    """Count flags and write `entry_flags.md`."""
+def main(output: Path = Path("results/studies"), versions: int = 400, boxed: bool = False) -> None:
+    """Count flags and write `entry_flags.md`; or of entries in their boxes, `entry_flags_in_boxes.md`."""
     torch.set_num_threads(1)
-    many = list(pairs(versions))
-    boxed = list(compared(in_boxes(Path("results/entries"))))
-    page = render(
-        "benchmarks.validation",
-        "entry_flags.md.jinja",
-        versions=IN_BOXES - 1,
-        boxed=[list(row.values()) for row in boxed],
-        boxed_head=list(boxed[0]),
-        many=[list(row.values()) for row in many],
-        many_head=list(many[0]),
-    )
-    Report(texts={"entry_flags.md": page}).write(output)
+    name = "entry_flags_in_boxes" if boxed else "entry_flags"
+    found = list(compared(in_boxes(Path("results/entries"))) if boxed else pairs(versions))
+    rows, head = [list(row.values()) for row in found], list(found[0])
+    page = render("benchmarks.validation", f"{name}.md.jinja", versions=IN_BOXES - 1, rows=rows, head=head)
+    Report(texts={f"{name}.md": page}).write(output)
     print(page)
 
 
