@@ -75,8 +75,17 @@ def held(place: Place, base: str, name: str) -> bool:
     return content == place.file(name).read_bytes()
 
 
+def _in_history(place: Place, base: str) -> bool:
+    """Whether a commit led to the present one: after a rebase, say, the old ones did not."""
+    try:
+        git(place.entries, "merge-base", "--is-ancestor", base, "HEAD")
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
 def choose_version(place: Place, old: Board | None, name: str = "", base: str = "") -> Version:
-    """The version that there is, while its base commit holds every entry's file; else the next, by the present commit.
+    """The version that there is, while its base commit, of this history, holds every file; else the next, by HEAD.
 
     Args:
         place: of the entries.
@@ -92,7 +101,8 @@ def choose_version(place: Place, old: Board | None, name: str = "", base: str = 
         commit = head(place, base) if base else known.base
         if name and commit != known.base:
             raise UserError(f"version {name} of the board has the base {known.base}; choose another name")
-        if commit == known.base and (name or all(held(place, commit, one) for one in place.names())):
+        kept = _in_history(place, commit) and all(held(place, commit, one) for one in place.names())
+        if commit == known.base and (name or kept):
             return known
     before = known.name if known is not None else ""
     following = str(int(before) + 1) if before.isdigit() else "1"

@@ -149,6 +149,14 @@ def test_an_entry_that_is_new_makes_a_new_version_by_a_commit_that_holds_it(plac
         choose_version(place, second, "3", "nowhere")
 
 
+def test_a_base_that_history_has_lost_makes_a_new_version(place: Place, root: Path) -> None:
+    version = choose_version(place, None)
+    board = Board(schema=1, version=version, suite="", suite_hash="", software="", source="", entries=[])
+    assert choose_version(place, board) == version
+    git(root, "commit", "-q", "--amend", "-m", "rebased")
+    assert choose_version(place, board) == Version(name="2", base=git(root, "rev-parse", "HEAD"), previous="1")
+
+
 def test_a_law_of_a_higher_version_has_every_entry_executed_again(
     place: Place, executed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
