@@ -7,13 +7,22 @@ from typing import Annotated, Literal
 
 import typer
 
-from benchmarks.cli.options import say
+from benchmarks.cli.options import Plugins, say
 
 
 def check(
     against: Annotated[str, typer.Option(metavar="REF", help="Commit, branch or tag to compare the checkout with.")],
     only: Annotated[Literal["speed", "losses"] | None, typer.Option(help="Only this half.")] = None,
     solver: Annotated[list[str] | None, typer.Option(help="Only cases of this solver; repeatable.")] = None,
+    plugin: Plugins = None,
+    message: Annotated[
+        str,
+        typer.Option(
+            envvar="MEMFORMER_BENCH_MESSAGE",
+            help="Text of the pull request: lines 'Slower: solve cg 10 % (why)' accept that, as in commit messages.",
+        ),
+    ] = "",
+    minutes: Annotated[float, typer.Option(min=0.0, help="After which no further pair is timed.")] = 4.0,
     output: Annotated[Path | None, typer.Option(help="File for the report; by default the terminal.")] = None,
 ) -> None:
     """Is this checkout slower than another commit, or its test loss worse? Measures both in turn on this machine.
@@ -31,7 +40,11 @@ def check(
             output.open("a").close()
         if not there:
             output.unlink()
-    verdict = compare(against, Path.cwd(), lambda line: say(line, err=True), only, solver or ())
+    verdict = compare(
+        against, Path.cwd(), lambda line: say(line, err=True), only, solver or (), plugin or (), message, minutes
+    )
+    for note in verdict.notes:
+        say(f"note: {note}", err=True)
     for failure in verdict.failures:
         say(f"failed: {failure}", err=True)
     for reason in verdict.unjudged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +23,14 @@ LOSS_LAWS: dict[str, dict[str, Any]] = {
 }
 """The laws of suite `core`, whose losses the committed table holds."""
 
-LEARNED_LAWS = ("isotropic", "anisotropic")
+LEARNED_LAWS = ("anisotropic",)
 """Laws that learned solvers are compared on: they are trained anew on both sides."""
+
+BATCHES = {**dict.fromkeys(SLOW, 3), "logistic_bayes": 2}
+"""Tasks of a solve where 200 take long."""
+
+PLUGIN_LAWS = ("isotropic", "anisotropic")
+"""Laws that solvers of plug-ins are compared on."""
 
 LOSS_STEPS = (1, 2, 3)
 """Intervals of mean losses hold up to 3 steps (results/studies/calibration.md)."""
@@ -89,17 +96,26 @@ def speed_cases() -> list[SpeedCase]:
             name,
             TIMED_BUDGET.get(name, {}),
             ELSEWHERE.get(name, "anisotropic"),
-            batch=3 if name in SLOW else 200,
+            batch=BATCHES.get(name, 200),
         )
         for name in SOLVERS
     ]
     short = {"tasks": 500, "batch": 500, "iterations": 4}
     fits = [SpeedCase("fit", name, short) for name in ("memformer_conjugate", "memformer_first_order")]
     fits.append(SpeedCase("fit", "lfom_optimal", {"num_tasks": 1000}))
-    steps = {"iterations": 4, "batch": 64, "starts": 1}
-    fits += [SpeedCase("fit", name, steps) for name in ("transformer_softmax", "lstm_optimizer")]
+    steps = {"iterations": 2, "batch": 64, "starts": 1}
+    fits.append(SpeedCase("fit", "transformer_softmax", {**steps, "width": 8, "heads": 2}))
+    fits.append(SpeedCase("fit", "lstm_optimizer", steps))
     draws = [SpeedCase("draw", law=law, batch=500) for law in LAWS]
     return [*solves, *fits, *draws]
+
+
+def plugin_cases(solvers: Sequence[str], laws: Sequence[str]) -> tuple[list[SpeedCase], list[LossCase]]:
+    """A solve and losses of each solver of plug-ins, with the parameters it has by default, a draw of each law."""
+    timed = [SpeedCase("solve", name, batch=50) for name in solvers]
+    timed += [SpeedCase("draw", law=name, law_params={}, batch=100) for name in laws]
+    size = {"d": 5, "N": 20}
+    return timed, [LossCase(name, {}, law, size, 2000, (0, 1, 2)) for law in PLUGIN_LAWS for name in solvers]
 
 
 def loss_cases() -> list[LossCase]:

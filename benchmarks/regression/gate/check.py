@@ -8,15 +8,24 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.errors import UserError
-from benchmarks.regression.gate.cases import LossCase, SpeedCase, loss_cases, speed_cases
+from benchmarks.regression.gate.accepted import accept, messages, read_lines
+from benchmarks.regression.gate.cases import LossCase, SpeedCase, loss_cases, plugin_cases, speed_cases
 from benchmarks.regression.gate.losses import compare_losses
-from benchmarks.regression.gate.paired_processes import Process, a_cpu
+from benchmarks.regression.gate.paired_processes import Process, a_cpu, plugins_of
 from benchmarks.regression.gate.report import Verdict
-from benchmarks.regression.gate.speed import compare_speed
+from benchmarks.regression.gate.sequential import PINNED, UNPINNED
+from benchmarks.regression.gate.speed import compare_speed, rule_text
 from benchmarks.regression.gate.trees import checkout_root, resolve, tree_of
 from benchmarks.runs.environment import cpu_name
 
 Half = Literal["speed", "losses"]
+
+
+MINUTES = 4.0
+"""A check is to take at most this long."""
+
+CLEARING = 8.0
+"""Seconds that a pair of processes that is under way and the report may take after the last one is begun."""
 
 
 def check(
@@ -25,6 +34,9 @@ def check(
     tick: Callable[[str], None],
     only: Half | None = None,
     solvers: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    message: str = "",
+    minutes: float = MINUTES,
 ) -> Verdict:
     """Compare the checkout that a folder lies in, uncommitted changes included, with another commit of it.
 
@@ -34,34 +46,68 @@ def check(
         tick: told of progress.
         only: leave the other half out.
         solvers: only cases of these; empty for all.
+        plugins: Python files or modules whose solvers and laws are compared too. Of a file in the checkout, base has
+            its own; any other is the same on both sides.
+        message: text of the pull request, whose lines accept slowdowns as those of commit messages do.
+        minutes: after which no further pair of processes is timed.
 
     Raises:
-        UserError: if there is no such checkout, commit or case.
+        UserError: if there is no such checkout, commit, case or plug-in.
     """
-    start = time.perf_counter()
+    start, until = time.perf_counter(), time.monotonic() + 60 * minutes - CLEARING
     head = checkout_root(folder)
     commit = resolve(head, ref)
-    timed, scored = _cases(solvers)
-    cpu = a_cpu()
+    lines, notes = read_lines(f"{message}\n{messages(head, commit)}")
     with tree_of(head, commit) as base:
-        speed = compare_speed(base, head, timed, cpu, tick) if only != "losses" else []
-        losses = compare_losses(base, head, scored, tick) if only != "speed" else []
-        uncovered = () if solvers else _uncovered(base, timed)
+        timed, scored = _cases(solvers, _brought(head, plugins) if plugins else None)
+        cpu = a_cpu()
+        losses = compare_losses(base, head, scored, tick, plugins) if only != "speed" else []
+        uncovered = () if solvers else _uncovered(base, head, timed, plugins)
+        speed = compare_speed(base, head, timed, cpu, tick, until=until, plugins=plugins) if only != "losses" else []
+    if cpu is None and speed:
+        notes.insert(0, f"this system lets no process choose its CPU: only {UNPINNED.effect - 1:.0%} are looked for")
+    speed, losses, idle = accept(lines, speed, losses)
     where = f"{cpu_name()}, one thread, " + ("both sides on one CPU" if cpu is not None else "CPUs not pinned")
     words = f"working tree at {resolve(head, 'HEAD')[:12]}"
-    return Verdict(f"{ref} ({commit[:12]})", words, where, time.perf_counter() - start, speed, losses, uncovered)
+    seconds = time.perf_counter() - start
+    rule = rule_text(PINNED if cpu is not None else UNPINNED)
+    return Verdict(f"{ref} ({commit[:12]})", words, where, seconds, speed, losses, uncovered, [*notes, *idle], rule)
 
 
-def _uncovered(base: Path, cases: Sequence[SpeedCase]) -> Sequence[str]:
+def _brought(head: Path, plugins: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Solvers and laws of plug-ins.
+
+    Raises:
+        UserError: if one cannot be found or imported, or if they bring nothing.
+    """
+    missing = next((name for name in plugins if name.endswith(".py") and not Path(name).is_file()), None)
+    if missing is not None:
+        raise UserError(f"no plug-in file {missing!r}")
+    with Process(head, None, plugins_of(head, head, plugins)) as side:
+        side.wait()
+        solvers, laws = (side.ask("added", kind=kind) for kind in ("solver", "law"))
+    if "error" in solvers:
+        raise UserError(f"the plug-ins cannot be imported: {solvers['error']}")
+    if not solvers["names"] and not laws["names"]:
+        raise UserError("the plug-ins add nothing; they must register a solver or a law")
+    return solvers["names"], laws["names"]
+
+
+def _uncovered(base: Path, head: Path, cases: Sequence[SpeedCase], plugins: Sequence[str]) -> Sequence[str]:
     """Solvers of base's registry that head has no case of: it dropped or renamed them."""
-    with Process(base, None) as side:
+    with Process(base, None, plugins_of(base, head, plugins)) as side:
         side.wait()
         known = side.ask("names", kind="solver").get("names", [])
     return sorted(set(known) - {case.solver for case in cases})
 
 
-def _cases(solvers: Sequence[str]) -> tuple[list[SpeedCase], list[LossCase]]:
+def _cases(
+    solvers: Sequence[str], brought: tuple[Sequence[str], Sequence[str]] | None
+) -> tuple[list[SpeedCase], list[LossCase]]:
     timed, scored = speed_cases(), loss_cases()
+    if brought is not None:
+        more = plugin_cases(*brought)
+        timed, scored = [*timed, *more[0]], [*scored, *more[1]]
     if not solvers:
         return timed, scored
     known = {case.solver for case in timed}

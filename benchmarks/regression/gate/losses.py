@@ -68,12 +68,16 @@ class LossResult:
 
 
 def compare_losses(
-    base: Path, head: Path, cases: Sequence[LossCase], tick: Callable[[str], None] = lambda _: None
+    base: Path,
+    head: Path,
+    cases: Sequence[LossCase],
+    tick: Callable[[str], None] = lambda _: None,
+    plugins: Sequence[str] = (),
 ) -> list[LossResult]:
     """Every case on both sides, judged."""
     table = read_table(base / TABLE)
     results: list[LossResult] = []
-    with started(base, head, None) as pair, TemporaryDirectory() as folder:
+    with started(base, head, None, plugins) as pair, TemporaryDirectory() as folder:
         files = [Path(folder, f"{side}.npy") for side in ("base", "head")]
         for number, case in enumerate(cases, 1):
             tick(f"losses, {number} of {len(cases)}: {case.name}")

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,16 +21,24 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Process:
-    """A side process: ask it something, and it answers."""
+    """A side process: ask it something, and it answers.
 
-    def __init__(self, tree: Path, cpu: int | None) -> None:
-        environment = {**os.environ, **dict.fromkeys(_THREADS, "1")}
+    Args:
+        tree: whose code it runs.
+        cpu: that it is pinned to when it is asked to; None: to none.
+        plugins: modules, and absolute paths of files, that it imports beside the tree. A file in the head's checkout is
+            the tree's own, by `plugins_of`.
+        hash_seed: orders of sets and dictionaries of strings; the two sides of a pair share it.
+    """
+
+    def __init__(self, tree: Path, cpu: int | None, plugins: Sequence[str] = (), hash_seed: int = 0) -> None:
+        environment = {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONHASHSEED": str(hash_seed)}
         environment.pop("PYTHONPATH", None)
         self.tree = tree
         # A file, since nobody reads a pipe while the process works, and a full one would stop it.
         self._said = TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 -- closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-B", str(SIDE), str(tree), str(-1 if cpu is None else cpu)],
+            [sys.executable, "-B", str(SIDE), str(tree), str(-1 if cpu is None else cpu), *plugins],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -101,16 +109,45 @@ class Pair(NamedTuple):
 
 
 @contextmanager
-def started(base: Path, head: Path, cpu: int | None) -> Iterator[Pair]:
-    """A fresh pair of side processes, pinned to a CPU (None: not pinned)."""
-    with Process(base, cpu) as one, Process(head, cpu) as other:
+def started(base: Path, head: Path, cpu: int | None, plugins: Sequence[str] = (), pair: int = 0) -> Iterator[Pair]:
+    """A fresh pair of side processes.
+
+    Args:
+        base: a tree.
+        head: the checkout.
+        cpu: see `Process`.
+        plugins: as a person names them, from the checkout.
+        pair: its number, which gives the seed of both sides' hashes.
+    """
+    theirs = [plugins_of(tree, head, plugins) for tree in (base, head)]
+    with Process(base, cpu, theirs[0], pair) as one, Process(head, cpu, theirs[1], pair) as other:
         for process in (one, other):
             process.wait()
         yield Pair(one, other)
 
 
+def plugins_of(tree: Path, head: Path, plugins: Sequence[str]) -> list[str]:
+    """What a tree imports for these plug-ins: its own copy of a file in the checkout, and any other file as it is now.
+
+    A file of the checkout that the tree lacks brings nothing there: what it registers is new.
+    """
+    found = []
+    for plugin in plugins:
+        path = Path(plugin).absolute()
+        if not plugin.endswith(".py"):
+            found.append(plugin)
+        elif not path.resolve().is_relative_to(head.resolve()):
+            found.append(str(path))
+        elif (own := tree / path.resolve().relative_to(head.resolve())).is_file():
+            found.append(str(own))
+    return found
+
+
 def a_cpu() -> int | None:
-    """The CPU both sides share: the last this process may use; None where the system cannot pin."""
-    if not hasattr(os, "sched_setaffinity"):
+    """The CPU both sides share: the last this process may use; None where the system cannot pin, or refuses to."""
+    try:
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, allowed)
+    except (AttributeError, OSError):
         return None
-    return max(os.sched_getaffinity(0))
+    return max(allowed)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks.regression.gate import losses, speed, status
+from benchmarks.regression.gate import losses, status
 from benchmarks.regression.gate.losses import LossResult
-from benchmarks.regression.gate.speed import SpeedResult
+from benchmarks.regression.gate.sequential import PINNED
+from benchmarks.regression.gate.speed import SpeedResult, rule_text
 from benchmarks.regression.gate.status import FAILS, MOST_UNCOMPARED, NOT_COUNTED, UNCOMPARED
 from benchmarks.reports import escape
 from benchmarks.reports.template import render
 
 Result = SpeedResult | LossResult
+
+_NAMED = ("faster", "new", "unpaired", "undecided")
 
 LISTED = 5
 """So many cases that could not be compared for one reason are named; more are counted."""
@@ -31,6 +34,8 @@ class Verdict:
         seconds: it took.
         speed, losses: the results; empty if that half was left out.
         uncovered: solvers of base that head has no case of.
+        notes: sentences about the machine, and about lines that accept nothing.
+        rule: of speed, in words.
     """
 
     base: str
@@ -40,6 +45,8 @@ class Verdict:
     speed: Sequence[SpeedResult]
     losses: Sequence[LossResult]
     uncovered: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    rule: str = field(default_factory=lambda: rule_text(PINNED))
 
     @property
     def failures(self) -> list[str]:
@@ -126,10 +133,17 @@ def _times(result: SpeedResult) -> str:
     return f"{median(result.ratios):.3f} ({min(result.ratios):.3f} to {max(result.ratios):.3f})"
 
 
+def _much(result: Result) -> str:
+    """By how much something that is accepted is slower or worse."""
+    if isinstance(result, SpeedResult):
+        return f", {_times(result)} as long"
+    return "" if math.isnan(result.log_ratio) else f", {100 * math.expm1(result.log_ratio):.2g} % worse"
+
+
 def markdown(verdict: Verdict) -> str:
     """The page."""
     results = verdict._results
-    named = {kind: ", ".join(_what(r) for r in results if r.status == kind) for kind in ("faster", "new", "unpaired")}
+    named = {kind: ", ".join(_what(r) for r in results if r.status == kind) for kind in _NAMED}
     return render(
         "benchmarks.regression.gate",
         "verdict.md.jinja",
@@ -137,13 +151,15 @@ def markdown(verdict: Verdict) -> str:
         named=named,
         losses=Counter(result.status for result in verdict.losses),
         held=sum(not math.isnan(result.against_table) for result in verdict.losses),
-        rules={"cases": status.RULE, "speed": speed.RULE, "losses": losses.RULE},
+        accepted=[f"{_what(r)}{_much(r)}: {r.reason}" for r in results if r.status == "accepted"],
+        rules={"cases": status.RULE, "speed": verdict.rule, "losses": losses.RULE},
         speed_rows=[
             (
                 result.case.name,
                 "" if math.isnan(result.seconds) else f"{1e3 * result.seconds:.3g}",
                 _times(result),
-                len(result.first) + len(result.second),
+                len(result.ratios),
+                "" if math.isnan(result.deviation) else f"{100 * result.deviation:.1f}",
                 result.status,
                 escape.markdown(result.reason),
             )

@@ -1,10 +1,11 @@
 """One side of a comparison: a process that imports the project from one tree and does what it is asked.
 
-    python side_process.py TREE CPU
+    python side_process.py TREE CPU [PLUGIN ...]
 
 Requests and answers are lines of JSON on standard input and output. The file is run by its path and imports nothing of
 the tree it lies in but, by its path, the door for trees that have none; so both sides run the same code around
-different trees, and reach them by `benchmarks.api` alone. CPU -1 leaves the process unpinned.
+different trees, and reach them by `benchmarks.api` alone. CPU -1 leaves the process unpinned. A plug-in is a module or
+the path of a file; it is imported after the tree.
 
 An answer without numbers says why: `lacks`, if the tree's registry does not have the law or solver that a case names;
 `error` otherwise, with `cause`: `import` if something cannot be imported, `package` if the machine lacks an optional
@@ -15,17 +16,21 @@ from __future__ import annotations
 
 import gc
 import importlib
+import importlib.util
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 Answer = dict[str, Any]
+
+LONG = 0.05
+"""Calls of more seconds are not warmed further."""
 
 
 class Lacking(Exception):
@@ -35,13 +40,34 @@ class Lacking(Exception):
 class Side:
     """What was prepared, by key."""
 
-    def __init__(self, door: ModuleType) -> None:
+    def __init__(self, door: ModuleType, cpu: int = -1) -> None:
         self.door = door
+        self.cpu = cpu
+        self.brought: dict[str, list[str]] = {}
         self.calls: dict[str, Callable[[], object]] = {}
 
     def names(self, kind: str) -> Answer:
         """Ids in the tree's registry of laws or solvers."""
         return {"names": self.door.names(kind)}
+
+    def added(self, kind: str) -> Answer:
+        """Ids that plug-ins brought."""
+        return {"names": self.brought[kind]}
+
+    def load(self, plugins: Sequence[str]) -> None:
+        """Let plug-ins register what they bring."""
+        known = {kind: set(self.door.names(kind)) for kind in ("law", "solver")}
+        for plugin in plugins:
+            _import(plugin)
+        self.brought = {
+            kind: [name for name in self.door.names(kind) if name not in old] for kind, old in known.items()
+        }
+
+    def pin(self) -> Answer:
+        """Stay on the CPU that both sides share from now on; to prepare, each may have one of its own."""
+        if self.cpu >= 0:
+            os.sched_setaffinity(0, {self.cpu})
+        return {}
 
     def prepare(self, key: str, case: dict[str, Any], slowed: float = 1.0) -> Answer:
         """Make a case ready to be timed.
@@ -52,21 +78,27 @@ class Side:
             slowed: how many times as long it is to take; 1 but where the gate itself is studied.
 
         Returns:
-            Seconds of one warm call.
+            Seconds of the first call.
         """
         call = self._call(case)
         self.calls[key] = call if slowed == 1.0 else _slowed(call, slowed)
-        for _ in range(3):
-            self.calls[key]()
-        return {"seconds": min(self.time(key, 1)["seconds"] for _ in range(3))}
+        return self.time(key, 1)
+
+    def warm(self, key: str) -> Answer:
+        """Seconds of one warm call."""
+        first = self.time(key, 1)
+        return (
+            first if first["seconds"] > LONG else min((self.time(key, 1) for _ in range(3)), key=lambda t: t["seconds"])
+        )
 
     def time(self, key: str, calls: int) -> Answer:
-        """Mean seconds of that many calls."""
+        """Mean seconds of that many calls, and those of them that a CPU worked."""
         call = self.calls[key]
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         for _ in range(calls):
             call()
-        return {"seconds": (time.perf_counter() - start) / calls}
+        worked, seconds = time.process_time() - worked, time.perf_counter() - start
+        return {"seconds": seconds / calls, "cpu": worked / calls}
 
     def losses(self, case: dict[str, Any], file: str) -> Answer:
         """Per-task losses of what `benchmarks.regression.gate.cases.LossCase` says, `(seeds, steps, tasks)`, in a file.
@@ -114,10 +146,10 @@ def _slowed(call: Callable[[], object], factor: float) -> Callable[[], object]:
     """The call, followed by idle turns until it has taken that many times as long."""
 
     def slow() -> None:
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        end = start + factor * (time.perf_counter() - start)
-        while time.perf_counter() < end:
+        end = start + factor * (time.process_time() - start)
+        while time.process_time() < end:
             pass
 
     return slow
@@ -142,7 +174,19 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def open_side(tree: Path) -> Side | Answer:
+def _import(plugin: str) -> None:
+    path = Path(plugin)
+    if path.suffix != ".py":
+        importlib.import_module(plugin)
+        return
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+def open_side(tree: Path, cpu: int = -1, plugins: Sequence[str] = ()) -> Side | Answer:
     """The tree's side; an answer that says why there is none, if the tree cannot be imported."""
     try:
         import baselines
@@ -152,9 +196,8 @@ def open_side(tree: Path) -> Side | Answer:
         for package in (memformer, baselines, benchmarks):
             assert Path(str(package.__file__)).resolve().is_relative_to(tree), f"{package.__file__} is not in {tree}"
         sys.path.append(str(Path(__file__).parents[1]))  # the last: everything else is the tree's
-        side = Side(importlib.import_module("legacy_door").open_door())
-        for kind in ("law", "solver"):
-            side.names(kind)  # a registry that cannot be filled lacks nothing: it cannot be imported
+        side = Side(importlib.import_module("legacy_door").open_door(), cpu)
+        side.load(plugins)  # asks for all names: a registry that cannot be filled lacks nothing, it cannot be imported
         return side
     except (Exception, SystemExit) as error:
         return {**failure(error), "cause": "import"}
@@ -179,9 +222,7 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(1)
-        side = open_side(tree)
-        if cpu >= 0:
-            os.sched_setaffinity(0, {cpu})  # only now, so that both sides import at the same time
+        side = open_side(tree, cpu, sys.argv[3:])
         gc.collect()
         gc.disable()
         print(json.dumps({"ready": True}), file=answers, flush=True)

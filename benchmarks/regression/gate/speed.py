@@ -1,42 +1,55 @@
-"""Is head slower than base? Paired ratios from alternating calls on one CPU, two looks, and the rule.
+"""Is head slower than base? Pairs of fresh processes, paired ratios from alternating calls on one CPU, and the rule.
 
-A pair of fresh processes times a case in blocks base, head, head, base, as short as one call allows, so that whatever
-else the machine does falls on both alike; the block's ratio is head/base, the pair's ratio the median over its blocks.
-What a pair cannot see, the chance of where its two processes lie in memory, differs between pairs.
+A pair of fresh processes times a case in blocks base, head, head, base (every other pair the other way round), as short
+as one call allows, so that whatever else the machine does falls on both alike; the block's ratio is head/base, the
+pair's ratio the median over its blocks. What a pair cannot see, the chance of where its two processes lie in memory,
+differs between pairs: `sequential` says how many are needed.
+
+The clock counts CPU time, which other programs lengthen less. A case that waits in every turn, for a child or a disk,
+is timed by the clock on the wall.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks.regression.gate import sequential
 from benchmarks.regression.gate.cases import SpeedCase
 from benchmarks.regression.gate.paired_processes import Pair, started
+from benchmarks.regression.gate.sequential import PINNED, UNDECIDED, UNPINNED, Rule, Sequential
 from benchmarks.regression.gate.status import CaseStatus, of_unpaired
 
-BLOCKS, LEAST_BLOCKS = 60, 16
+BLOCKS, LEAST_BLOCKS = 40, 6
 TURN_SECONDS = 0.5e-3
 """A turn of a side lasts about this long, or one call."""
 
-FIRST_PAIRS, SECOND_PAIRS = 2, 6
+BLOCK_SECONDS = 0.08
+"""Of base, in one pair: long calls get fewer blocks."""
 
-SUSPICION = 1.05
-"""First look: a case with any pair's ratio above this is looked at again."""
+WAITS = 1.1
+"""A case waits if each of its turns takes so many times its CPU time."""
 
-SLOWER, AT_LEAST = 1.05, 1.03
-"""Second look, fresh pairs only: slower if their median ratio is above the first and every one above the second."""
+FASTER = 1 / 1.05
+"""A case is called faster if the ratios of all its pairs are below this."""
 
-RULE = (
-    f"First look: {FIRST_PAIRS} pairs of fresh processes, each with {LEAST_BLOCKS} to {BLOCKS} blocks "
-    f"base-head-head-base on one CPU; a case goes to the second look if the median ratio of either exceeds "
-    f"{SUSPICION:g}. Second look: {SECOND_PAIRS} fresh pairs; the case is slower if the median of their ratios exceeds "
-    f"{SLOWER:g} and their smallest, the lower end of a distribution-free {100 * (1 - 2 * 0.5**SECOND_PAIRS):.1f} % "
-    f"interval, exceeds {AT_LEAST:g}."
-)
+
+def rule_text(rule: Rule) -> str:
+    """The rule in words."""
+    where = " on one CPU" if rule == PINNED else ""
+    return (
+        f"Pairs of fresh processes, each with {LEAST_BLOCKS} to {BLOCKS} blocks base-head-head-base{where}; after "
+        "every pair each case is judged by a sequential probability ratio test of no change against "
+        f"{rule.effect - 1:.0%} slower, with the variance of this run, at most {sequential.CLIP:g} nats a pair. No "
+        f"slower at {sequential.CLEARED:g} nats; slower at {sequential.ALARM:g}, after at least {sequential.FEWEST} "
+        f"pairs, if their median ratio is {rule.least:g} or more. A case that {sequential.MOST} pairs or the time "
+        "there is do not decide is undecided, which stops nothing."
+    )
 
 
 @dataclass
@@ -45,36 +58,19 @@ class SpeedResult:
 
     Attributes:
         case: what was timed.
-        first, second: ratio head/base of each pair of processes in the two looks.
+        ratios: head/base of each pair of processes.
         seconds: of one call of base.
+        deviation: standard deviation of the log ratio of one pair.
         status: the verdict, or why there is none.
         reason: why there is no ratio.
     """
 
     case: SpeedCase
-    first: list[float] = field(default_factory=list)
-    second: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
     seconds: float = float("nan")
+    deviation: float = float("nan")
     status: CaseStatus = "same"
     reason: str = ""
-
-    @property
-    def ratios(self) -> list[float]:
-        """Of the last look."""
-        return self.second or self.first
-
-    def judge(self) -> None:
-        """Apply the rule."""
-        if self.reason or not self.second:
-            return
-        ratios = np.array(self.second)
-        if np.median(ratios) > SLOWER and ratios.min() > AT_LEAST:
-            self.status = "slower"
-
-
-def suspicious(ratios: Sequence[float]) -> bool:
-    """Whether the first look calls for a second."""
-    return max(ratios, default=1.0) > SUSPICION
 
 
 def compare_speed(
@@ -84,64 +80,84 @@ def compare_speed(
     cpu: int | None,
     tick: Callable[[str], None] = lambda _: None,
     slowed: Mapping[str, float] | None = None,
+    until: float = float("inf"),
+    plugins: Sequence[str] = (),
 ) -> list[SpeedResult]:
-    """Both looks.
+    """Pairs of processes until every case is decided, or there is no time for more.
 
     Args:
         base: tree of the commit compared with.
         head: tree that is judged.
         cases: what to time.
-        cpu: the one CPU that both sides share; None: not pinned, and not to be trusted.
+        cpu: the one CPU that both sides share; None: not pinned, which sees less.
         tick: told of progress.
         slowed: planted slowdowns of head by name of the case, where the gate itself is studied.
+        until: no pair after the first two is begun when `time.monotonic` is past this.
+        plugins: see `benchmarks.regression.gate.paired_processes.Process`.
     """
     results = [SpeedResult(case) for case in cases]
-    for number in range(FIRST_PAIRS):
-        tick(f"speed, first look, pair {number + 1} of {FIRST_PAIRS}")
-        look(base, head, results, "first", cpu, slowed or {})
-    again = [result for result in results if suspicious(result.first)]
-    for number in range(SECOND_PAIRS if again else 0):
-        tick(f"speed, second look at {len(again)} of {len(results)}, pair {number + 1} of {SECOND_PAIRS}")
-        look(base, head, again, "second", cpu, slowed or {})
-    for result in results:
-        result.judge()
-        if not result.reason and not result.second and max(result.first) < 1 / SUSPICION:
-            result.status = "faster"
+    test = Sequential(len(cases), PINNED if cpu is not None else UNPINNED)
+    for number in range(sequential.MOST):
+        due = [i for i, result in enumerate(results) if test.verdicts[i] == UNDECIDED and not result.reason]
+        ends = until if number >= sequential.FIRST else float("inf")
+        if not due or time.monotonic() > ends:
+            break
+        tick(f"speed, pair {number + 1} of at most {sequential.MOST}, {len(due)} of {len(results)} cases")
+        due.sort(key=lambda i: -test.evidence[i])  # where time ends, it was spent on what looks slowest
+        with started(base, head, cpu, plugins, pair=number) as pair:
+            _round(pair, [results[i] for i in due], number, slowed or {}, ends)
+        if number + 1 >= sequential.FIRST:
+            test.look(_matrix(results, number + 1))
+    for result, verdict, deviation in zip(results, test.verdicts, test.deviation, strict=True):
+        result.deviation = float(deviation)
+        if not result.reason:
+            result.status = _status(int(verdict), result.ratios)
     return results
 
 
-def look(
-    base: Path,
-    head: Path,
-    results: Sequence[SpeedResult],
-    which: Literal["first", "second"],
-    cpu: int | None,
-    slowed: Mapping[str, float],
-) -> None:
-    """One pair of processes times all cases, and each result gets one more ratio."""
-    with started(base, head, cpu) as pair:
-        for result in results:
-            if not result.reason:
-                ratio = _ratio(pair, result, slowed.get(result.case.name, 1.0))
-                if ratio is not None:
-                    getattr(result, which).append(ratio)
+def _status(verdict: int, ratios: Sequence[float]) -> CaseStatus:
+    if verdict == sequential.NOT_SLOWER:
+        return "faster" if max(ratios) < FASTER else "same"
+    return "slower" if verdict == sequential.SLOWER else "undecided"
 
 
-def _ratio(pair: Pair, result: SpeedResult, slowed: float) -> float | None:
-    """Median over blocks of head/base; None, and a reason, where one side cannot do it."""
-    name, request = result.case.name, asdict(result.case)
-    base = pair.base.ask("prepare", key=name, case=request)
-    head = pair.head.ask("prepare", key=name, case=request, slowed=slowed)
-    if "seconds" not in base or "seconds" not in head:
-        result.status, result.reason = of_unpaired(base, head)
-        return None
-    result.seconds = float(base["seconds"])
+def _matrix(results: Sequence[SpeedResult], pairs: int) -> NDArray[np.float64]:
+    """`(pairs, cases)` log ratios; nan for a case that has not been in all of them."""
+    nothing = [float("nan")] * pairs
+    rows = [result.ratios if len(result.ratios) == pairs and not result.reason else nothing for result in results]
+    return np.log(np.array(rows, dtype=float).reshape(len(results), pairs).T)
+
+
+def _round(pair: Pair, results: Sequence[SpeedResult], number: int, slowed: Mapping[str, float], until: float) -> None:
+    """One pair of processes prepares all cases, both sides at once, and then times them in turn on one CPU."""
+    for result in results:
+        name, request = result.case.name, {"do": "prepare", "key": result.case.name, "case": asdict(result.case)}
+        answers = pair.each(request, {**request, "slowed": slowed.get(name, 1.0)})
+        if not all("seconds" in answer for answer in answers):
+            result.status, result.reason = of_unpaired(*answers)
+    pair.each({"do": "pin"}, {"do": "pin"})
+    for result in results:
+        if time.monotonic() > until:
+            return
+        if not result.reason:
+            result.ratios.append(_ratio(pair, result, head_first=bool(number % 2)))
+
+
+def _ratio(pair: Pair, result: SpeedResult, head_first: bool) -> float:
+    """Median over blocks of head/base."""
+    name = result.case.name
+    result.seconds, _ = (float(side.ask("warm", key=name)["seconds"]) for side in pair)
     calls = max(1, round(TURN_SECONDS / max(result.seconds, 1e-6)))
-    # Long calls get fewer blocks.
-    turns = BLOCKS * 4 * TURN_SECONDS / max(result.seconds, TURN_SECONDS)
-    blocks = int(np.clip(round(turns), LEAST_BLOCKS, BLOCKS))
-    ratios = []
-    for _ in range(blocks):
-        a, b, c, d = (side.ask("time", key=name, calls=calls)["seconds"] for side in (*pair, *reversed(pair)))
-        ratios.append((b + c) / (a + d))
-    return float(np.median(ratios))
+    blocks = int(np.clip(round(BLOCK_SECONDS / max(result.seconds, TURN_SECONDS)), LEAST_BLOCKS, BLOCKS))
+    first, second = reversed(pair) if head_first else pair
+    turns = [
+        [side.ask("time", key=name, calls=calls) for side in (first, second, second, first)] for _ in range(blocks)
+    ]
+    outer, inner = (np.array([[(turn[i]["cpu"], turn[i]["seconds"]) for turn in turns] for i in two]) for two in _TURNS)
+    waits = any((side[..., 1] > WAITS * side[..., 0]).all() for side in (outer, inner))
+    ratio = float(np.median((inner.sum(axis=0) / outer.sum(axis=0))[:, int(waits)]))
+    return 1 / ratio if head_first else ratio
+
+
+_TURNS = ((0, 3), (1, 2))
+"""Of a block: those of the side that begins it, and of the other."""

@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 CaseStatus = Literal[
-    "same", "slower", "faster", "worse", "better", "changed", "new", "absent", "gone", "broken", "unpaired"
+    "same",
+    "slower",
+    "faster",
+    "worse",
+    "better",
+    "changed",
+    "new",
+    "absent",
+    "gone",
+    "broken",
+    "unpaired",
+    "undecided",
+    "accepted",
 ]
 
 FAILS = ("slower", "worse", "broken", "gone")
