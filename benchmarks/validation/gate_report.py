@@ -8,21 +8,34 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from benchmarks.regression.gate import losses, speed
+from benchmarks.regression.gate import losses
+from benchmarks.regression.gate.sequential import PINNED
+from benchmarks.regression.gate.speed import rule_text
 from benchmarks.reports.template import render
 
 
 def report(table: pd.DataFrame) -> str:
     """The page."""
-    timed = table.loc[table["study"] == "speed"]
-    timed = timed.assign(planted=timed["planted"].astype(float))  # a column it shares with words
-    scored = table.loc[table["study"] == "loss"]
+    timed, scored, drawn = (table.loc[table["study"] == study] for study in ("speed", "loss", "resampled"))
     return render(
         "benchmarks.validation",
         "gate.md.jinja",
-        rules={"speed": speed.RULE, "loss": losses.RULE},
-        speed=[_speed_row(part) for _, part in timed.groupby("planted")],
-        identical=_identical(timed.loc[timed["planted"] == 1.0]),
+        rules={"speed": rule_text(PINNED), "loss": losses.RULE},
+        runs=[_runs_row(float(planted), part) for planted, part in timed.groupby("of_run")],
+        found=_found(timed),
+        suite=next((row for row in drawn.to_dict("records") if float(row["planted"]) == 1), None),
+        power=[
+            (
+                f"{100 * (float(row['planted']) - 1):.0f} % slower",
+                int(row["trials"]),
+                f"{100 * row['alarm']:.1f} %",
+                f"{100 * row['undecided']:.1f} %",
+                f"{row['pairs']:.1f}",
+            )
+            for row in drawn.to_dict("records")
+            if float(row["planted"]) > 1
+        ],
+        noise=_noise(table),
         loss=[
             (row["what"], row["planted"], int(row["trials"]), f"{100 * row['alarm']:.1f} %")
             for row in scored.to_dict("records")
@@ -30,33 +43,48 @@ def report(table: pd.DataFrame) -> str:
     )
 
 
-def _speed_row(part: Any) -> tuple[object, ...]:
-    """Trials with one planted slowdown."""
-    planted, runs, alarms = float(part["planted"].iloc[0]), part.drop_duplicates("run"), int(part["alarm"].sum())
-    low, high = _exact(alarms, len(part))
+def _runs_row(planted: float, part: Any) -> tuple[object, ...]:
+    """Measured runs of a kind: comparisons of code that is the same on both sides."""
+    runs = part.drop_duplicates("run")
+    same = part.loc[part["planted"].astype(float) == 1]
+    alarmed = int(same.groupby("run")["alarm"].max().sum())
+    low, high = _exact(alarmed, len(runs))
     return (
-        "none (A/A, whole suite)" if planted == 1 else f"{100 * (planted - 1):.0f} % slower",
+        "the whole suite" if planted == 1 else f"with a case {100 * (planted - 1):.0f} % slower",
         len(runs),
-        len(part),
-        int(part["second_median"].notna().sum()),
-        alarms,
+        len(same),
+        alarmed,
         f"{100 * low:.1f}-{100 * high:.1f} %",
-        f"{runs['seconds'].median():.0f}",
+        int((same["status"] == "undecided").sum()),
+        f"{same['pairs'].mean():.1f}",
+        f"{runs['seconds'].median():.0f} ({runs['seconds'].max():.0f})",
         f"{runs['load'].min():.1f}-{runs['load'].max():.1f}",
     )
 
 
-def _identical(same: Any) -> dict[str, float] | None:
-    """How far ratios of identical code lie from 1 (%), and how many runs raised an alarm; None without such trials."""
-    ratios = same[["first_1", "first_2"]].to_numpy().ravel()
-    away = np.abs(np.log(ratios[np.isfinite(ratios)]))
-    if not len(away):
+def _found(timed: Any) -> dict[str, Any] | None:
+    """Measured runs in which one case was slowed; None without any."""
+    slowed = timed.loc[timed["planted"].astype(float) > 1]
+    if slowed.empty:
         return None
-    half, most, farthest = 100 * np.quantile(away, [0.5, 0.95, 1.0])
-    alarmed = same.groupby("run")["alarm"].max()
-    often = _exact(int(alarmed.sum()), len(alarmed))[1]
-    found = {"ratios": len(away), "half": half, "most": most, "farthest": farthest}
-    return {**found, "alarmed": int(alarmed.sum()), "runs": len(alarmed), "often": 100 * often}
+    hits, trials = int(slowed["alarm"].sum()), len(slowed)
+    low, high = _exact(hits, trials)
+    missed = ", ".join(f"{row['what']} ({row['status']})" for row in slowed.to_dict("records") if not row["alarm"])
+    words = {"hits": hits, "trials": trials, "missed": missed, "pairs": slowed["pairs"].mean()}
+    return {**words, "low": 100 * low, "high": 100 * high, "percent": 100 * (float(slowed["of_run"].iloc[0]) - 1)}
+
+
+def _noise(table: pd.DataFrame) -> list[tuple[object, ...]]:
+    """How far ratios of one pair of processes around identical code lie from 1, a row for each kind of record."""
+    rows = []
+    for study, words in (("pairs", "under the rule before, by the clock on the wall"), ("speed", "under this rule")):
+        mine = table.loc[table["study"] == study]
+        same = mine.loc[mine["planted"].astype(float) == 1]
+        ratios = same[["ratio_1", "ratio_2"]].to_numpy(dtype=float).ravel()
+        away = np.abs(np.log(ratios[np.isfinite(ratios)]))
+        if len(away):
+            rows.append((words, len(away), *(f"{100 * x:.1f} %" for x in np.quantile(away, [0.5, 0.95, 1.0]))))
+    return rows
 
 
 def _exact(hits: int, trials: int) -> tuple[float, float]:

@@ -23,6 +23,11 @@ LOSS_LAWS: dict[str, dict[str, Any]] = {
 }
 """The laws of suite `core`, whose losses the committed table holds."""
 
+SHORT = {"iterations": 20, "tasks": 1000, "batch": 250, "num_tasks": 4000}
+"""The most training of a learned solver whose loss is compared: what has changed shows after few steps."""
+
+LEARNED_STEPS = (1, 3)
+
 LEARNED_LAWS = ("anisotropic",)
 """Laws that learned solvers are compared on: they are trained anew on both sides."""
 
@@ -130,5 +135,6 @@ def loss_cases() -> list[LossCase]:
                 tasks, seeds = (200, (0,)) if name in SLOW else (8000, (0, 1, 2, 3, 4))
                 found.append(LossCase(name, {}, law, {**size, **more}, tasks, seeds))
             elif law in LEARNED_LAWS:
-                found.append(LossCase(name, SCORED_BUDGET[name], law, {**size, **more}, 2000, (0, 1, 2)))
+                budget = {key: min(value, SHORT.get(key, value)) for key, value in SCORED_BUDGET[name].items()}
+                found.append(LossCase(name, budget, law, {**size, **more}, 2000, (0, 1, 2), LEARNED_STEPS))
     return found

@@ -1,0 +1,107 @@
+"""Rounds of the gate's speed half, around sides whose calls take as long as they are told."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.regression.gate import speed
+from benchmarks.regression.gate.cases import SpeedCase
+from benchmarks.regression.gate.paired_processes import Pair, a_cpu, plugins_of
+from benchmarks.regression.gate.sequential import FEWEST, FIRST
+from benchmarks.regression.gate.speed import SpeedResult, compare_speed
+
+CASES = [SpeedCase("solve", name) for name in ("a", "b", "c", "d", "e")]
+HERE = Path()
+
+
+class Told:
+    """A side: seconds of each case, of which a CPU works a share."""
+
+    def __init__(self, seconds: dict[str, float], works: float = 1.0) -> None:
+        self.seconds, self.works, self.rng = seconds, works, np.random.default_rng(0)
+
+    def ask(self, do: str, key: str = "", **_: Any) -> dict[str, Any]:
+        if do == "prepare" and key not in self.seconds:
+            return {"lacks": f"no solver {key!r}"}
+        took = self.seconds.get(key, 0.0) * (1 + 0.01 * self.rng.normal())
+        return {"seconds": took, "cpu": self.works * took}
+
+
+class ToldPair(Pair):
+    def each(self, base: dict[str, Any], head: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        return self.base.ask(**base), self.head.ask(**head)
+
+
+def compared(
+    monkeypatch: pytest.MonkeyPatch, head: dict[str, float], works: float = 1.0, until: float = float("inf")
+) -> dict[str, SpeedResult]:
+    """Every case, base's calls taking a millisecond."""
+    sides: Any = Told({case.name: 1e-3 for case in CASES}), Told(head, works)
+
+    @contextmanager
+    def started(*_: object, **__: object) -> Iterator[Pair]:
+        yield ToldPair(*sides)
+
+    monkeypatch.setattr(speed, "started", started)
+    return {result.case.solver: result for result in compare_speed(HERE, HERE, CASES, 0, until=until)}
+
+
+SAME = {case.name: 1e-3 for case in CASES}
+
+
+def test_a_slowdown_of_3_percent_is_found_and_what_is_as_it_was_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = compared(monkeypatch, {**SAME, "solve b": 1.03e-3, "solve d": 0.8e-3})
+    assert [found[name].status for name in "abcde"] == ["same", "slower", "same", "faster", "same"]
+    assert len(found["b"].ratios) >= FEWEST > len(found["a"].ratios)
+    assert np.median(found["b"].ratios) == pytest.approx(1.03, abs=0.005)
+
+
+def test_where_time_ends_what_is_not_decided_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = compared(monkeypatch, {**SAME, "solve b": 1.03e-3}, until=time.monotonic() - 1)
+    assert found["b"].status == "undecided"
+    assert len(found["b"].ratios) == FIRST
+
+
+def test_what_waits_is_timed_by_the_clock_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = compared(monkeypatch, {**SAME, "solve b": 2e-3}, works=0.5)  # its CPU time is what it was
+    assert found["b"].status == "slower"
+
+
+def test_a_case_that_head_lacks_is_gone_and_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = compared(monkeypatch, {name: seconds for name, seconds in SAME.items() if name != "solve c"})
+    assert (found["c"].status, found["c"].ratios) == ("gone", [])
+
+
+def test_a_system_that_does_not_pin_or_refuses_to_gives_no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", refused, raising=False)
+    assert a_cpu() is None
+    monkeypatch.delattr(os, "sched_setaffinity")
+    assert a_cpu() is None
+
+
+def test_a_plug_in_in_the_checkout_is_each_trees_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head, base, other = (tmp_path / name for name in ("head", "base", "other"))
+    for folder, names in ((head, ("old.py", "new.py")), (base, ("old.py",)), (other, ("far.py",))):
+        folder.mkdir()
+        for name in names:
+            (folder / name).touch()
+    monkeypatch.chdir(head)
+    named = ["old.py", "new.py", str(other / "far.py"), "a_module"]
+    assert plugins_of(base, head, named) == [str(base / "old.py"), str(other / "far.py"), "a_module"]
+    assert plugins_of(head, head, named) == [
+        str(head / "old.py"),
+        str(head / "new.py"),
+        str(other / "far.py"),
+        "a_module",
+    ]
