@@ -36,10 +36,11 @@ TABLE_SEEDS = 3
 """The table's rows pool the first three seeds."""
 
 RULE = (
-    "Losses: expected test loss after 1, 2 and 3 steps on the same tasks on both sides; worse if the paired 95 % "
-    f"interval of log(head/base) lies above {TOLERANCE:g} (over seeds and tasks where a fit is random), or if base is "
-    "finite and head is not. Solvers without a random fit are also compared with base's committed reference table, on "
-    f"the table's own tasks: worse if the log ratio of head to it exceeds {TOLERANCE:g}."
+    "Losses: expected test loss after 1, 2 and 3 steps on the same tasks on both sides, of what is trained after 1 and "
+    f"3 and a short training; worse if the paired 95 % interval of log(head/base) lies above {TOLERANCE:g} (over seeds "
+    "and tasks where a fit is random), or if base is finite and head is not. Solvers without a random fit are also "
+    "compared with base's committed reference table, on the table's own tasks: worse if the log ratio of head to it "
+    f"exceeds {TOLERANCE:g}."
 )
 
 Array = NDArray[np.float64]

@@ -282,6 +282,19 @@ def test_git_is_asked_about_the_folder_even_in_a_hook_and_keeps_no_record(
     assert not tree.exists()
 
 
+def test_a_tree_borrows_what_is_compiled_of_files_that_are_the_same(tiny: Path) -> None:
+    for name in ("same", "other"):
+        (tiny / f"memformer/{name}.py").write_text("x = 1\n")
+    commit(tiny, "kernels")
+    (tiny / "memformer/other.py").write_text("x = 2\n")
+    (tiny / "memformer/__pycache__").mkdir()
+    for name in ("same", "other", "gone"):
+        (tiny / f"memformer/__pycache__/{name}.f-1.py311.nbi").touch()
+    with tree_of(tiny, resolve(tiny, "HEAD")) as tree:
+        assert os.listdir(tree / "memformer/__pycache__") == ["same.f-1.py311.nbi"]
+        assert (tree / "memformer/same.py").stat().st_mtime_ns == (tiny / "memformer/same.py").stat().st_mtime_ns
+
+
 def test_a_side_process_runs_the_code_of_its_own_tree(clone: Path) -> None:
     change(clone, "\ncg = [", "\nother = [", "benchmarks/catalogue/built_in.toml")
     case = {"kind": "solve", "solver": "cg", "params": {}, "law": "isotropic", "law_params": {"d": 2, "N": 5}}
