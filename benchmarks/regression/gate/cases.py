@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.regression.asv_suite.catalogue import (
     ELSEWHERE,
     LAWS,
+    LEARNED,
     SCORED_BUDGET,
     SLOW,
     SOLVERS,
@@ -25,6 +26,9 @@ LOSS_LAWS: dict[str, dict[str, Any]] = {
 
 SHORT = {"iterations": 20, "tasks": 1000, "batch": 250, "num_tasks": 4000}
 """The most training of a learned solver whose loss is compared: what has changed shows after few steps."""
+
+SHORTER = {"iterations": 6, "batch": 64, "starts": 1}
+"""That of the field's learned methods."""
 
 LEARNED_STEPS = (1, 3)
 
@@ -136,5 +140,7 @@ def loss_cases() -> list[LossCase]:
                 found.append(LossCase(name, {}, law, {**size, **more}, tasks, seeds))
             elif law in LEARNED_LAWS:
                 budget = {key: min(value, SHORT.get(key, value)) for key, value in SCORED_BUDGET[name].items()}
+                if name in LEARNED:
+                    budget |= SHORTER
                 found.append(LossCase(name, budget, law, {**size, **more}, 2000, (0, 1, 2), LEARNED_STEPS))
     return found

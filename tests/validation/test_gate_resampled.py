@@ -1,0 +1,64 @@
+"""Resampling of recorded pairs, and which trials of the gate's study are still to be made."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.regression.gate.speed import SpeedResult
+from benchmarks.validation import gate
+from benchmarks.validation.gate_report import report
+from benchmarks.validation.gate_resampled import recorded, resampled
+
+RNG = np.random.default_rng(0)
+RECORDED = pd.DataFrame(
+    [
+        {"study": study, "run": run, "what": f"solve {case}", "planted": 1.0, "of_run": of_run, "alarm": 0}
+        | {"ratio_1": np.exp(0.01 * RNG.normal()), "ratio_2": np.exp(0.01 * RNG.normal())}
+        for study, of_run, runs in (("pairs", np.nan, 3), ("speed", 1.0, 5))
+        for run in range(runs)
+        for case in range(8)
+    ]
+)
+
+
+def test_pairs_are_those_of_todays_suite_as_soon_as_there_are_enough() -> None:
+    assert recorded(RECORDED).shape == (10, 8)
+    assert recorded(RECORDED.loc[RECORDED["run"] < 3]).shape == (6, 8)
+
+
+def test_resampled_quiet_pairs_raise_no_alarm_and_slowdowns_are_found() -> None:
+    suite, *power = resampled(RECORDED, runs=30, others=2)
+    assert (suite["alarm"], suite["low"], suite["high"]) == (0.0, 0.0, 0.0)
+    assert 2 <= suite["pairs"] < 4
+    assert {row["planted"]: row["alarm"] for row in power if row["planted"] > 1.02} == {1.03: 1.0, 1.05: 1.0, 1.1: 1.0}
+
+
+def test_a_study_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, float, int]] = []
+
+    def compare(base: object, head: object, cases: Any, cpu: object, slowed: Any, until: float) -> list[SpeedResult]:
+        asked.append((len(cases), max(slowed.values(), default=1.0), len(slowed)))
+        return [SpeedResult(case, [1.03, 1.0], status="undecided") for case in cases]
+
+    monkeypatch.setattr(gate, "compare_speed", compare)
+    monkeypatch.setattr(gate, "tree_of", lambda head, commit: nullcontext(head))
+    rows = [row for found in gate.trials([], 1, 2, 0) for row in found]
+    suite = len(gate.speed_cases())
+    assert asked == [(gate.TOGETHER, 1.03, 1), (suite, 1.0, 0), (gate.TOGETHER, 1.03, 1)]
+    asked.clear()
+    more = [row for found in gate.trials(rows, 2, 3, 0) for row in found]
+    assert asked == [(suite, 1.0, 0), (gate.TOGETHER, 1.03, 1)]
+    page = report(pd.DataFrame([*rows, *more, *resampled(RECORDED, runs=5, others=1)]))
+    assert "Of 3 runs with a case 3 % slower, that case was called slower in 0" in page
+    assert "| the whole suite" in page
+
+
+def test_every_planted_run_slows_another_of_the_cheap_cases() -> None:
+    firsts = [gate.together(run)[0].name for run in range(len(gate.CHEAP))]
+    assert sorted(firsts) == sorted(gate.CHEAP)
+    assert all(len({case.name for case in gate.together(run)}) == gate.TOGETHER for run in range(30))
