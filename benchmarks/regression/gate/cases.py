@@ -32,7 +32,7 @@ SHORTER = {"iterations": 6, "batch": 64, "starts": 1}
 
 LEARNED_STEPS = (1, 3)
 
-LEARNED_LAWS = ("anisotropic",)
+LEARNED_LAWS = ("isotropic", "anisotropic")
 """Laws that learned solvers are compared on: they are trained anew on both sides."""
 
 BATCHES = {**dict.fromkeys(SLOW, 3), "logistic_bayes": 2}
@@ -138,7 +138,7 @@ def loss_cases() -> list[LossCase]:
             if name not in SCORED_BUDGET:
                 tasks, seeds = (200, (0,)) if name in SLOW else (8000, (0, 1, 2, 3, 4))
                 found.append(LossCase(name, {}, law, {**size, **more}, tasks, seeds))
-            elif law in LEARNED_LAWS:
+            elif law in (LEARNED_LAWS[-1:] if name in LEARNED else LEARNED_LAWS):
                 budget = {key: min(value, SHORT.get(key, value)) for key, value in SCORED_BUDGET[name].items()}
                 if name in LEARNED:
                     budget |= SHORTER

@@ -134,7 +134,7 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("few_laws")
 def test_a_worse_step_size_is_stopped_and_a_module_of_another_name_is_not(clone: Path) -> None:
     rename(clone, "catalogue", "what_there_is")
-    change(clone, "column(1 / L if", "column(0.9 / L if", "baselines/gradient.py")
+    change(clone, "return 1 / L if", "return 0.9 / L if", "baselines/gradient.py")
     stopped = run_check(clone, *LOSSES, "--solver", "cg", "--solver", "gradient_descent_l", "--output", "report.md")
     assert stopped.code == 1, stopped.error
     report = (clone / "report.md").read_text()
