@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.regression.gate import check
+from benchmarks.regression.gate.cases import LossCase, SpeedCase
 from tests.helpers import Done, call
 
 ROOT = Path(__file__).parents[3]
@@ -135,6 +137,15 @@ def clone(tmp_path: Path) -> Path:
     git(folder, "init", "-q")
     commit(folder, "base")
     return folder
+
+
+@pytest.fixture
+def few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cases of the tiny project."""
+    names = ("one", "two")
+    monkeypatch.setattr(check, "speed_cases", lambda: [SpeedCase("solve", name, law="isotropic") for name in names])
+    loss = [LossCase(name, {}, "isotropic", {"d": 5, "N": 20}, 10, (0,)) for name in names]
+    monkeypatch.setattr(check, "loss_cases", lambda: loss)
 
 
 @pytest.fixture

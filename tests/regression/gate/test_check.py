@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.regression.gate import cases, check
-from benchmarks.regression.gate.cases import LossCase, SpeedCase, loss_cases
+from benchmarks.regression.gate import check
+from benchmarks.regression.gate.cases import loss_cases
 from benchmarks.regression.gate.paired_processes import started
 from benchmarks.regression.gate.trees import checkout_root, resolve, tree_of
 from tests.helpers import mistake
@@ -22,31 +22,12 @@ from tests.regression.gate.conftest import ROOT, TINY, TINY_OF_OLD, change, comm
 
 LOSSES = ("--against", "HEAD", "--only", "losses")
 REGISTRY = "benchmarks/registry.py"
-PLUGIN = """
-from benchmarks.objects import Solver
-from benchmarks.registry import SOLVERS
-
-class Mine(Solver):
-    def __init__(self, factor=1.0):
-        self.factor = factor
-
-SOLVERS["mine"] = Mine
-"""
 
 
 @pytest.fixture
 def few_laws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses on one law are enough to see a change."""
     monkeypatch.setattr(check, "loss_cases", lambda: [case for case in loss_cases() if case.law == "isotropic"])
-
-
-@pytest.fixture
-def few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cases of the tiny project."""
-    names = ("one", "two")
-    monkeypatch.setattr(check, "speed_cases", lambda: [SpeedCase("solve", name, law="isotropic") for name in names])
-    loss = [LossCase(name, {}, "isotropic", {"d": 5, "N": 20}, 10, (0,)) for name in names]
-    monkeypatch.setattr(check, "loss_cases", lambda: loss)
 
 
 @pytest.mark.parametrize(
@@ -180,48 +161,6 @@ def test_a_case_that_base_lacks_is_new_and_one_that_head_lacks_fails(tiny: Path)
     assert passes.code == 0, passes.error
     assert "losses 1 of 1 and 1 new" in passes.output
     assert "Not in base, so not counted: loss of two on isotropic." in passes.output
-
-
-@pytest.mark.usefixtures("few_cases")
-def test_a_worse_loss_that_a_commit_or_the_pull_request_means_passes(tiny: Path) -> None:
-    change(tiny, "factor=1.0", "factor=1.1", "benchmarks/objects.py")
-    commit(tiny, "Longer steps\n\nWorse: one on isotropic 25 % (longer steps)\nWorse: two")
-    done = run_check(tiny, "--against", "HEAD~1", "--only", "losses")
-    assert "loss of two on isotropic after 1 steps: worse" in done.error
-    assert "loss of one" not in done.error
-    assert "note: 'Worse: two' accepts nothing: a line is" in done.error
-    meant = run_check(
-        tiny, "--against", "HEAD~1", "--only", "losses", "--message", "So be it.\nWorse: two* 25 % (these too)"
-    )
-    assert meant.code == 0, meant.error
-    assert "two on isotropic after 1 steps, 10 % worse: Worse: two" in meant.output
-
-
-@pytest.mark.usefixtures("few_cases")
-def test_a_plug_in_is_compared_with_what_it_was_at_base(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cases, "PLUGIN_LAWS", ("isotropic",))
-    (tiny / "mine.py").write_text(PLUGIN)
-    commit(tiny, "a solver")
-    words = (*LOSSES, "--plugin", "mine.py", "--solver", "mine")
-    same = run_check(tiny, *words)
-    assert (same.code, "losses 1 of 1" in same.output) == (0, True), same.error
-    change(tiny, "factor=1.0", "factor=1.1", "mine.py")
-    worse = run_check(tiny, *words)
-    assert (worse.code, "loss of mine on isotropic after 1 steps: worse" in worse.error) == (1, True)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        (None, "no plug-in file 'mine.py'"),
-        ("", "the plug-ins add nothing; they must register a solver or a law"),
-        ("import no_such_module", "the plug-ins cannot be imported: ModuleNotFoundError: No module named"),
-    ],
-)
-def test_a_plug_in_that_brings_nothing_is_one_sentence(tiny: Path, text: str | None, sentence: str) -> None:
-    if text is not None:
-        (tiny / "mine.py").write_text(text)
-    assert sentence in mistake("check", "--against", "HEAD", "--plugin", "mine.py", folder=tiny)
 
 
 @pytest.mark.usefixtures("few_cases")
