@@ -31,11 +31,13 @@ def enter(
     from benchmarks.entries.box import BoxError
     from benchmarks.entries.boxed import Boxed
     from benchmarks.entries.contract import broken
-    from benchmarks.entries.enter import preview, write
+    from benchmarks.entries.enter import preview, refuse_taken, write
     from benchmarks.entries.metadata import read_metadata
     from benchmarks.errors import UserError
 
     about = read_metadata(file)
+    if not check_only:
+        refuse_taken(about.name)
     try:
         solver = Boxed(str(file), isolated=not unsafe)
     except BoxError as error:

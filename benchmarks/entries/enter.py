@@ -34,6 +34,12 @@ class Entered:
     written: tuple[str, ...]
 
 
+def refuse_taken(name: str) -> None:
+    """Raise UserError if a solver has that name."""
+    if name in SOLVERS:
+        raise UserError(f"the name {name!r} is taken ({SOLVERS[name].origin}); choose another")
+
+
 def preview(about: Metadata, solver: Boxed, results: Path, command: Sequence[str], progress: Progress) -> Finished:
     """Score an entry on the suite `entry`, beside the solvers that are in it. A box would be timed: nothing is.
 
@@ -42,8 +48,7 @@ def preview(about: Metadata, solver: Boxed, results: Path, command: Sequence[str
     Raises:
         UserError: if its name is taken.
     """
-    if about.name in SOLVERS:
-        raise UserError(f"the name {about.name!r} is taken ({SOLVERS[about.name].origin}); choose another")
+    refuse_taken(about.name)
     SOLVERS.add(about.name, Boxed, about.source, "entry", file=solver.file, isolated=solver.isolated)
     suite = load_suite(SUITE)
     mine = SolverEntry(name=about.name)

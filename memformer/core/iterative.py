@@ -48,8 +48,13 @@ class IterativeSolver(Solver):
         """State before the first step: a NamedTuple that starts with `w` and `g`, `(B, d)` each."""
 
     def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
-        if device.type == "cpu" and type(self).compiled is not IterativeSolver.compiled:
+        if device.type == "cpu" and self._is_compiled:
             prepare(dtype)
+
+    @property
+    def _is_compiled(self) -> bool:
+        """Whether there is a compiled function: asked before numba is, which takes a second to import."""
+        return type(self).compiled is not IterativeSolver.compiled
 
     def compiled(self, problem: Problem, num_steps: int) -> Iterates | None:
         """All steps by a compiled function, to rounding those of `init` and `step`; None where there is none.
@@ -67,7 +72,7 @@ class IterativeSolver(Solver):
 
     def solve(self, problem: Problem, num_steps: int) -> Trace:
         check_num_steps(num_steps)
-        if problem.is_least_squares and compiles(problem.X, problem.y):
+        if self._is_compiled and problem.is_least_squares and compiles(problem.X, problem.y):
             iterates = self.compiled(problem, num_steps)
             if iterates is not None:
                 return self._settled(problem, iterates, num_steps)

@@ -158,7 +158,7 @@ def test_without_a_box_an_entry_is_refused_unless_that_is_asked_for(
     )
     solver = Boxed(str(FILES / "momentum.py"), isolated=False)
     assert solver.needs is Needs.NOTHING
-    assert dict(broken(solver)) == {check.name: "" for check in CHECKS}
+    assert next(iter(broken(solver))) == (CHECKS[0].name, "")
 
 
 @pytest.mark.parametrize(
@@ -231,6 +231,6 @@ def test_a_message_that_is_none_is_refused() -> None:
 
 @boxed
 def test_the_contract_is_a_plugin_of_pytest(pytester: pytest.Pytester) -> None:
-    done = pytester.runpytest_subprocess("--entry", str(FILES / "redraws.py"), "-q")
-    done.stdout.fnmatch_lines(["*ModuleNotFoundError: No module named 'benchmarks'*"])
+    done = pytester.runpytest_subprocess("--entry", str(FILES / "peeks.py"), "-q", "-x")
+    done.stdout.fnmatch_lines(["*TypeError: expected Tensor as element 1 in argument 0, but got NoneType*"])
     assert done.ret == 1

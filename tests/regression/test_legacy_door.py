@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import api
@@ -64,7 +65,8 @@ def test_it_offers_on_the_old_layout_what_api_offers_now() -> None:
     assert {"cg", "memformer_gdpp"} <= set(found["names"]["solver"])
     assert "isotropic" in found["names"]["law"]
     cg, law = api.solver("cg"), api.law("isotropic", d=3, N=9)
-    assert found["losses"] == api.losses(cg, law, 0, 50, [1, 2]).tolist()
+    # cg is of version 2 now: other by rounding.
+    assert np.allclose(found["losses"], api.losses(cg, law, 0, 50, [1, 2]), rtol=1e-9)
     assert found["floor"] == api.floor(cg, law, 0, 50, [1, 2]).tolist()  # type: ignore[union-attr]
     assert found["penalty"] == 0.25
     assert found["random_fit"] == [False, True]
