@@ -4,7 +4,8 @@
 
 py-spy samples each command and all processes that it starts, fifty times a second. A sample belongs to the innermost
 function of this project that was running; what has none, or was busy importing or compiling, is named by that.
-Results in results/studies/where_time_goes.md. Needs the extra `profile`.
+Results in results/studies/where_time_goes.csv and .md; `--only` measures one command anew and keeps the others. Needs
+the extra `profile`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import pandas as pd
 import torch
 from typer import BadParameter, Option, run
 
@@ -113,6 +115,32 @@ def profile(command: list[str], folder: Path) -> tuple[float, float, list[tuple[
     return seconds, busy, shares(lines)
 
 
+def keep(folder: Path, name: str, seconds: float, busy: float, owners: list[tuple[str, float]]) -> None:
+    """Put what a command took in place of what it took before, and write the page of all of them."""
+    file = folder / "where_time_goes.csv"
+    columns = ["command", "seconds", "cpu_seconds", "where", "share"]
+    known = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=columns)
+    rows = [(name, round(seconds), round(busy), who, round(share, 4)) for who, share in owners[:SHOWN]]
+    table: Any = pd.concat([known[known["command"] != name], pd.DataFrame(rows, columns=columns)])
+    table = table.sort_values("command", key=lambda each: each.map(list(COMMANDS).index), kind="stable")
+    table.to_csv(file, index=False, lineterminator="\n")
+    parts = [
+        {
+            "name": command,
+            "seconds": part["seconds"].iloc[0],
+            "busy": part["cpu_seconds"].iloc[0],
+            "rows": [
+                (f"{row.share * row.cpu_seconds:.1f}", f"{row.share:.1%}", f"`{row.where}`")
+                for row in part.itertuples()
+            ],
+        }
+        for command, part in table.groupby("command", sort=False)
+    ]
+    here = machine(torch.device("cpu"))
+    text = render("benchmarks.validation", "where_time_goes.md.jinja", commands=parts, machine=here)
+    (folder / "where_time_goes.md").write_text(text, encoding="utf-8")
+
+
 def main(
     only: Annotated[list[str], Option(metavar="TEXT", help="commands with this in their name; repeatable")] = [],  # noqa: B006
     output: Annotated[Path, Option(help="folder of the table")] = RESULTS / "studies",
@@ -121,20 +149,13 @@ def main(
     chosen = {name: words for name, words in COMMANDS.items() if not only or any(one in name for one in only)}
     if not chosen:
         raise BadParameter(f"no command is named so; there are {', '.join(COMMANDS)}", param_hint="--only")
-    found = []
     for name, words in chosen.items():
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             if "pytest" in name or "check" in name:
                 folder = folder / "tree"
                 git(ROOT, "clone", "-q", ".", str(folder))
-            seconds, busy, owners = profile(words, folder)
-        rows = [(f"{share * busy:.1f}", f"{share:.1%}", f"`{who}`") for who, share in owners[:SHOWN]]
-        found.append({"name": name, "seconds": seconds, "busy": busy, "rows": rows})
-        print(f"{name}: {seconds:.0f} s", flush=True)
-    here = machine(torch.device("cpu"))
-    text = render("benchmarks.validation", "where_time_goes.md.jinja", commands=found, machine=here)
-    (output / "where_time_goes.md").write_text(text, encoding="utf-8")
+            keep(output, name, *profile(words, folder))
 
 
 if __name__ == "__main__":
