@@ -1,7 +1,7 @@
 """Statistics of per-task losses: location, intervals, paired comparisons, ranks. Reads arrays, nothing else."""
 
 from benchmarks.statistics.intervals import HELD_TAIL_LIMIT, LEVEL, TAIL_LIMIT, mean_interval, tail_limited
-from benchmarks.statistics.paired import Comparison, compare, log_ratio_interval, log_ratio_p_value
+from benchmarks.statistics.paired import Comparison, compare, log_ratio, log_ratio_interval, log_ratio_p_value
 from benchmarks.statistics.ranks import Ranking, letters, rank_solvers, shared_ranks, tie_groups
 from benchmarks.statistics.seed_levels import Levels, two_level, two_level_interval
 from benchmarks.statistics.significance import equal_means_test, holm, sign_flip_test, wilcoxon_log_test
@@ -23,6 +23,7 @@ __all__ = [
     "equal_means_test",
     "holm",
     "letters",
+    "log_ratio",
     "log_ratio_interval",
     "log_ratio_p_value",
     "mean_interval",

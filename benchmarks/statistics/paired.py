@@ -111,12 +111,9 @@ def log_ratio_interval(
     if levels == "seeds_and_tasks" and len(first) > 1:
         return _seeds_log_ratio(first, second)
     count = sum(len(a) for a in first)
-    means = [float(np.concatenate(list(part)).mean()) for part in (first, second)]
+    estimate, means = _log_ratio(first, second)
     if min(means) <= 0:
-        tiny = float(np.finfo(np.float64).tiny)
-        exact = float(np.log(max(means[0], tiny)) - np.log(max(means[1], tiny)))
-        return exact, exact, exact
-    estimate = float(np.log(means[0] / means[1]))
+        return estimate, estimate, estimate
     a = np.concatenate([values - values.mean() for values in first]) / means[0]
     b = np.concatenate([values - values.mean() for values in second]) / means[1]
     a2, b2 = a * a, b * b
@@ -134,6 +131,20 @@ def log_ratio_interval(
     if error < 1e-9:  # alike but for rounding
         return estimate, estimate, estimate
     return estimate, estimate + _crossing(z, Z, -error), estimate + _crossing(z, -Z, error)
+
+
+def log_ratio(first: Sequence[Array], second: Sequence[Array]) -> float:
+    """The estimate of `log_ratio_interval`, over tasks alone."""
+    return _log_ratio(first, second)[0]
+
+
+def _log_ratio(first: Sequence[Array], second: Sequence[Array]) -> tuple[float, list[float]]:
+    """`log(mean(a)/mean(b))`, and both means; a mean of 0 stands for the least positive number."""
+    means = [float(np.concatenate(list(part)).mean()) for part in (first, second)]
+    if min(means) > 0:
+        return float(np.log(means[0] / means[1])), means
+    tiny = float(np.finfo(np.float64).tiny)
+    return float(np.log(max(means[0], tiny)) - np.log(max(means[1], tiny))), means
 
 
 def log_ratio_p_value(first: Sequence[Array], second: Sequence[Array], levels: Levels = "tasks") -> float:

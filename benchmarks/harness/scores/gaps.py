@@ -11,7 +11,7 @@ from scipy import stats
 
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.scores.floors import FloorKey, bayes_losses, describe_floor, floor_losses
-from benchmarks.statistics import Levels, log_ratio_interval, tail_limited
+from benchmarks.statistics import Levels, log_ratio, log_ratio_interval, tail_limited
 from memformer.core.solver import Reach
 
 ALARM_TOLERANCE = 0.02
@@ -82,7 +82,8 @@ def judge_gap(
     keys = [FloorKey(cell.law, seed, *place) for seed in losses]
     floors = [floor_losses(key, reach, metric) for key in keys]
     bayes = [bayes_losses(key, metric) for key in keys]
-    to_bayes = _log_ratio(losses, bayes, steps, "tasks")[0]
+    best = _known(bayes, steps)
+    to_bayes = float("nan") if best is None else log_ratio(list(losses.values()), best)
     estimate, low, high = _log_ratio(losses, floors, steps, levels)
     if not np.isfinite(estimate):
         return Gap(gap_to_bayes=to_bayes, alarm=_known_tasks(losses, fresh))
@@ -103,10 +104,18 @@ def judge_gap(
 def _log_ratio(
     losses: Mapping[int, Losses], floors: list[Losses | None], steps: int, levels: Levels
 ) -> tuple[float, float, float]:
+    known = _known(floors, steps)
+    if known is None:
+        return float("nan"), float("nan"), float("nan")
+    return log_ratio_interval(list(losses.values()), known, levels)
+
+
+def _known(floors: list[Losses | None], steps: int) -> list[Losses] | None:
+    """The floor's losses of each seed; None if there is no floor, or one that is 0 but for rounding."""
     known = [floor[steps] for floor in floors if floor is not None]
     if len(known) < len(floors) or np.concatenate(known).mean() < np.finfo(np.float64).eps ** 1.5:
-        return float("nan"), float("nan"), float("nan")  # no floor, or one that is 0 but for rounding
-    return log_ratio_interval(list(losses.values()), known, levels)
+        return None
+    return known
 
 
 def _carried_by_few(pairs: list[tuple[Losses, Losses]]) -> bool:
