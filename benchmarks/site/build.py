@@ -18,8 +18,8 @@ from benchmarks.reports.template import render
 from benchmarks.reports.write import csv_text, writing
 from benchmarks.runs.ranking import rank
 from benchmarks.runs.read import Run
+from benchmarks.site import entries
 from benchmarks.site.archive import archive
-from benchmarks.site.entries import entries_page
 from benchmarks.site.figures import shrunk
 from benchmarks.site.laws import LawPage, law_pages
 from benchmarks.site.markdown import to_html
@@ -56,7 +56,7 @@ def site(runs: Sequence[Run], results: Path) -> dict[str, Content]:
     """
     ranked = rank(runs)
     laws, paper, found, about = law_pages(ranked), paper_page(results / "paper"), studies(results), run_pages(runs)
-    entered = entries_page(results / "entries")
+    entered = entries.entries_page(results / "entries")
     menu = [("index.html", "Overview"), *[("verdicts.html", "Verdicts")] * (paper is not None)]
     menu += [
         *[("entries.html", "Entries")] * (entered is not None),
@@ -87,7 +87,7 @@ def site(runs: Sequence[Run], results: Path) -> dict[str, Content]:
     files |= _paper(page, paper)
     if entered is not None:
         files["entries.html"] = page("entries", "entries.html", "Entries", **entered.facts)
-        files |= entered.files
+        files[entries.ARCHIVE] = entered.archived
     if found:
         files["studies.html"] = page("studies", "studies.html", "Studies", studies=found)
     for study in found:

@@ -10,14 +10,23 @@ from typing import Any
 from benchmarks.entries.board import BOARD, RULE, Board, read_board
 from benchmarks.entries.report import shown_loss, shown_rank, tables
 from benchmarks.reports.board import GROUPS
+from benchmarks.site.archive import archive
+
+ARCHIVE = "data/entries.zip"
+"""Place in the site of all boards and their schema."""
 
 
 @dataclass(frozen=True)
 class EntriesPage:
-    """The page of a board: what its template shows, and files by their place in the site."""
+    """The page of a board: what its template shows, and the boards of all versions and releases, with their schema."""
 
     board: Board
     files: Mapping[str, Path]
+
+    @property
+    def archived(self) -> bytes:
+        """The files, as `ARCHIVE` holds them: JSON that says its rules in every row is long."""
+        return archive(self.files)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -30,7 +39,8 @@ class EntriesPage:
             "told": GROUPS,
             "entries": mine,
             "flagged": [one for one in mine if one.flags],
-            "files": [(place, path.name) for place, path in self.files.items()],
+            "archive": ARCHIVE,
+            "names": list(self.files),
             "shown_loss": shown_loss,
             "shown_rank": shown_rank,
         }
@@ -45,4 +55,4 @@ def entries_page(folder: Path) -> EntriesPage | None:
     board = read_board(folder / BOARD)
     if board is None:
         return None
-    return EntriesPage(board, {f"data/entries/{path.name}": path for path in sorted(folder.glob("*.json"))})
+    return EntriesPage(board, {path.name: path for path in sorted(folder.glob("*.json"))})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from benchmarks.entries.board import BOARD, Board, Entry, Flag, Row, Version, wr
 from benchmarks.errors import UserError
 from benchmarks.runs.read import Run
 from benchmarks.site.build import site
+from benchmarks.site.entries import ARCHIVE
 from tests.site.conftest import EVIL
 from tests.site.pages import read
 
@@ -35,7 +38,9 @@ def board() -> Board:
 def test_the_page_shows_where_entries_are_from_and_where_they_stand(run: Run, tmp_path: Path) -> None:
     write_board(board(), tmp_path / "entries" / BOARD)
     files = site([run], tmp_path)
-    assert {"entries.html", "data/entries/board.json", "data/entries/board.schema.json"} <= set(files)
+    with zipfile.ZipFile(io.BytesIO(files[ARCHIVE])) as packed:  # type: ignore[arg-type]
+        assert set(packed.namelist()) == {"board.json", "board.schema.json"}
+        Board.model_validate_json(packed.read("board.json"))
     page = read(str(files["entries.html"]))
     assert "Entries" in [link.text for link in page.all("nav")[0].all("a")]
     ranks, provenance = page.all("table")
