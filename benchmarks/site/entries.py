@@ -39,8 +39,8 @@ class EntriesPage:
             "told": GROUPS,
             "entries": mine,
             "flagged": [one for one in mine if one.flags],
-            "archive": ARCHIVE,
-            "names": list(self.files),
+            "boards": ARCHIVE,
+            "of_boards": list(self.files),
             "shown_loss": shown_loss,
             "shown_rank": shown_rank,
         }

@@ -51,6 +51,7 @@ def test_the_page_shows_where_entries_are_from_and_where_they_stand(run: Run, tm
     assert "s" * 12 in provenance.text
     assert "c" * 12 in provenance.text
     assert "after 2 steps: −0.50 against version 1" in page.text
+    assert f"memformer-bench site of {run.name}" in " ".join(page.text.split())
     assert not page.all("img")
     assert [script for script in page.all("script") if "src" not in script.attributes] == []
     targets = [link.attributes["href"] for link in page.all("a")]
