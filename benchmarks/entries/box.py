@@ -32,7 +32,7 @@ LOOK_SECONDS = 0.05
 PATIENCE = 10.0
 """So many times its seconds of the processor an entry may take by the clock: the machine may be busy with others."""
 
-_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "NUMBA_CACHE_DIR": "/tmp"}
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "NUMBA_DISABLE_JIT": "1"}
 
 HIDDEN = ("benchmarks", "baselines")
 """Packages that are not there even if they are installed beside what is."""
