@@ -217,7 +217,10 @@ def main(
     lengths = (20, 2_000, 20_000) if device == "cpu" else ()
     bytes_ = ", ".join(f"{allocated(length):,} at N = {length:,}" for length in lengths)
     here = machine(torch.device(device))
-    facts = {"tables": tables, "headers": HEADERS, "machine": here, "bytes": bytes_, **sizes}
+    shown = [number for number, header in enumerate(HEADERS) if compiled or "compile" not in header]
+    tables = [(count, [[row[number] for number in shown] for row in rows]) for count, rows in tables]
+    headers = [HEADERS[number] for number in shown]
+    facts = {"tables": tables, "headers": headers, "machine": here, "bytes": bytes_, **sizes}
     page = render("benchmarks.validation", "compare_memformer.md.jinja", **facts)
     if output is None:
         print(page)
