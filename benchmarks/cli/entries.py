@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,7 @@ entries_app = typer.Typer(
 
 Folder = Annotated[Path, typer.Option("--entries", help="Folder of all entries.")]
 FOLDER = Path("baselines/entries")
+VERSION_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}"
 Base = Annotated[str, typer.Option(metavar="COMMIT", help="Commit that the seeds follow from; by default HEAD.")]
 Unsafe = Annotated[bool, typer.Option("--unsafe", help="Run entries without a box: they can then do whatever you can.")]
 
@@ -42,7 +44,11 @@ def board(
     from benchmarks.cli.progress import make_progress
     from benchmarks.entries.board import BOARD, read_board
     from benchmarks.entries.build import build, choose_version, keep
+    from benchmarks.errors import UserError
 
+    if version and not re.fullmatch(VERSION_NAME, version):
+        said = f"{version[:60]!r} cannot name a version; use at most 40 letters, digits, '.', '_' and '-'"
+        raise UserError(f"{said}, a letter or digit first")
     place = _place(entries, results, unsafe)
     chosen = choose_version(place, read_board(place.board / BOARD), version, base)
     with make_progress() as progress:

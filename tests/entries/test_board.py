@@ -293,3 +293,4 @@ def test_the_command_writes_the_board(root: Path) -> None:
     assert "momentum runs\n" in done.output
     assert "written to results/entries/board.json: version 1, base " in done.output
     assert "there is no folder nowhere" in mistake("entries", "board", "--entries", "nowhere", folder=root)
+    assert "'v/1' cannot name a version; use at most 40" in mistake("entries", "board", "--version", "v/1", folder=root)
