@@ -53,8 +53,12 @@ class IterativeSolver(Solver):
 
     @property
     def _is_compiled(self) -> bool:
-        """Whether there is a compiled function: asked before numba is, which takes a second to import."""
-        return type(self).compiled is not IterativeSolver.compiled
+        """Whether a compiled function stands for its steps, and not for those of a class that it has rewritten since.
+
+        Asked before numba is, which takes a second to import.
+        """
+        written = next(one for one in type(self).__mro__ if {"compiled", "init", "step"} & vars(one).keys())
+        return written is not IterativeSolver and "compiled" in vars(written)
 
     def compiled(self, problem: Problem, num_steps: int) -> Iterates | None:
         """All steps by a compiled function, to rounding those of `init` and `step`; None where there is none.

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from memformer.core.problem import Problem, TaskSource
+from memformer.kernels.first_order import first_order_iterates
 from memformer.kernels.first_order_loss import Judge, first_order_loss, serves
 from memformer.ledger import Entry, reports, uncounted
 from memformer.model.config import MemformerConfig
@@ -95,13 +96,14 @@ def losses(
             squares = squares * batch.task_weights[:, None, None]
         return squares.mean(dim=(2, 3)).flatten()
     if batch.H is not None and not config.covariate_update:
-        with uncounted():
+        with uncounted():  # parameters alone, once for all tasks
             C = step_coefficients(config, parameters, live)
+        (H, b), window = batch.of("H", "b"), register_window(config)
         if serves(C):
             judge = Judge(batch.w_star, batch.metric, batch.x_query, batch.y_query, batch.task_weights)
-            H, b = batch.of("H", "b")
-            return first_order_loss(C, H, b, judge, register_window(config))
-    if batch.H is not None:
+            return first_order_loss(C, H, b, judge, window)
+        weights = first_order_iterates(C, H, b, window)[-1]
+    elif batch.H is not None:
         weights = reduced_forward(config, parameters, *batch.of("H", "b"), live=live)[-1]
     else:
         weights = associative_forward(config, parameters, *batch.of("X", "y"), live=live)[-1]

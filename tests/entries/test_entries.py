@@ -18,11 +18,16 @@ from benchmarks.entries.contract import CHECKS, broken
 from benchmarks.entries.enter import preview, write
 from benchmarks.entries.metadata import read_metadata
 from benchmarks.errors import UserError
+from benchmarks.runs.source import ENTRIES
 from memformer.core.solver import Needs
 from tests.experiments.requests import Silent
 from tests.helpers import call, mistake
 
 FILES = Path(__file__).parent / "files"
+"""Dishonest ones."""
+
+MOMENTUM, LEARNED, DIRECT = (ENTRIES / name / f"{name}.py" for name in ("momentum", "learned_steps", "pseudoinverse"))
+AUTHOR = "The memformer-bench developers"
 LAW = api.law("isotropic", d=3, N=8)
 
 boxed = pytest.mark.skipif(not available(), reason="this machine has no bubblewrap")
@@ -36,7 +41,7 @@ def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def entry(tmp_path: Path, **changed: str) -> Path:
     """An honest file with some of its text changed."""
-    text = (FILES / "momentum.py").read_text()
+    text = MOMENTUM.read_text()
     for old, new in changed.items():
         text = text.replace(old, new)
     (tmp_path / "mine.py").write_text(text)
@@ -45,7 +50,7 @@ def entry(tmp_path: Path, **changed: str) -> Path:
 
 @boxed
 def test_an_honest_entry_that_learns_keeps_to_the_contract() -> None:
-    assert dict(broken(Boxed(str(FILES / "learned.py")))) == {check.name: "" for check in CHECKS}
+    assert dict(broken(Boxed(str(LEARNED)))) == {check.name: "" for check in CHECKS}
 
 
 @boxed
@@ -65,17 +70,17 @@ def test_a_dishonest_entry_is_stopped(name: str, said: str) -> None:
 
 @boxed
 def test_an_entry_enters_by_its_command(tmp_path: Path) -> None:
-    done = call("enter", str(FILES / "direct.py"), folder=tmp_path)
+    done = call("enter", str(DIRECT), folder=tmp_path)
     assert done.code == 0, done.error
     assert done.output.count("kept: ") == len(CHECKS)
-    assert "direct: direct at " in done.output or "exact: direct" in done.output
-    folder = tmp_path / "baselines/entries/direct"
+    assert "pseudoinverse: direct at " in done.output or "exact: pseudoinverse" in done.output
+    folder = tmp_path / "baselines/entries/pseudoinverse"
     told = json.loads((folder / "entry.json").read_text())
-    assert told["authors"] == ["Ada Lovelace"]
+    assert told["authors"] == [AUTHOR]
     assert told["licence"] == "MIT"
     assert told["needs"] == "direct"
     assert told["keeps"] == [check.name for check in CHECKS]
-    assert (folder / "direct.py").read_bytes() == (FILES / "direct.py").read_bytes()
+    assert (folder / "pseudoinverse.py").read_bytes() == DIRECT.read_bytes()
 
 
 @boxed
@@ -119,7 +124,7 @@ def test_an_entry_that_takes_too_much_memory_or_time_is_ended(tmp_path: Path) ->
     with pytest.raises(BoxError, match=r"it held 0\.\d+ GB, and may hold 0\.4; its process was ended"):
         Box(entry(tmp_path, **{"from dataclasses import dataclass\n": hungry}), memory=0.4)
     with (
-        Box(FILES / "momentum.py") as box,
+        Box(MOMENTUM) as box,
         pytest.raises(BoxError, match=r"it took more than 0\.02 s; its process was ended"),
     ):
         box.receive(0.02)  # it waits for us; by the clock it may take ten times that
@@ -127,7 +132,7 @@ def test_an_entry_that_takes_too_much_memory_or_time_is_ended(tmp_path: Path) ->
 
 @boxed
 def test_a_box_scores_as_the_solver_itself_does() -> None:
-    mine = api.losses(Boxed(str(FILES / "momentum.py")), LAW, 0, 40, [1, 3])
+    mine = api.losses(Boxed(str(MOMENTUM)), LAW, 0, 40, [1, 3])
     same = api.losses(api.solver("heavy_ball", eta=0.5, beta=0.3), LAW, 0, 40, [1, 3])
     torch.testing.assert_close(torch.from_numpy(mine), torch.from_numpy(same), rtol=1e-12, atol=0)
 
@@ -154,9 +159,9 @@ def test_without_a_box_an_entry_is_refused_unless_that_is_asked_for(
 ) -> None:
     monkeypatch.setattr("benchmarks.entries.box.PROGRAM", "no-such-program")
     assert "lacks or does not allow (Debian: apt install bubblewrap); --unsafe runs it without" in mistake(
-        "enter", str(FILES / "momentum.py"), folder=tmp_path
+        "enter", str(MOMENTUM), folder=tmp_path
     )
-    solver = Boxed(str(FILES / "momentum.py"), isolated=False)
+    solver = Boxed(str(MOMENTUM), isolated=False)
     assert solver.needs is Needs.NOTHING
     assert next(iter(broken(solver))) == (CHECKS[0].name, "")
 
@@ -168,9 +173,9 @@ def test_without_a_box_an_entry_is_refused_unless_that_is_asked_for(
         ({"# /// entry\n": ""}, "has 0 blocks '# /// entry'; it must have one"),
         ({'name = "momentum"': 'name = "Momentum!"'}, "name: string should match pattern"),
         ({'budget = "none"': 'budget = "huge"'}, "budget: input should be 'none', 'small' or 'large'"),
-        ({'# source = "https://arxiv.org/abs/1802.04434"\n': ""}, "source: field required"),
-        ({'authors = ["Ada Lovelace"]': "authors = []"}, "authors: list should have at least 1 item"),
-        ({'authors = ["Ada Lovelace"]': "authors = ["}, "is no TOML"),
+        ({'# source = "https://doi.org/10.1016/0041-5553(64)90863-5"\n': ""}, "source: field required"),
+        ({f'authors = ["{AUTHOR}"]': "authors = []"}, "authors: list should have at least 1 item"),
+        ({f'authors = ["{AUTHOR}"]': "authors = ["}, "is no TOML"),
         ({'budget = "none"': 'budget = "none"\n# licence = "MIT"'}, "names a licence; that is the line above it"),
         ({'name = "momentum"': 'name = "momentum"\n# rank = "first"'}, "rank: extra inputs are not permitted"),
     ],
@@ -199,12 +204,12 @@ def test_a_file_that_cannot_be_loaded_is_a_sentence(tmp_path: Path, changed: dic
 
 @boxed
 def test_a_folder_of_somebody_else_or_a_damaged_one_is_left_alone(tmp_path: Path) -> None:
-    about, solver = read_metadata(FILES / "direct.py"), Boxed(str(FILES / "direct.py"))
+    about, solver = read_metadata(DIRECT), Boxed(str(DIRECT))
     write(about, solver, [], tmp_path)
     write(about, solver, [], tmp_path)  # again, after a change
-    with pytest.raises(UserError, match="has an entry of Ada Lovelace; choose another name"):
+    with pytest.raises(UserError, match=f"has an entry of {AUTHOR}; choose another name"):
         write(about.model_copy(update={"authors": ["Somebody"]}), solver, [], tmp_path)
-    (tmp_path / "direct" / "entry.json").write_text("[")
+    (tmp_path / "pseudoinverse" / "entry.json").write_text("[")
     with pytest.raises(UserError, match="is damaged; remove it or put it right"):
         write(about, solver, [], tmp_path)
 

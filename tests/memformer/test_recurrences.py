@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from baselines.accelerated import Chebyshev, HeavyBall, Nesterov
-from baselines.gradient import GradientDescent
+from baselines.gradient import GradientDescent, StepState
 from baselines.krylov import ConjugateGradient
 from memformer.core import iterative
 from memformer.core.iterative import IterativeSolver
@@ -163,6 +163,30 @@ def test_what_is_not_compiled():
     assert not compiles(plain.to("meta"))
     with torch.no_grad():
         assert compiles(plain, torch.ones(2, 3, requires_grad=True))
+
+
+class Halved(GradientDescent):
+    """Takes steps of its own: what is compiled for its base is not for it."""
+
+    def step(self, problem: Problem, state: StepState, k: int) -> tuple[StepState, None]:
+        w = state.w - state.eta / 2 * state.g
+        return StepState(w, problem.objective.gradient(problem, w), state.eta), None
+
+
+class Shorter(HeavyBall):
+    """Other constants, which what is compiled asks for."""
+
+    def constants(self, mu: Tensor, L: Tensor) -> tuple[Tensor, Tensor]:
+        return 1 / (2 * L), 0 * mu
+
+
+@pytest.mark.parametrize("solver", [Halved(), Shorter()], ids=["a step", "constants"])
+def test_what_a_subclass_rewrites_is_what_it_does(solver: IterativeSolver):
+    given = drawn(9, 20, 4)
+    found, loop = both(solver, given, 3)
+    torch.testing.assert_close(of(found), of(loop))
+    plain = GradientDescent() if isinstance(solver, Halved) else HeavyBall()
+    assert not torch.allclose(of(found), of(plain.solve(given, 3)))
 
 
 def test_gradients_pass_through_the_loop():
