@@ -113,7 +113,7 @@ def test_a_cluster_with_the_settings_of_the_page_is_encrypted_and_reached(
         subprocess.run(["openssl", *line.split()], check=True, capture_output=True)
     (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     with dask.config.set(dask.config.merge(dask.config.config, yaml.safe_load(block))):
-        options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+        options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
         with distributed.LocalCluster(protocol="tls", security=distributed.Security(), **options) as cluster:
             assert cluster.scheduler_address.startswith("tls://")
             done = command("run", small_suite, "--scheduler", cluster.scheduler_address, "--name", "dask")

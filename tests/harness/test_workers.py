@@ -144,7 +144,7 @@ def running(process: int) -> bool:
 
 def test_a_dask_cluster_gives_the_numbers_of_one_process(command: Command, small_suite: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed", exc_type=ImportError)
-    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None)
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0")
     with cluster:
         done = command("run", small_suite, "--scheduler", cluster.scheduler_address, "--name", "dask")
         assert done.code == 0, done.error
@@ -189,7 +189,7 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(monkeypatch: pytes
     distributed = pytest.importorskip("distributed", exc_type=ImportError)
     monkeypatch.setattr(dask, "WORKER_SECONDS", 0.1)
     with (
-        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
         pytest.raises(UserError, match="no Dask worker came to"),
     ):
         list(run_on_cluster([], cluster.scheduler_address))
