@@ -55,6 +55,11 @@ def first_order_loss(C: Tensor, H: Tensor, b: Tensor, judge: Judge, window: int 
         b: likewise.
         judge: of the last iterate.
         window: as there.
+
+    Example:
+        >>> one = torch.ones(1, 1, 1)
+        >>> first_order_loss(-one / 2, one[None], one, Judge(one, one, None, None, None)).item()
+        0.25
     """
     return _Loss.apply(C, H, b, judge, window)  # pyright: ignore[reportReturnType]
 

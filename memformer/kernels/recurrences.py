@@ -53,6 +53,12 @@ def conjugate_gradient(X: Tensor, y: Tensor, num_steps: int) -> Iterates:
         X: `(B, N, d)`.
         y: `(B, N)`.
         num_steps: K.
+
+    Source: Hestenes & Stiefel 1952; Saad, Iterative Methods for Sparse Linear Systems, algorithm 6.18.
+
+    Example:
+        >>> conjugate_gradient(torch.eye(2)[None], torch.ones(1, 2), 1).weights[-1].tolist()
+        [[1.0, 1.0]]
     """
     from memformer.kernels.recurrences_numba import CONJUGATE_GRADIENT
 
@@ -75,6 +81,10 @@ def three_term(
         eta: `(K, B)`.
         momentum: what broadcasts to the same.
         shift: likewise.
+
+    Example:
+        >>> three_term(torch.eye(2)[None], torch.ones(1, 2), torch.ones(1, 1)).weights[-1].tolist()
+        [[0.5, 0.5]]
     """
     from memformer.kernels.recurrences_numba import THREE_TERM
 
@@ -89,6 +99,13 @@ def extreme_eigenvalues(H: Tensor) -> tuple[Tensor, Tensor]:
     """Smallest and largest eigenvalue of symmetric matrices `(B, d, d)` of finite numbers, `(B,)` each.
 
     Right to a few units of rounding of the largest in size, as a library's are.
+
+    Source: Golub & Van Loan, Matrix Computations, 4th ed., algorithm 8.3.1 (tridiagonal form); Parlett, "Laguerre's method
+        applied to the matrix eigenvalue problem", Math. Comp. 18 (1964) 464-485.
+
+    Example:
+        >>> [found.tolist() for found in extreme_eigenvalues(torch.diag(torch.tensor([3.0, 1.0, 2.0]))[None])]
+        [[1.0], [3.0]]
     """
     from memformer.kernels.recurrences_numba import EXTREME_EIGENVALUES
 
