@@ -100,8 +100,8 @@ def extreme_eigenvalues(H: Tensor) -> tuple[Tensor, Tensor]:
 
     Right to a few units of rounding of the largest in size, as a library's are.
 
-    Source: Golub & Van Loan, Matrix Computations, 4th ed., algorithm 8.3.1 (tridiagonal form); Parlett, "Laguerre's method
-        applied to the matrix eigenvalue problem", Math. Comp. 18 (1964) 464-485.
+    Source: Golub & Van Loan, Matrix Computations, 4th ed., algorithm 8.3.1 (tridiagonal form); Parlett,
+        "Laguerre's method applied to the matrix eigenvalue problem", Math. Comp. 18 (1964) 464-485.
 
     Example:
         >>> [found.tolist() for found in extreme_eigenvalues(torch.diag(torch.tensor([3.0, 1.0, 2.0]))[None])]
