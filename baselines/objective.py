@@ -8,7 +8,7 @@ from torch import Tensor
 
 from memformer.core.objective import apply_metric
 from memformer.core.problem import Problem, dot, matvec
-from memformer.kernels.first_order_loss import Judge
+from memformer.kernels.judge import Judge
 
 
 class Quadratic(NamedTuple):

@@ -25,8 +25,7 @@ from benchmarks.harness.workers.process import Task
 from benchmarks.harness.workers.supervisor import NO_LIMIT, Worker
 from benchmarks.runs.read import LOSSES, Run, read_run
 from benchmarks.suites.suite import load_suite
-from memformer.kernels import first_order_loss, recurrences
-from memformer.kernels.gdpp import covariate_method
+from memformer.kernels import first_order_loss, gdpp, recurrences
 from tests.helpers import SMALL, Done, call
 
 VIEWED = """
@@ -84,10 +83,7 @@ def _kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     kinds = (torch.float32, torch.float64) if worker[-1] in "02468" else (torch.float64, torch.float32)
     for kind in kinds:
         with FileLock(tmp_path_factory.getbasetemp().parent / f"{kind}.lock"):
-            one = torch.ones(1, 1, 1, 1, 1, 1, dtype=kind)
-            Q = one[0].clone().requires_grad_()
-            (w,) = covariate_method(one, Q, one[0], one[0, 0], one[0, 0, 0])
-            w.sum().backward()
+            gdpp.prepare(kind, torch.device("cpu"))
             recurrences.prepare(kind)
             first_order_loss.prepare(kind, torch.device("cpu"))
 

@@ -8,7 +8,7 @@ the iterates of `memformer.kernels.first_order`.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,28 +16,11 @@ from torch.autograd.function import once_differentiable
 
 from memformer.kernels.compiled import array, chunks, compiles, in_threads
 from memformer.kernels.first_order import coefficient_gradient
+from memformer.kernels.judge import Judge
 from memformer.ledger import is_counting
 
 _KERNEL_D = {False: 64, True: 32}
 """Beyond so many dimensions a library's products of matrices are as fast, for scalar coefficients and for matrices."""
-
-
-class Judge(NamedTuple):
-    """What weights `(S, d, n)` are judged by, for each of G groups of models; either the first two or the next two.
-
-    Attributes:
-        w_star: `(G, d, n)`.
-        metric: `(G, d, d)`, or `(G, d, d, n)` of each task: the loss is `(w - w_star)^T metric (w - w_star)`.
-        x_query: `(G, q, d, n)`.
-        y_query: `(G, q, n)`: the loss is the mean of `(x^T w - y)^2`.
-        task_weights: `(G, n)`; None if all tasks count alike.
-    """
-
-    w_star: Tensor | None
-    metric: Tensor | None
-    x_query: Tensor | None
-    y_query: Tensor | None
-    task_weights: Tensor | None
 
 
 def serves(C: Tensor) -> bool:
@@ -79,26 +62,15 @@ class _Loss(torch.autograd.Function):
             ADJOINTS,  # only where it is needed, since numba is slow to import
         )
 
-        (S, K), (G, d, n) = C.shape[:2], b.shape
+        (S, K), (d, n) = C.shape[:2], b.shape[1:]
         left = (S, K, d, n if ctx.needs_input_grad[0] else 0)
         residuals, slopes, losses = C.new_empty(left), C.new_empty(left), C.new_empty(S, chunks(n))
-        none = C.new_empty(0)  # G of nothing, in as many dimensions as is expected
-        w_star, metric, x_query, y_query, task_weights = judge
-        given = [
-            array(C.reshape(S, K, -1, C.shape[-1])),
-            array(H),
-            array(b),
-            array(none.view(G, d, 0) if w_star is None else w_star),
-            array(none.view(G, d, d, 0) if metric is None else metric[..., None] if metric.ndim == 3 else metric),
-            array(none.view(G, 0, d, n) if x_query is None else x_query),
-            array(none.view(G, 0, n) if y_query is None else y_query),
-            array(none.view(G, 0) if task_weights is None else task_weights),
-        ]
+        given = [array(C.reshape(S, K, -1, C.shape[-1])), array(H), array(b)]
         written = (residuals.numpy(), slopes.numpy(), losses.numpy())
-        in_threads(ADJOINTS[given[0].dtype.name], S, n, *given, window or K, *written)
+        in_threads(ADJOINTS[given[0].dtype.name], S, n, *given, judge.arrays(), window or K, *written)
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(coefficient_gradient(C, slopes, residuals, window))
-        return losses.sum(1) / (n if w_star is not None else n * x_query.shape[1])  # pyright: ignore[reportOptionalMemberAccess]
+        return losses.sum(1) / judge.counted
 
     @staticmethod
     @once_differentiable

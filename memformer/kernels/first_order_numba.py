@@ -15,54 +15,34 @@ from __future__ import annotations
 
 import numpy as np
 
+from memformer.kernels.judge_numba import begin, empty_case, judged, summed
 from memformer.kernels.simd import LANES, clear, compiled, fma, gather, kept_on_disk, load, splat, store, write, zeros
 
 
-def _adjoints(
-    C, H, b, w_star, metric, x_query, y_query, task_weights, window, residuals, slopes, losses, jobs, first, end
-):
+def _adjoints(C, H, b, judge, window, residuals, slopes, losses, jobs, first, end):
     """Write residuals and gradients of iterates, and sums of losses, of jobs `first, ..., end - 1`.
 
     A job is one of `jobs` chunks of a model's tasks. All arrays are C-contiguous: `C` `(S, K, p, K p)`, p = 1 for
-    scalars or d for matrices; `H` `(G, d, d, n)`, `b` `(G, d, n)`, model s seeing group `s // (S / G)`; `w_star`
-    `(G, d, n)` with `metric` `(G, d, d, n)` or `(G, d, d, 1)`, and where their n is 0 `x_query` `(G, q, d, n)` with
-    `y_query` `(G, q, n)`; `task_weights` `(G, n)`, or `(G, 0)` where all count alike. What is written: `residuals`
-    and `slopes` `(S, K, d, n)`, neither where their n is 0, and `losses` `(S, jobs)`.
+    scalars or d for matrices; `H` `(G, d, d, n)`, `b` `(G, d, n)`, model s seeing group `s // (S / G)`; the judge is
+    one of `memformer.kernels.judge_numba`. What is written: `residuals` and `slopes` `(S, K, d, n)`, neither where
+    their n is 0, and `losses` `(S, jobs)`.
     """
     S, K, p = C.shape[:3]
     G, d, n = b.shape
-    known, shared, q = w_star.shape[2] > 0, metric.shape[3] == 1, y_query.shape[1]
     kind = b.dtype
-    of_H, of_b, of_w_star = np.empty((d * d, LANES), kind), np.empty((d, LANES), kind), np.empty((d, LANES), kind)
-    of_metric, of_x, of_y = np.empty((d * d, LANES), kind), np.empty((q * d, LANES), kind), np.empty((q, LANES), kind)
-    weight, sums = np.ones((1, LANES), kind), np.empty((1, LANES), kind)
+    of_H, of_b, case = np.empty((d * d, LANES), kind), np.empty((d, LANES), kind), empty_case(judge)
     w, grad_w = np.empty((d, LANES), kind), np.empty((d, LANES), kind)
     r, grad_r = np.empty((K, d, LANES), kind), np.empty((K, d, LANES), kind)
-    share = splat(kind.type(2.0 / (n if known else n * q)))
     for job in range(first, end):
         model, chunk = job // jobs, job % jobs
         group, own = model // (S // G), C[model]
         size = (n + jobs * LANES - 1) // (jobs * LANES) * LANES
-        clear(sums)
-        if known and shared:
-            flat = metric[group].reshape(d * d)
-            for i in range(d * d):
-                store(of_metric, i, splat(flat[i]))
+        begin(case, judge, group)
         for start in range(min(n, chunk * size), min(n, (chunk + 1) * size), LANES):
             gather(of_H, H[group].reshape((d * d, n)), start)
             gather(of_b, b[group], start)
-            if task_weights.shape[1] > 0:
-                gather(weight, task_weights[group : group + 1], start)
             _run(w, r, own, of_H, of_b, p, window)
-            if known:
-                gather(of_w_star, w_star[group], start)
-                if not shared:
-                    gather(of_metric, metric[group].reshape((d * d, n)), start)
-                _judge_weights(grad_w, sums, w, of_w_star, of_metric, weight, share)
-            else:
-                gather(of_x, x_query[group].reshape((q * d, n)), start)
-                gather(of_y, y_query[group], start)
-                _judge_queries(grad_w, sums, w, of_x, of_y, weight, share)
+            judged(grad_w, w, case, judge, group, start)
             if residuals.shape[3] == 0:
                 continue
             clear(grad_r)
@@ -74,10 +54,7 @@ def _adjoints(
                 for j in range(max(0, step + 1 - window), step + 1):
                     _add_transposed(grad_r[j], own, step, j, p, grad_w)
                 _subtract_product(grad_w, of_H, grad_r[step])
-        total = kind.type(0)
-        for t in range(LANES):
-            total += sums[0, t]
-        losses[model, chunk] = total
+        losses[model, chunk] = summed(case)
 
 
 ADJOINTS = kept_on_disk(_adjoints)
@@ -133,38 +110,6 @@ def _add_transposed(out, C, step, j, p, slope):
         for k in range(d):
             total = fma(splat(-C[step, k, j * d + i]), load(slope, k), total)
         store(out, i, total)
-
-
-@compiled
-def _judge_weights(grad, sums, w, w_star, metric, weight, share):
-    """Add `(w - w_star)^T metric (w - w_star)`, times the weights, to the sums; its gradient times a share."""
-    d = len(w)
-    minus, none, counts = splat(w.dtype.type(-1)), zeros(w), load(weight, 0)
-    total, factor = none, fma(share, counts, none)
-    for i in range(d):
-        slope = none
-        for j in range(d):
-            slope = fma(load(metric, i * d + j), fma(minus, load(w_star, j), load(w, j)), slope)
-        total = fma(fma(minus, load(w_star, i), load(w, i)), slope, total)
-        store(grad, i, fma(factor, slope, none))
-    store(sums, 0, fma(counts, total, load(sums, 0)))
-
-
-@compiled
-def _judge_queries(grad, sums, w, x, y, weight, share):
-    """The same for the squared errors `(x^T w - y)^2` of the queries."""
-    d, minus, none, counts = len(w), splat(w.dtype.type(-1)), zeros(w), load(weight, 0)
-    total, factor = none, fma(share, counts, none)
-    clear(grad)
-    for k in range(len(y)):
-        error = fma(minus, load(y, k), none)
-        for i in range(d):
-            error = fma(load(x, k * d + i), load(w, i), error)
-        total = fma(error, error, total)
-        scaled = fma(factor, error, none)
-        for i in range(d):
-            store(grad, i, fma(scaled, load(x, k * d + i), load(grad, i)))
-    store(sums, 0, fma(counts, total, load(sums, 0)))
 
 
 @compiled

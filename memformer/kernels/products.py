@@ -92,3 +92,9 @@ def from_left(Q: Tensor, A: Tensor) -> Tensor:
 def from_right(A: Tensor, P: Tensor) -> Tensor:
     """`A P` for one matrix `P` `(S, ..., k, j)` a model: `(S, ..., i, k, n)` to `(S, ..., i, j, n)`."""
     return P.mT.unsqueeze(-3) @ A
+
+
+def per_model(tensor: Tensor, models: int) -> Tensor:
+    """`(G, ...)` to `(S, ...)`, or to what broadcasts against it."""
+    groups = tensor.shape[0]
+    return tensor if groups in (1, models) else tensor.repeat_interleave(models // groups, 0)

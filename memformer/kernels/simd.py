@@ -16,40 +16,55 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import extending, njit, types
+from numba.core.dispatcher import Dispatcher
 
 LANES = 16
 
-compiled = njit(nogil=True, error_model="numpy")
+_options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
+compiled = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_options)
+"""For functions that compiled functions alone call: what Python or C would call is not made."""
 
 
 def kept_on_disk(function: Callable[..., None]) -> dict[str, Callable[..., None]]:
     """Compile a function that Python calls, and keep the machine code on disk, since compiling takes seconds.
 
-    numba's own cache compiles again when the function's file changes, and does not notice when this file does. The name
-    of a cache entry therefore contains a hash of both files. It contains the type of the numbers too: float32 and
-    float64 have entries of their own, so processes that start together and compile different ones do not overwrite each
-    other's. Entries lie beside the function's file, or in numba's folder for users where that cannot be written. Where
-    neither can be written nothing is kept.
+    numba's own cache compiles again when the function's file changes, and does not notice when others do. The name of a
+    cache entry therefore contains a hash of all files that compiled functions are from. It contains the type of the
+    numbers too: float32 and float64 have entries of their own, so processes that start together and compile different
+    ones do not overwrite each other's. Entries lie beside the function's file, or in numba's folder for users where
+    that cannot be written. Where neither can be written nothing is kept.
 
     Args:
-        function: a function that calls only functions of its own file and of this one. Its arrays are all float32 or
-            all float64.
+        function: its arrays are all float32 or all float64.
 
     Returns:
         The compiled function for `"float32"` and for `"float64"`; each is compiled, or loaded, when first called.
     """
-    texts = [Path(file).read_bytes() for file in (function.__code__.co_filename, __file__)]
+    texts = [Path(file).read_bytes() for file in sorted(_files(function) | {__file__})]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()[:12]
     return {kind: _kept(function, f"{function.__name__}_{kind}_{digest}") for kind in ("float32", "float64")}
+
+
+def _files(function: Any, found: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Of a function, and of the compiled functions that are known where it is written."""
+    file = function.__code__.co_filename
+    if file in found:
+        return found
+    found |= {file}
+    for other in function.__globals__.values():
+        if isinstance(other, Dispatcher):
+            found = _files(other.py_func, found)
+    return found
 
 
 def _kept(function: Callable[..., None], name: str) -> Any:
     renamed = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
     renamed.__qualname__ = name
     try:
-        return njit(cache=True, nogil=True, error_model="numpy")(renamed)
+        return njit(cache=True, **_options)(renamed)
     except RuntimeError:  # there is no folder to write to
-        return compiled(renamed)
+        return njit(**_options)(renamed)
 
 
 intrinsic: Any = extending.intrinsic  # what it makes is called without the first argument
@@ -182,6 +197,12 @@ def _pointer(context: Any, builder: Any, signature: Any, given: Any) -> Any:
 
 
 @compiled
+def span(first, end):
+    """What a product goes over. A pair as it is written may hold a constant, and each kind is compiled anew."""
+    return np.intp(first), np.intp(end)
+
+
+@compiled
 def product(out, A, B, rows, inner, first, add):
     """Rows of `A B`, summed over `inner`, from column `first` on: added to `out`, or in its place."""
     _multiply(out, A, B, (A.shape[1], 1), (B.shape[1], 1), rows, inner, (first, out.shape[1]), add)
@@ -199,26 +220,48 @@ def product_nt(out, A, B, rows, first, add):
     _multiply(out, A, B, (A.shape[1], 1), (1, B.shape[1]), rows, (first, A.shape[1]), (0, B.shape[0]), add)
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@njit(inline="always", **_options)
 def _multiply(out, A, B, of_A, of_B, rows, inner, columns, add):
     """Two columns at a time, which share what they read of `A`; `of_A` and `of_B` are strides of rows and columns.
 
     Always inlined, so that each product knows which stride is 1.
     """
-    for i in range(rows[0], rows[1]):
+    width, wide, tall = out.shape[1], (columns[1] - columns[0]) % 2, (rows[1] - rows[0]) % 2
+    for i in range(rows[0], rows[1] - 1, 2):
         for j in range(columns[0], columns[1] - 1, 2):
-            at = i * out.shape[1] + j
+            at, below = i * width + j, (i + 1) * width + j
             one = load(out, at) if add else zeros(out)
             two = load(out, at + 1) if add else zeros(out)
+            three = load(out, below) if add else zeros(out)
+            four = load(out, below + 1) if add else zeros(out)
             for k in range(inner[0], inner[1]):
-                factor, right = load(A, i * of_A[0] + k * of_A[1]), k * of_B[0] + j * of_B[1]
-                one = fma(factor, load(B, right), one)
-                two = fma(factor, load(B, right + of_B[1]), two)
+                upper = load(A, i * of_A[0] + k * of_A[1])
+                lower = load(A, (i + 1) * of_A[0] + k * of_A[1])
+                right = k * of_B[0] + j * of_B[1]
+                first, second = load(B, right), load(B, right + of_B[1])
+                one = fma(upper, first, one)
+                two = fma(upper, second, two)
+                three = fma(lower, first, three)
+                four = fma(lower, second, four)
             store(out, at, one)
             store(out, at + 1, two)
-        if (columns[1] - columns[0]) % 2:
+            store(out, below, three)
+            store(out, below + 1, four)
+        if wide:
             j = columns[1] - 1
-            at = i * out.shape[1] + j
+            at, below = i * width + j, (i + 1) * width + j
+            one = load(out, at) if add else zeros(out)
+            three = load(out, below) if add else zeros(out)
+            for k in range(inner[0], inner[1]):
+                first = load(B, k * of_B[0] + j * of_B[1])
+                one = fma(load(A, i * of_A[0] + k * of_A[1]), first, one)
+                three = fma(load(A, (i + 1) * of_A[0] + k * of_A[1]), first, three)
+            store(out, at, one)
+            store(out, below, three)
+    if tall:
+        i = rows[1] - 1
+        for j in range(columns[0], columns[1]):
+            at = i * width + j
             one = load(out, at) if add else zeros(out)
             for k in range(inner[0], inner[1]):
                 one = fma(load(A, i * of_A[0] + k * of_A[1]), load(B, k * of_B[0] + j * of_B[1]), one)

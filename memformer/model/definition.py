@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from memformer.kernels.products import per_model
 from memformer.ledger import uncounted
 from memformer.model.attention import as_matrix, attention_by_definition
 from memformer.model.config import MemformerConfig
-from memformer.model.from_tokens import per_model
 from memformer.model.memory import Registers
 
 

@@ -18,10 +18,9 @@ from torch import Tensor
 from memformer.kernels.first_order import first_order_iterates
 from memformer.kernels.gdpp import covariate_method
 from memformer.ledger import uncounted
-from memformer.model.attention import as_matrix, gated_preconditioners
+from memformer.model.attention import gated_preconditioners
 from memformer.model.config import MemformerConfig
-from memformer.model.from_tokens import per_model
-from memformer.model.memory import memory_matrix, register_weights, register_window
+from memformer.model.memory import layer_weights, memory_matrix, register_window
 
 
 def step_coefficients(config: MemformerConfig, parameters: Mapping[str, Tensor], live: Tensor | None = None) -> Tensor:
@@ -66,13 +65,8 @@ def reduced_forward(
     Returns:
         `(S, d, n)`, after 1, ..., depth layers.
     """
-    window = register_window(config)
     if not config.covariate_update:
         with uncounted():  # parameters alone, once for all tasks
             C = step_coefficients(config, parameters, live)
-        return first_order_iterates(C, H, b, window)
-    models = parameters["Q"].shape[0]
-    with uncounted():
-        Q = as_matrix(config, gated_preconditioners(config, parameters))
-        K = register_weights(config, parameters, live)
-    return covariate_method(K, Q, parameters["P"], per_model(H, models), per_model(b, models), window)
+        return first_order_iterates(C, H, b, register_window(config))
+    return covariate_method(layer_weights(config, parameters, live), H, b)

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from memformer.ledger import combine
+from memformer.kernels.gdpp import Weights
+from memformer.ledger import combine, uncounted
+from memformer.model.attention import as_matrix, gated_preconditioners
 from memformer.model.config import MemformerConfig
 
 Part = Callable[[Tensor], Tensor]
@@ -128,7 +130,9 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gamma: Tensor, identity: Tensor) -> Tensor:
         system = identity - torch.diag_embed(gamma[..., 1:], -1)
-        T = torch.linalg.solve_triangular(system, identity, upper=False, unitriangular=True)
+        kind = torch.promote_types(system.dtype, torch.float32)  # no half numbers here
+        of_kind = system.to(kind), identity.to(kind)
+        T = torch.linalg.solve_triangular(*of_kind, upper=False, unitriangular=True).to(system)
         ctx.save_for_backward(T)
         return T
 
@@ -165,6 +169,16 @@ def register_weights(config: MemformerConfig, parameters: Mapping[str, Tensor], 
         K = K[:, :, None]
     K = K.movedim((-2, -1), (1, 2))
     return K if live is None else K * live[..., None, None, None, None]
+
+
+def layer_weights(config: MemformerConfig, parameters: Mapping[str, Tensor], live: Tensor | None = None) -> Weights:
+    """What `memformer.kernels.gdpp` needs of S models; heads that share registers and covariates are one head."""
+    with uncounted():  # parameters alone, once for all tasks
+        Q = as_matrix(config, gated_preconditioners(config, parameters))
+        if not config.covariate_update and not config.gamma_per_head:
+            Q = Q.sum(2, keepdim=True)
+        K = register_weights(config, parameters, live)
+    return Weights(K, Q, parameters["P"] if config.covariate_update else None, register_window(config))
 
 
 def register_window(config: MemformerConfig) -> int | None:

@@ -104,9 +104,8 @@ class Memformer(Solver):
 
     @property
     def version(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """5: with P = 0 trained by a compiled loss, other by rounding; 4: tasks are used twice, not 8 times."""
-        first_order = not self.covariate_update and self.attention == "linear" and self.gamma != "token"
-        return 5 if first_order else 4
+        """5: with linear attention trained by a compiled loss, other by rounding; 4: tasks are used twice."""
+        return 5 if self.attention == "linear" else 4
 
     @property
     def recipe(self) -> Recipe:

@@ -48,8 +48,8 @@ class MixtureMemformer(Memformer):
 
     @property
     def version(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
-        """2: trained by a compiled loss, other by rounding."""
-        return 2
+        """3: with P free too trained by a compiled loss, other by rounding; 2: with P = 0."""
+        return 3
 
     @learns
     def fit_together(

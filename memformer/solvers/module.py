@@ -150,7 +150,7 @@ class MemformerModule(nn.Module):
         """The form to take: kernels have no gradient with respect to contexts, no `torch.func` and no half numbers."""
         if torch.compiler.is_compiling():  # then kernels are plain operations
             return self.form
-        plain = "definition" if self.config.attention != "linear" or self.config.covariate_update else "associative"
+        plain = "definition" if self.config.attention != "linear" else "associative"
         inputs = torch.is_grad_enabled() and (problem.X.requires_grad or problem.y.requires_grad)
         if self.form is not None:
             if inputs and self.form not in (plain, "definition"):

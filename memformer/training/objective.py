@@ -11,14 +11,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from memformer.core.problem import Problem, TaskSource
+from memformer.kernels import first_order_loss, gdpp
 from memformer.kernels.first_order import first_order_iterates
-from memformer.kernels.first_order_loss import Judge, first_order_loss, serves
-from memformer.ledger import Entry, reports, uncounted
+from memformer.kernels.judge import Judge
+from memformer.ledger import Entry, is_counting, reports, uncounted
 from memformer.model.config import MemformerConfig
 from memformer.model.definition import token_forward
-from memformer.model.from_moments import reduced_forward, step_coefficients
-from memformer.model.from_tokens import associative_forward
-from memformer.model.memory import register_window
+from memformer.model.from_moments import step_coefficients
+from memformer.model.memory import layer_weights, register_window
 
 LossKind = Literal["auto", "expected", "query"]
 
@@ -95,18 +95,20 @@ def losses(
         if batch.task_weights is not None:
             squares = squares * batch.task_weights[:, None, None]
         return squares.mean(dim=(2, 3)).flatten()
-    if batch.H is not None and not config.covariate_update:
+    judge = Judge(batch.w_star, batch.metric, batch.x_query, batch.y_query, batch.task_weights)
+    tokens = batch.H is None
+    seen, labels = batch.of("X", "y") if tokens else batch.of("H", "b")
+    if not tokens and not config.covariate_update:
         with uncounted():  # parameters alone, once for all tasks
             C = step_coefficients(config, parameters, live)
-        (H, b), window = batch.of("H", "b"), register_window(config)
-        if serves(C):
-            judge = Judge(batch.w_star, batch.metric, batch.x_query, batch.y_query, batch.task_weights)
-            return first_order_loss(C, H, b, judge, window)
-        weights = first_order_iterates(C, H, b, window)[-1]
-    elif batch.H is not None:
-        weights = reduced_forward(config, parameters, *batch.of("H", "b"), live=live)[-1]
+        if first_order_loss.serves(C):
+            return first_order_loss.first_order_loss(C, seen, labels, judge, register_window(config))
+        weights = first_order_iterates(C, seen, labels, register_window(config))[-1]
     else:
-        weights = associative_forward(config, parameters, *batch.of("X", "y"), live=live)[-1]
+        layers = layer_weights(config, parameters, live)
+        if gdpp.serves(layers) and not is_counting():
+            return gdpp.layers_loss(layers, seen, labels, judge, tokens)
+        weights = (gdpp.token_method if tokens else gdpp.covariate_method)(layers, seen, labels)[-1]
     if torch.compiler.is_compiling():
         return _loss_and_slope(weights, batch)[0]
     return _Loss.apply(weights, batch)  # pyright: ignore[reportReturnType]

@@ -91,8 +91,8 @@ def gdpp_tokens(
     return 3 * (3 * (d + 1) + d) + 3
 
 
-def label_tokens(d: int, N: int) -> int:  # in each layer X^T, Q, and X for the context's labels
-    return 4 * 3
+def label_tokens(d: int, N: int) -> int:  # in each layer X^T and Q, and X for the labels that a next one reads
+    return 4 * 2 + 3
 
 
 def softmax(d: int, N: int) -> int:  # by definition, on T = N + 1 tokens of d + 1 features: Z Q Z^T M Z P^T
@@ -182,9 +182,20 @@ def test_operations_of_layers_are_those_derived_by_hand() -> None:
     )
 
 
-@pytest.mark.parametrize("parameters", [SMALL, TOKENS, {**SMALL, "heads": 2, "gamma_per_head": True, "window": 2}])
-def test_work_is_the_same_by_the_kernel_and_by_plain_operations(parameters, problem, monkeypatch) -> None:
-    solver = fitted("memformer_gdpp", **parameters)
+HEADS = {"heads": 2, "gamma_per_head": True}
+BY_KERNEL = [
+    ("memformer_gdpp", SMALL),
+    ("memformer_gdpp", TOKENS),
+    ("memformer_gdpp", {**SMALL, **HEADS}),
+    ("memformer_gdpp", {**SMALL, **HEADS, "window": 2}),
+    ("memformer_first_order", TOKENS),
+    ("memformer_first_order", {**TOKENS, **HEADS}),
+]
+
+
+@pytest.mark.parametrize(("name", "parameters"), BY_KERNEL)
+def test_work_is_the_same_by_the_kernel_and_by_plain_operations(name, parameters, problem, monkeypatch) -> None:
+    solver = fitted(name, **parameters)
     compiled = count_work(lambda fresh: solver.solve(fresh, K), problem)
     monkeypatch.setattr("memformer.kernels.gdpp._KERNEL_D", 0)
     plain = count_work(lambda fresh: solver.solve(fresh, K), problem)
@@ -192,10 +203,10 @@ def test_work_is_the_same_by_the_kernel_and_by_plain_operations(parameters, prob
     assert compiled.peak_bytes < plain.peak_bytes
 
 
-@pytest.mark.parametrize("parameters", [SMALL, TOKENS, {**SMALL, "heads": 2, "gamma_per_head": True}])
-def test_what_a_kernel_states_is_what_its_plain_operations_do(parameters, monkeypatch) -> None:
+@pytest.mark.parametrize(("name", "parameters"), BY_KERNEL)
+def test_what_a_kernel_states_is_what_its_plain_operations_do(name, parameters, monkeypatch) -> None:
     problem = tasks(LAW, 100)  # so many that what is done once for all of them is little
-    solver = fitted("memformer_gdpp", **parameters)
+    solver = fitted(name, **parameters)
     stated = count_work(lambda fresh: solver.solve(fresh, K), problem).flops
     monkeypatch.setattr("memformer.kernels.gdpp._KERNEL_D", 0)
     monkeypatch.setattr("memformer.kernels.gdpp._method", gdpp_kernel._method.__wrapped__)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from memformer.core.problem import Problem
 from memformer.kernels import gdpp
 from memformer.kernels.first_order import _unrolled, first_order_iterates
-from memformer.kernels.gdpp import _plain, _with_labels, covariate_method, token_method
+from memformer.kernels.gdpp import Weights, _arguments, _plain, covariate_method, token_method
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import Form, cheapest_form, first_layers, forward
 from memformer.model.from_moments import reduced_forward
@@ -136,23 +136,15 @@ def test_kernel_gradient(scalar, window, groups):
     assert_close(torch.stack(first_order_iterates(C, H, b, window)), torch.stack(_unrolled(C, H, b, window)))
 
 
-def _plainly(K, Q, P, features, labels, N, window):
-    return _plain(
-        K.expand(-1, -1, -1, -1, N + 1, P.shape[-1] + 1),
-        Q / max(N, 1),
-        _with_labels(P),
-        features,
-        labels,
-        N,
-        window or Q.shape[1],
-    )
+def _plainly(weights, features, labels, N):
+    return _plain(*_arguments(weights, N), features, labels, N, weights.window or weights.Q.shape[1])
 
 
 @pytest.mark.parametrize(("channels", "registers", "heads"), [(1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 1, 1), (3, 2, 2)])
 @pytest.mark.parametrize("window", [None, 1, 2])
-@pytest.mark.parametrize("N", [0, 4])
-def test_kernel_gradient_with_covariates(channels, registers, heads, window, N):
-    """From moments (N = 0) and from tokens; against finite differences, and against plain operations."""
+@pytest.mark.parametrize(("N", "fixed"), [(0, False), (4, False), (4, True)])
+def test_kernel_gradient_with_covariates(channels, registers, heads, window, N, fixed):
+    """From moments (N = 0) and from tokens, P = 0 there too; against finite differences, and plain operations."""
     generator = torch.Generator().manual_seed(0)
     S, L, d, n = 2, 3, 2, 3
 
@@ -164,11 +156,15 @@ def test_kernel_gradient_with_covariates(channels, registers, heads, window, N):
     if N == 0:
         features = features + features.transpose(1, 2)
     K = normal(S, L, L, registers, N + 1 if channels > 1 else 1, channels)
-    inputs = tuple(tensor.requires_grad_() for tensor in (K, Q, P))
+    inputs = tuple(tensor.requires_grad_() for tensor in ((K, Q) if fixed else (K, Q, P)))
     method = token_method if N else covariate_method
-    assert torch.autograd.gradcheck(lambda K, Q, P: method(K, Q, P, features, labels, window), inputs)
-    found = method(K, Q, P, features, labels, window)
-    assert_close(torch.stack(found), torch.stack(_plainly(K, Q, P, features, labels, N, window)))
+
+    def found(K, Q, P=None):
+        return method(Weights(K, Q, P, window), features, labels)
+
+    assert torch.autograd.gradcheck(found, inputs)
+    plain = _plainly(Weights(K, Q, None if fixed else P, window), features, labels, N)
+    assert_close(torch.stack(found(*inputs)), torch.stack(plain))
 
 
 @pytest.mark.parametrize("N", [0, 3])
@@ -187,15 +183,17 @@ def test_the_kernel_adds_up_chunks_of_tasks_alike_on_any_number_of_threads(N):
     def gradients(w):
         return (*w, *torch.autograd.grad(sum(one.square().mean() for one in w), inputs))
 
+    weights = Weights(K, Q, P)
+
     before = torch.get_num_threads()
     try:
         found = []
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            found.append(gradients(method(K, Q, P, features, labels)))
+            found.append(gradients(method(weights, features, labels)))
     finally:
         torch.set_num_threads(before)
-    plain = gradients(_plainly(K, Q, P, features, labels, N, None))
+    plain = gradients(_plainly(weights, features, labels, N))
     for one, two, three, other in zip(*found, plain, strict=True):
         assert torch.equal(one, two)
         assert torch.equal(one, three)
@@ -205,7 +203,8 @@ def test_the_kernel_adds_up_chunks_of_tasks_alike_on_any_number_of_threads(N):
 def test_the_kernel_on_no_tasks_at_all():
     nothing = torch.zeros(1, 2, 2, 0)
     Q = torch.ones(3, 1, 1, 2, 2, requires_grad=True)
-    (w,) = covariate_method(torch.ones(3, 1, 1, 1, 1, 1), Q, torch.ones(3, 1, 1, 2, 2), nothing, nothing[0])
+    weights = Weights(torch.ones(3, 1, 1, 1, 1, 1), Q, torch.ones(3, 1, 1, 2, 2))
+    (w,) = covariate_method(weights, nothing, nothing[0])
     assert w.shape == (3, 2, 0)
     assert torch.autograd.grad(w.sum(), Q)[0].abs().sum() == 0
 

@@ -21,6 +21,13 @@ CONFIGS = [
     MemformerConfig(d=3, depth=2, memory="none"),
     MemformerConfig(d=3, depth=3, memory="first_order", heads=2, gamma_per_head=True),
     MemformerConfig(d=1, depth=1, memory="none"),
+    MemformerConfig(d=3, depth=3, memory="first_order", covariate_update=True),
+    MemformerConfig(d=3, depth=3, memory="conjugate", gamma="feature", covariate_update=True),
+    MemformerConfig(d=3, depth=4, memory="first_order", window=2, covariate_update=True, heads=2, gamma_per_head=True),
+    MemformerConfig(d=2, depth=1, covariate_update=True),
+    MemformerConfig(d=3, depth=3, memory="first_order", gamma="token", num_tokens=8, covariate_update=True),
+    MemformerConfig(d=3, depth=3, memory="first_order", gamma="token", gamma_sharing="past", num_tokens=8),
+    MemformerConfig(d=3, depth=2, memory="conjugate", gamma="token", num_tokens=8, heads=2, gamma_per_head=True),
 ]
 
 
@@ -31,7 +38,9 @@ def found(config: MemformerConfig, parameters: dict[str, Tensor], batch: Batch) 
 
 
 @pytest.mark.parametrize(
-    "config", CONFIGS, ids=lambda c: f"{c.preconditioner}-{c.memory}-{c.depth}-{c.heads}-{c.window}"
+    "config",
+    CONFIGS,
+    ids=lambda c: f"{c.preconditioner}-{c.memory}-{c.depth}-{c.heads}-{c.window}-{c.gamma}-{c.covariate_update}",
 )
 @pytest.mark.parametrize("kind", ["expected", "query"])
 @pytest.mark.parametrize(("n", "groups"), [(1, 1), (16, 2), (700, 1)])
@@ -62,7 +71,8 @@ def compare(config: MemformerConfig, batch: Batch, models: int, dtype: torch.dty
     compiled = found(config, parameters, batch)
     with torch.no_grad():
         alone = losses(config, parameters, batch)
-    monkeypatch.setattr("memformer.training.objective.serves", lambda C: False)
+    monkeypatch.setattr("memformer.kernels.first_order_loss.serves", lambda C: False)
+    monkeypatch.setattr("memformer.kernels.gdpp.serves", lambda weights: False)
     plain = found(config, parameters, batch)
     for mine, known in zip((*compiled, alone), (*plain, plain[0]), strict=True):
         torch.testing.assert_close(
@@ -70,8 +80,9 @@ def compare(config: MemformerConfig, batch: Batch, models: int, dtype: torch.dty
         )
 
 
-def test_threads_change_no_digit():
-    law, config = Anisotropic(d=3, N=8), CONFIGS[3]
+@pytest.mark.parametrize("config", [CONFIGS[3], CONFIGS[7]], ids=["P = 0", "GD++"])
+def test_threads_change_no_digit(config: MemformerConfig):
+    law = Anisotropic(d=3, N=8)
     (batch,) = draw(config, [law.stream(0, Purpose.TRAIN)], 1500, 1500, "expected")
     parameters = {
         name: torch.full((2, *shape), 0.1, dtype=torch.float64).requires_grad_()
