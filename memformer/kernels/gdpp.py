@@ -189,7 +189,8 @@ class _Kernel(torch.autograd.Function):
         K, Q, P, features, labels = ctx.saved_tensors
         d, n = Q.shape[-1], features.shape[-1]
         whole = torch.stack([Q.new_zeros(len(Q), d, n) if grad is None else grad for grad in grad_w], 1)
-        grads, _ = _adjoint(K, Q, P, features, labels, *ctx.context, whole, no_judge(1, d, Q))
+        N, window = ctx.context
+        grads, _ = _adjoint(K, Q, P, features, labels, N, window, whole, no_judge(1, d, Q))
         return (*grads, None, None, None, None)
 
 

@@ -20,9 +20,7 @@ from numba.core.dispatcher import Dispatcher
 
 LANES = 16
 
-_options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-
-compiled = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_options)
+compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """For functions that compiled functions alone call: what Python or C would call is not made."""
 
 
@@ -62,9 +60,9 @@ def _kept(function: Callable[..., None], name: str) -> Any:
     renamed = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
     renamed.__qualname__ = name
     try:
-        return njit(cache=True, **_options)(renamed)
+        return njit(cache=True, nogil=True, error_model="numpy")(renamed)
     except RuntimeError:  # there is no folder to write to
-        return njit(**_options)(renamed)
+        return njit(nogil=True, error_model="numpy")(renamed)
 
 
 intrinsic: Any = extending.intrinsic  # what it makes is called without the first argument
@@ -220,7 +218,7 @@ def product_nt(out, A, B, rows, first, add):
     _multiply(out, A, B, (A.shape[1], 1), (1, B.shape[1]), rows, (first, A.shape[1]), (0, B.shape[0]), add)
 
 
-@njit(inline="always", **_options)
+@njit(nogil=True, error_model="numpy", inline="always")
 def _multiply(out, A, B, of_A, of_B, rows, inner, columns, add):
     """Two columns at a time, which share what they read of `A`; `of_A` and `of_B` are strides of rows and columns.
 
