@@ -20,7 +20,9 @@ from numba.core.dispatcher import Dispatcher
 
 LANES = 16
 
-compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_inner: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+compiled = njit(nogil=True, error_model="numpy", **_inner)
 """For functions that compiled functions alone call: what Python or C would call is not made."""
 
 

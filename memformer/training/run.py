@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -203,12 +204,22 @@ class Run:
                 return rows.end(step)
 
     def _stream(self) -> Iterator[Batches]:
-        """Batches without end; each task is used `passes` times, since drawing it costs more than a step on it."""
+        """Batches without end; each task is used `passes` times, since drawing it costs more than a step on it.
+
+        With more than one thread the next tasks are drawn while these are used.
+        """
         recipe = self.recipe
-        while True:
-            batches = self._draw(self.sources, recipe.tasks, min(recipe.batch, recipe.tasks))
-            for _ in range(recipe.passes_for(self.config)):
-                yield from batches
+
+        def fresh() -> list[Batches]:
+            return self._draw(self.sources, recipe.tasks, min(recipe.batch, recipe.tasks))
+
+        with ThreadPoolExecutor(1) as beside:
+            batches = fresh()
+            while True:
+                following = beside.submit(fresh) if torch.get_num_threads() > 1 else None
+                for _ in range(recipe.passes_for(self.config)):
+                    yield from batches
+                batches = following.result() if following else fresh()
 
     def _learning_rate(self, step: int) -> Tensor:
         """Of each row, `(A, 1)`."""

@@ -124,6 +124,21 @@ def test_same_seed_same_bits_other_seed_other_bits(method):
     assert not torch.equal(one["Q"], other["Q"])
 
 
+def test_tasks_drawn_ahead_are_the_same():
+    """With two threads the next tasks are drawn while these are used; the first drop of starts falls in between."""
+    config = MemformerConfig(d=2, depth=2, covariate_update=True)
+    recipe = Recipe(method="adam", steps=40, tasks=64, batch=32, validation=64)
+    found = {}
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found[threads] = train(config, [GaussianSource(N=8, d=2)], [1, 2], [0], recipe).parameters
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(found[1][name], found[2][name]) for name in found[1])
+
+
 def test_models_trained_together_are_those_trained_alone():
     """Seeds and depths only share operations, not numbers."""
     config = MemformerConfig(d=3, depth=2, memory="first_order")
