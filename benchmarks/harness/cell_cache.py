@@ -151,7 +151,7 @@ def _digest(header: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> s
     digest = hashlib.sha256(json.dumps(sorted(header.items())).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].detach().cpu().contiguous().numpy().reshape(-1).view(np.uint8))
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -117,11 +117,12 @@ def best_losses(keys: tuple[FloorKey, ...], reach: Reach | None, metric: str, st
     Returns:
         The losses, with the sums that gaps have taken of them; None if a seed has none.
     """
-    if len(keys) > 1:
+    first, *others = keys
+    if others:
         parts = [best_losses((key,), reach, metric, steps) for key in keys]
         known = [part for part in parts if part is not None]
         return Sample.joined(known) if len(known) == len(parts) else None
-    losses = bayes_losses(keys[0], metric) if reach is None else floor_losses(keys[0], reach, metric)
+    losses = bayes_losses(first, metric) if reach is None else floor_losses(first, reach, metric)
     return None if losses is None else Sample([losses[steps]])
 
 
