@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.errors import UserError
@@ -49,7 +50,10 @@ class KeptCells:
             "rows": json.dumps([row.model_dump() for row in scored.rows]),
             "result": json.dumps({name: getattr(scored.result, name) for name in _RESULT}),
         }
-        tensors = {f"{_LOSSES}{number}": torch.from_numpy(array) for number, array in scored.losses.items()}
+        tensors = {}
+        if scored.losses:
+            header["losses"] = json.dumps(list(scored.losses))
+            tensors[_LOSSES] = torch.from_numpy(np.stack(list(scored.losses.values())))
         fitted = scored.result.fitted
         parameters = getattr(fitted[0], "parameters", None) if fitted else None
         tensors |= {f"{_FIT}{name}": tensor for name, tensor in (parameters or {}).items()}
@@ -102,8 +106,8 @@ class KeptCells:
             return None
         tensors, header = found
         rows = [ScoreRow.model_validate(row) for row in json.loads(header["rows"])]
-        losses = {int(name.removeprefix(_LOSSES)): t for name, t in tensors.items() if name.startswith(_LOSSES)}
-        return rows, {number: losses[number].numpy() for number in sorted(losses)}
+        numbers = json.loads(header.get("losses", "[]"))
+        return rows, dict(zip(numbers, tensors[_LOSSES].numpy(), strict=True)) if numbers else {}
 
     def _read(self, key: str) -> checkpoint.Checkpoint | None:
         try:
@@ -137,15 +141,17 @@ class KeptCells:
         return self.folder / f"{key}.safetensors"
 
 
-_FIT, _LOSSES = "parameters.", "losses."
-"""Before the names of tensors in a file: of fitted parameters, and of losses."""
+_FIT, _LOSSES = "parameters.", "losses"
+"""In a file, what stands before the names of fitted parameters, and the name of the losses of all rows that have some;
+`losses` of the header are the numbers of these rows."""
 
 
 def _digest(header: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> str:
     """Of everything in a file: writing does not wait for the disk, and a loss of power may leave a part of it."""
     digest = hashlib.sha256(json.dumps(sorted(header.items())).encode())
     for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].detach().cpu().contiguous().numpy().tobytes())
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

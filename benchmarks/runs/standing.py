@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.runs.recompute import Row, grouped
 from benchmarks.runs.schema import PREFERRED_METRICS, SCORED_ON, SOLVER
 from benchmarks.statistics import Levels, equal_means_test, log_ratio_p_value, shared_ranks
+from benchmarks.statistics.sample import Sample
 from benchmarks.statistics.seed_levels import two_level
 
 ROUNDING = {name: 2 * math.log(1e3 * eps) for name, eps in (("float64", 2.0**-52), ("float32", 2.0**-23))}
@@ -21,6 +22,10 @@ DIRECT = "direct"
 
 DIGITS = 1e-6
 """Relative difference of two means that is rounding: losses are stored with seven digits."""
+
+KEPT = 2**28
+"""Bytes of losses that are held at once, so that each is read once; where solvers on the same tasks have more, they are
+read again for each pair."""
 
 Stored = Callable[[int], NDArray[np.float32]]
 """The per-task losses of a row by its number, as they are stored (see `benchmarks.runs.read.LOSSES`)."""
@@ -46,6 +51,8 @@ def standings(rows: Sequence[Row], stored: Stored) -> dict[int, int]:
         solvers = [_Solver(own, stored) for own in by_solver if any(row["shown"] for row in own)]
         most = max((solver.tasks for solver in solvers), default=0)
         ranked = [solver for solver in solvers if solver.tasks == most and math.isfinite(solver.mean)]
+        for solver in ranked:
+            solver.kept = {} if 8 * most * len(ranked) <= KEPT else None
         groups = {solver: DIRECT if solver.row in direct else solver.needs for solver in ranked}
         for need in dict.fromkeys(groups.values()):
             group = [solver for solver in ranked if groups[solver] == need]
@@ -78,11 +85,18 @@ class _Solver:
         self.mean = math.inf if last["mean"] is None else max(float(f"{last['mean']:.8g}"), self.least)  # as stored
         self._rows = grouped([row for row in rows if row["seed"] is not None], ["metric"])
         self._stored = stored
+        self.kept: dict[str, Sample] | None = None
 
-    def losses(self, metric: str) -> list[NDArray[np.float64]]:
+    def losses(self, metric: str) -> Sample:
         """Of each seed; what is below rounding is exact."""
-        arrays = [self._stored(row["row"]).astype(np.float64) for row in self._rows[metric,]]
-        return [np.maximum(array[0] if array.ndim == 2 else array, self.least) for array in arrays]
+        if self.kept is not None and metric in self.kept:
+            return self.kept[metric]
+        arrays = [self._stored(row["row"]) for row in self._rows[metric,]]
+        wide = [(array[0] if array.ndim == 2 else array).astype(np.float64) for array in arrays]
+        found = Sample(np.maximum(array, self.least, out=array) for array in wide)
+        if self.kept is not None:
+            self.kept[metric] = found
+        return found
 
     def p_value(self, other: _Solver) -> float:
         """Of the hypothesis of equal mean losses."""
@@ -92,10 +106,12 @@ class _Solver:
         mine, theirs = self.losses(metric), other.losses(metric)
         if [len(array) for array in mine] != [len(array) for array in theirs]:  # of a damaged run
             return math.nan
-        if not all(np.isfinite(array).all() for array in (*mine, *theirs)):  # float32 does not hold all losses
+        if not (mine.finite and theirs.finite):  # float32 does not hold all losses
             return math.nan
         levels = other.levels if self.levels == "tasks" else self.levels
-        differences = [(a - b) / self.mean for a, b in zip(mine, theirs, strict=True)]
+        differences = [a - b for a, b in zip(mine, theirs, strict=True)]
+        for part in differences:
+            part /= self.mean
         if levels == "tasks" or len(differences) == 1:
             return equal_means_test(np.concatenate(differences))
         # Of few seeds Student's t sees nothing where they lie far apart: in differences those of the worse solver, in

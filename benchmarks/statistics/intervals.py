@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
-Array = NDArray[np.float64]
+from benchmarks.statistics.sample import Array, SampleMoments, moments
 
 LEVEL = 0.95
 """Coverage that every interval aims at."""
@@ -38,50 +37,6 @@ Z = float(ndtri((1 + LEVEL) / 2))
 
 Ends = tuple[Any, Any]
 """Lower and upper end of an interval, numbers or arrays `(...)`."""
-
-
-@dataclass(frozen=True)
-class SampleMoments:
-    """First three moments of n values; arrays `(...)` if many samples are treated at once.
-
-    Attributes:
-        count: n.
-        mean: of the values.
-        variance: of the values, with n - 1.
-        third: third central moment.
-    """
-
-    count: int
-    mean: Any
-    variance: Any
-    third: Any
-
-    @property
-    def standard_error(self) -> Any:
-        """Of the mean."""
-        return np.sqrt(self.variance / self.count)
-
-    @property
-    def skewness(self) -> Any:
-        """Of the sample mean: `skew / √n`. Edgeworth corrections are its powers; near 1 they mean nothing."""
-        spread = np.where(self.variance > 0, self.variance, 1.0)
-        return np.where(self.variance > 0, self.third / spread**1.5 / self.count**0.5, 0.0)
-
-
-def moments(strata: Sequence[Array]) -> SampleMoments:
-    """Moments of values `(tasks, ...)` pooled over strata, each about the mean of its own stratum.
-
-    Example:
-        >>> moments([np.array([1.0, 2.0, 3.0])]).variance.item()
-        1.0
-    """
-    count = sum(len(values) for values in strata)
-    centred = [values - values.mean(axis=0) for values in strata]
-    mean = np.sum([values.sum(axis=0) for values in strata], axis=0) / count
-    squared = [values * values for values in centred]
-    squares = np.sum([np.sum(values, axis=0) for values in squared], axis=0)
-    cubes = np.sum([np.sum(s * v, axis=0) for s, v in zip(squared, centred, strict=True)], axis=0)
-    return SampleMoments(count, mean, squares / max(count - len(strata), 1), cubes / count)
 
 
 def corrected(t: Any, c: Any) -> Any:

@@ -10,7 +10,8 @@ from typing import cast
 import numpy as np
 from scipy.optimize import brentq
 
-from benchmarks.statistics.intervals import TAIL_LIMIT, Array, Z, cautious_z_of_one, mean_interval, moments
+from benchmarks.statistics.intervals import TAIL_LIMIT, Z, cautious_z_of_one, mean_interval, moments
+from benchmarks.statistics.sample import Array, Sample
 from benchmarks.statistics.seed_levels import Levels, TwoLevel, two_level
 from benchmarks.statistics.significance import equal_means_test, wilcoxon_log_test
 from benchmarks.statistics.weighted import thinned
@@ -111,11 +112,11 @@ def log_ratio_interval(
     if levels == "seeds_and_tasks" and len(first) > 1:
         return _seeds_log_ratio(first, second)
     count = sum(len(a) for a in first)
-    estimate, means = _log_ratio(first, second)
+    mine, theirs = Sample.of(first), Sample.of(second)
+    estimate, means = _log_ratio(mine, theirs)
     if min(means) <= 0:
         return estimate, estimate, estimate
-    a = np.concatenate([values - values.mean() for values in first]) / means[0]
-    b = np.concatenate([values - values.mean() for values in second]) / means[1]
+    a, b = mine.deviations, theirs.deviations
     a2, b2 = a * a, b * b
     aa, ab, bb = (float(left @ right) / count for left, right in ((a, a), (a, b), (b, b)))
     aaa, aab, abb, bbb = (float(left @ right) / count for left, right in ((a2, a), (a2, b), (b2, a), (b2, b)))
@@ -140,7 +141,7 @@ def log_ratio(first: Sequence[Array], second: Sequence[Array]) -> float:
 
 def _log_ratio(first: Sequence[Array], second: Sequence[Array]) -> tuple[float, list[float]]:
     """`log(mean(a)/mean(b))`, and both means; a mean of 0 stands for the least positive number."""
-    means = [float(np.concatenate(list(part)).mean()) for part in (first, second)]
+    means = [Sample.of(part).mean for part in (first, second)]
     if min(means) > 0:
         return float(np.log(means[0] / means[1])), means
     tiny = float(np.finfo(np.float64).tiny)

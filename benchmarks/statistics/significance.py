@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.special import ndtr
 
-from benchmarks.statistics.intervals import Array, cautious_z, moments
+from benchmarks.statistics.intervals import Array, cautious_z_of_one, moments
 
 ALPHA = 0.05
 """Level of every test."""
@@ -35,31 +35,34 @@ def sign_flip_test(differences: Array) -> float:
         >>> round(sign_flip_test(np.array([1.0, 2.0, -1.5, 3.0, 2.5, 1.2, -0.3, 2.2])), 2)
         0.06
     """
-    d = np.abs(differences[differences != 0])
-    if len(d) == 0:
-        return 1.0
-    d = d / d.max()
-    signed = np.sign(differences[differences != 0])
+    tiny = float(np.finfo(float).tiny)
+    if differences.min(initial=0.0) >= 0 or differences.max(initial=0.0) <= 0:
+        count = np.count_nonzero(differences)
+        return float(max(2.0 ** (1 - count), tiny)) if count else 1.0
+    nonzero = differences[differences != 0]
+    d = np.abs(nonzero)
+    d /= d.max()
+    signed = np.sign(nonzero)
     observed = abs(float(signed @ d))
     if observed >= d.sum() * (1 - 1e-12):
-        return float(max(2.0 ** (1 - len(d)), np.finfo(float).tiny))
+        return float(max(2.0 ** (1 - len(d)), tiny))
     if observed <= 1e-9 * float(np.sqrt(d @ d)):
         return 1.0
-    s = observed / float(d @ d)
+    s, squares = observed / float(d @ d), d**2
     for _ in range(_NEWTON_STEPS):
         tanh = np.tanh(s * d)
-        step = (observed - float(d @ tanh)) / float(d**2 @ (1 - tanh**2))
+        step = (observed - float(d @ tanh)) / float(squares @ (1 - tanh**2))
         # K' is concave for s > 0, so Newton's steps from the left never pass the root.
         s += step
         if abs(step) <= 1e-10 * s:
             break
-    curvature = float(d**2 @ (1 - np.tanh(s * d) ** 2))
+    curvature = float(squares @ (1 - np.tanh(s * d) ** 2))
     cumulant = float(np.sum(s * d + np.log1p(np.exp(-2 * s * d)) - np.log(2)))
     w = float(np.sqrt(max(2 * (s * observed - cumulant), 0.0)))
     u = s * float(np.sqrt(curvature))
     if w < 1e-4 or u < 1e-4:
         return float(2 * ndtr(-w))
-    return float(np.clip(2 * (ndtr(-w) + stats.norm.pdf(w) * (1 / u - 1 / w)), np.finfo(float).tiny, 1.0))
+    return float(np.clip(2 * (ndtr(-w) + stats.norm.pdf(w) * (1 / u - 1 / w)), tiny, 1.0))
 
 
 def equal_means_test(differences: Array) -> float:
@@ -75,7 +78,9 @@ def equal_means_test(differences: Array) -> float:
         >>> equal_means_test(np.array([-1.0, 1.0]))
         1.0
     """
-    corrected = float(2 * ndtr(-abs(float(cautious_z(moments([differences]))))))
+    sample = moments([differences])
+    z = cautious_z_of_one(sample.count, float(sample.mean), float(sample.variance), float(sample.third))
+    corrected = float(2 * ndtr(-abs(z)))
     return max(corrected, sign_flip_test(differences))
 
 

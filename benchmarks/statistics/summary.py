@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.statistics.intervals import Array, mean_interval
+from benchmarks.statistics.intervals import mean_interval
+from benchmarks.statistics.sample import Array, Sample
 from benchmarks.statistics.seed_levels import Levels, two_level_interval
 from benchmarks.statistics.weighted import weighted_quantile, weighted_trimmed_mean
 
@@ -58,23 +60,24 @@ def summarise(strata: Sequence[Array], levels: Levels = "tasks", weights: Sequen
         >>> summarise([np.ones(10), np.ones(10)]).log_mean
         0.0
     """
-    losses = np.concatenate(list(strata))
-    finite = np.isfinite(losses)
-    worst = np.where(finite, losses, np.inf)
+    sample = Sample.of(strata)
+    worst = np.concatenate(sample)
+    if not sample.finite:
+        worst[~np.isfinite(worst)] = np.inf
     found = _location(worst) if weights is None else _weighted_location(worst, np.concatenate(list(weights)))
     location = {name: _finite(value) for name, value in found.items()}
-    if not finite.all():
+    if not sample.finite:
         return Summary(np.nan, np.nan, np.nan, np.nan, **location)
-    mean = float(losses.mean())
+    mean, log_mean = sample.mean, _log(sample.mean)
     if mean <= 0:
-        return Summary(mean, _log(mean), _log(mean), _log(mean), **location)
+        return Summary(mean, log_mean, log_mean, log_mean, **location)
     # Scaled to mean 1, the cubes of losses near the least positive number do not underflow.
     scaled = [values / mean for values in strata]
     if levels == "seeds_and_tasks" and len(strata) > 1:
         low, high = two_level_interval(scaled)
     else:
         low, high = (_log(end) for end in mean_interval(scaled))
-    return Summary(mean, _log(mean), _log(mean) + low, _log(mean) + high, **location)
+    return Summary(mean, log_mean, log_mean + low, log_mean + high, **location)
 
 
 def _location(losses: Array) -> dict[str, float]:
@@ -104,8 +107,8 @@ def _place(count: int, probability: float) -> int:
 
 def _log(value: float) -> float:
     """Natural logarithm; of an exact zero, that of the least positive number."""
-    return float(np.log(max(value, np.finfo(np.float64).tiny)))
+    return float(np.log(max(value, sys.float_info.min)))
 
 
 def _finite(value: float) -> float:
-    return float(value) if np.isfinite(value) else float("nan")
+    return float(value) if math.isfinite(value) else math.nan

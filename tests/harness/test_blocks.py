@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.harness.cell import Cell
-from benchmarks.harness.scores import floors, protocol
+from benchmarks.harness.scores import floors, gaps, protocol
 from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.scores.measure import run_cell
 from benchmarks.harness.scores.table import summarised
@@ -40,7 +40,7 @@ def budget(law: Law, tasks: int, size: int = 8) -> int:
 
 
 def forget() -> None:
-    for cached in (protocol.scored_tasks, floors.floor_losses, floors._bayes):
+    for cached in (protocol.scored_tasks, floors.floor_losses, floors._bayes, gaps.best_losses):
         cached.cache_clear()
 
 

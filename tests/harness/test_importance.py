@@ -22,6 +22,7 @@ from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.run import run_suite
 from benchmarks.harness.scores import protocol
 from benchmarks.harness.scores.floors import FloorKey, floor_losses
+from benchmarks.harness.scores.gaps import best_losses
 from benchmarks.reports.comparison import settings
 from benchmarks.reports.ecdf import ecdf
 from benchmarks.reports.leaderboard import render
@@ -181,6 +182,7 @@ def test_blocks_change_no_score(both: Run, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(protocol, "BLOCK_BYTES", 8 * 5 * 25 * 33)
     protocol.scored_tasks.cache_clear()
     floor_losses.cache_clear()
+    best_losses.cache_clear()
     parts = run(small, tmp_path, "parts", jobs=None)
     assert (whole.path / "losses.npz").read_bytes() == (parts.path / "losses.npz").read_bytes()
     pd.testing.assert_frame_equal(whole.scores, parts.scores)

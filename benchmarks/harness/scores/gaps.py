@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from scipy import stats
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.scores.floors import FloorKey, bayes_losses, describe_floor, floor_losses
 from benchmarks.statistics import Levels, log_ratio, log_ratio_interval, tail_limited
+from benchmarks.statistics.sample import Sample
 from memformer.core.solver import Reach
 
 ALARM_TOLERANCE = 0.02
@@ -29,6 +32,9 @@ NEARLY_ALL = 0.99
 
 FRESH_LEVEL = 1e-6
 """Where no floor is known, the p-value of "no better on the scored tasks than on new ones" that raises the alarm."""
+
+ROUNDING = sys.float_info.epsilon**1.5
+"""A mean loss below this is 0 but for rounding."""
 
 Losses = NDArray[np.float64]
 
@@ -59,6 +65,7 @@ def judge_gap(
     losses: Mapping[int, Losses],
     levels: Levels = "tasks",
     fresh: Mapping[int, Losses] | None = None,
+    sample: Sample | None = None,
 ) -> Gap:
     """The gap of a cell after a number of steps.
 
@@ -70,29 +77,31 @@ def judge_gap(
         losses: per-task losses `(tasks,)` by seed, times their weights if they have any.
         levels: what the interval of the gap holds random.
         fresh: the same on new tasks, if they were solved.
+        sample: `losses` with the sums that other statistics have taken of them.
 
     Returns:
         The gap, with an alarm where the loss is below the floor of its class beyond chance in the tasks. No chance in
         the fit excuses that: the floor bounds whatever was fitted. Without a floor, the alarm is raised where the
         solver is better on the scored tasks than on new ones.
     """
-    if not all(np.isfinite(values).all() for values in losses.values()):
+    mine = sample or Sample(losses.values())
+    if not mine.finite:
         return Gap()
     place = (cell.tasks, max(cell.steps), cell.dtype, cell.device, cell.draw)
-    keys = [FloorKey(cell.law, seed, *place) for seed in losses]
-    floors = [floor_losses(key, reach, metric) for key in keys]
-    bayes = [bayes_losses(key, metric) for key in keys]
-    best = _known(bayes, steps)
-    to_bayes = float("nan") if best is None else log_ratio(list(losses.values()), best)
-    estimate, low, high = _log_ratio(losses, floors, steps, levels)
+    keys = tuple(FloorKey(cell.law, seed, *place) for seed in losses)
+    best = _known(best_losses(keys, None, metric, steps))
+    to_bayes = float("nan") if best is None else log_ratio(mine, best)
+    floor = _known(best_losses(keys, reach, metric, steps))
+    if floor is None:
+        return Gap(gap_to_bayes=to_bayes, alarm=_known_tasks(losses, fresh))
+    estimate, low, high = log_ratio_interval(mine, floor, levels)
     if not np.isfinite(estimate):
         return Gap(gap_to_bayes=to_bayes, alarm=_known_tasks(losses, fresh))
     name, exact, error = describe_floor(keys[0], reach, steps)
-    within = high if levels == "tasks" else _log_ratio(losses, floors, steps, "tasks")[2]
-    pairs = [(mine, floor[steps]) for mine, floor in zip(losses.values(), floors, strict=True) if floor is not None]
+    within = high if levels == "tasks" else log_ratio_interval(mine, floor, "tasks")[2]
     tolerance = ALARM_TOLERANCE
-    if cell.protocol != "transductive" and cell.draw == "plain" and _carried_by_few(pairs):
-        share_below = np.mean(np.concatenate([mine < floor for mine, floor in pairs]))
+    if cell.protocol != "transductive" and cell.draw == "plain" and _carried_by_few(mine, floor):
+        share_below = np.mean(np.concatenate([loss < least for loss, least in zip(mine, floor, strict=True)]))
         tolerance = TAIL_TOLERANCE if share_below < NEARLY_ALL else ALARM_TOLERANCE
     if not exact and not np.isnan(error):
         tolerance += float(np.log1p(error))  # an estimated floor lies above the true one
@@ -101,27 +110,30 @@ def judge_gap(
     return Gap(name, exact, error, estimate, low, high, to_bayes, alarm)
 
 
-def _log_ratio(
-    losses: Mapping[int, Losses], floors: list[Losses | None], steps: int, levels: Levels
-) -> tuple[float, float, float]:
-    known = _known(floors, steps)
-    if known is None:
-        return float("nan"), float("nan"), float("nan")
-    return log_ratio_interval(list(losses.values()), known, levels)
+@lru_cache(maxsize=256)
+def best_losses(keys: tuple[FloorKey, ...], reach: Reach | None, metric: str, steps: int) -> Sample | None:
+    """Losses of the floor of a class, or of the Bayes estimate (None), under each seed: the same for every solver.
+
+    Returns:
+        The losses, with the sums that gaps have taken of them; None if a seed has none.
+    """
+    first, *others = keys
+    if others:
+        parts = [best_losses((key,), reach, metric, steps) for key in keys]
+        known = [part for part in parts if part is not None]
+        return Sample.joined(known) if len(known) == len(parts) else None
+    losses = bayes_losses(first, metric) if reach is None else floor_losses(first, reach, metric)
+    return None if losses is None else Sample([losses[steps]])
 
 
-def _known(floors: list[Losses | None], steps: int) -> list[Losses] | None:
-    """The floor's losses of each seed; None if there is no floor, or one that is 0 but for rounding."""
-    known = [floor[steps] for floor in floors if floor is not None]
-    if len(known) < len(floors) or np.concatenate(known).mean() < np.finfo(np.float64).eps ** 1.5:
-        return None
-    return known
+def _known(best: Sample | None) -> Sample | None:
+    """None in place of losses that are 0 but for rounding."""
+    return None if best is None or best.mean < ROUNDING else best
 
 
-def _carried_by_few(pairs: list[tuple[Losses, Losses]]) -> bool:
+def _carried_by_few(losses: Sample, floor: Sample) -> bool:
     """Whether few tasks carry the losses, the floor's, or the difference of the two."""
-    samples = (*map(list, zip(*pairs, strict=True)), [mine - floor for mine, floor in pairs])
-    return any(tail_limited(sample) for sample in samples)
+    return tail_limited(losses) or tail_limited(floor) or tail_limited(losses.less(floor))
 
 
 def _known_tasks(losses: Mapping[int, Losses], fresh: Mapping[int, Losses] | None) -> str:

@@ -15,6 +15,7 @@ from benchmarks.harness.cell import Cell, CellResult, Measured
 from benchmarks.harness.scores.gaps import judge_gap
 from benchmarks.runs.schema import PREFERRED_METRICS, TRAITS, ParametersFrom, ScoreRow, Status
 from benchmarks.statistics import HELD_TAIL_LIMIT, TAIL_LIMIT, Levels, summarise, tail_limited
+from benchmarks.statistics.sample import Sample
 from memformer.core.solver import Fitting, Outcome
 
 Losses = NDArray[np.float64]
@@ -84,18 +85,21 @@ def score_rows(result: CellResult) -> Iterator[tuple[ScoreRow, Losses | None]]:
         for steps in cell.steps:
             columns = {"steps": steps, "seed": None, "metric": "", "status": result.status, "reason": result.reason}
             columns |= {"shown": True, "levels": interval_levels(cell, len(cell.seeds))}
-            yield _row(cell, np.zeros(0, np.int8), {**shared, **columns}), None
+            yield _row(cell, np.zeros(len(Outcome), np.intp), {**shared, **columns}), None
         return
     for index, steps in enumerate(cell.steps):
         shared["steps"] = steps
+        ended = [np.bincount(part.outcomes[index], minlength=len(Outcome)) for part in result.measured]
         for metric in result.measured[0].losses:
-            for seed, measured in zip(cell.seeds, result.measured, strict=True):
-                row = _measured_row(result, shared, index, seed, metric, {seed: measured})
-                losses = measured.losses[metric][index]
-                yield row, losses if measured.weights is None else np.stack([losses, measured.weights])
+            samples = [Sample([part.losses[metric][index]]) for part in result.measured]
+            by_seed = zip(cell.seeds, result.measured, samples, ended, strict=True)
+            for seed, measured, sample, counts in by_seed:
+                row = _measured_row(result, shared, index, seed, metric, {seed: measured}, sample, counts)
+                yield row, sample[0] if measured.weights is None else np.stack([sample[0], measured.weights])
             if len(cell.seeds) > 1:
-                pooled = dict(zip(cell.seeds, result.measured, strict=True))
-                yield _measured_row(result, shared, index, None, metric, pooled), None
+                pooled, counts = dict(zip(cell.seeds, result.measured, strict=True)), np.sum(ended, axis=0)
+                sample = Sample.joined(samples)
+                yield _measured_row(result, shared, index, None, metric, pooled, sample, counts), None
 
 
 def _measured_row(
@@ -105,24 +109,26 @@ def _measured_row(
     seed: int | None,
     metric: str,
     measured: dict[int, Measured],
+    sample: Sample,
+    ended: NDArray[np.intp],
 ) -> ScoreRow:
+    """The row of some seeds: their losses, and how many tasks ended how."""
     cell, reach = result.cell, result.fitted[0].reach
-    losses = [part.losses[metric][index] for part in measured.values()]
-    outcomes = np.concatenate([part.outcomes[index] for part in measured.values()])
-    status, reason = judge(outcomes)
+    status, reason = judge(ended)
     levels = interval_levels(cell, len(measured))
     weights = [part.weights for part in measured.values() if part.weights is not None]
-    mean = summarise(losses, levels, weights or None)
+    mean = summarise(sample, levels, weights or None)
     limit = HELD_TAIL_LIMIT if weights and reach.fixed else TAIL_LIMIT
     fresh = {number: part.fresh[metric][index] for number, part in measured.items() if part.fresh is not None}
-    gap = judge_gap(cell, reach, shared["steps"], metric, dict(zip(measured, losses, strict=True)), levels, fresh)
+    losses = dict(zip(measured, sample, strict=True))
+    gap = judge_gap(cell, reach, shared["steps"], metric, losses, levels, fresh, sample)
     columns = {
         **shared,
         "seed": seed,
         "metric": metric,
         "shown": metric == shown_metric(result.measured[0].losses),
         "levels": levels,
-        "tail_limited": tail_limited(losses, limit) if np.isfinite(mean.mean) else None,
+        "tail_limited": tail_limited(sample, limit) if np.isfinite(mean.mean) else None,
         "reach": str(reach),
         "status": status,
         "reason": reason,
@@ -131,7 +137,7 @@ def _measured_row(
         "parameters": _from(result),
         **_training(result, shared["steps"], measured),
     }
-    return _row(cell, outcomes, columns)
+    return _row(cell, ended, columns)
 
 
 def interval_levels(cell: Cell, seeds: int) -> Levels:
@@ -169,25 +175,23 @@ def _training(result: CellResult, steps: int, seeds: Collection[int]) -> dict[st
     return {column: None if None in values else float(np.mean(values)) for column, values in found.items()}
 
 
-def judge(outcomes: np.ndarray) -> tuple[Status, str]:
-    """Status of a row from its tasks' outcomes: the worst of them, with how many tasks met it."""
-    counts = np.bincount(outcomes, minlength=len(Outcome))
+def judge(ended: NDArray[np.intp]) -> tuple[Status, str]:
+    """Status of a row from how many tasks ended with each outcome: the worst of them, with how many tasks met it."""
     for outcome in (Outcome.NONFINITE, Outcome.DIVERGED, Outcome.BREAKDOWN):
-        if counts[outcome]:
-            return outcome.name.lower(), f"{counts[outcome]} of {len(outcomes)} tasks: {outcome.sentence}"  # type: ignore[return-value]
+        if ended[outcome]:
+            return outcome.name.lower(), f"{ended[outcome]} of {ended.sum()} tasks: {outcome.sentence}"  # type: ignore[return-value]
     return "ok", ""
 
 
-def _row(cell: Cell, outcomes: np.ndarray, columns: dict[str, Any]) -> ScoreRow:
+def _row(cell: Cell, ended: NDArray[np.intp], columns: dict[str, Any]) -> ScoreRow:
     """A row: outcome counts, and the given columns; what is nan or not given is empty."""
-    counts = np.bincount(outcomes, minlength=len(Outcome)).tolist()
-    ended = {outcome.name.lower(): counts[outcome] for outcome in Outcome}
+    counts = {outcome.name.lower(): count for outcome, count in zip(Outcome, ended.tolist(), strict=True)}
     empty = dict.fromkeys(ScoreRow.model_fields)
     given = {
         "alarm": "",
         "parameters": "",
         "reach": str(cell.solver.reach),
         "draw": cell.draw,
-        "num_tasks": len(outcomes),
+        "num_tasks": int(ended.sum()),
     }
-    return ScoreRow.model_validate({**empty, **given, **ended, **columns})
+    return ScoreRow.model_validate({**empty, **given, **counts, **columns})
