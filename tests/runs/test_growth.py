@@ -29,7 +29,7 @@ def peak(work: Callable[[], object]) -> int:
 
 def test_a_row_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (cells, tables):
-        monkeypatch.setattr(module, "AT_ONCE", 32)
+        monkeypatch.setattr(module, "AT_ONCE", FEW)
     monkeypatch.setattr(validate, "_row", lambda *_: iter(()))  # statistics take time, and no memory that is kept
     monkeypatch.setattr(compare, "log_ratio_interval", lambda *_: (1.0, 1.0, 1.0))
     runs = tmp_path / "results" / "runs"
