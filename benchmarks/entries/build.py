@@ -17,9 +17,9 @@ from benchmarks.entries.metadata import read_metadata
 from benchmarks.entries.score import SOURCE, Executed, execute, suite_of
 from benchmarks.errors import UserError
 from benchmarks.harness.passes import Progress
-from benchmarks.runs import recompute
+from benchmarks.runs import cells
+from benchmarks.runs.cells import grouped, rows_of
 from benchmarks.runs.git import git
-from benchmarks.runs.recompute import grouped, rows_of
 from benchmarks.runs.schema import SCORED_ON, SOLVER
 from benchmarks.runs.source import source_hash
 from benchmarks.runs.standing import DIRECT, standings, takes_no_steps
@@ -192,7 +192,7 @@ def _commit(place: Place, name: str) -> str:
 
 def _with_rows(known: dict[str, Entry], executed: dict[str, Executed], version: Version) -> Iterator[Entry]:
     """Entries with their rows, ranked together, and the references after them."""
-    rows: list[recompute.Row] = [
+    rows: list[cells.Row] = [
         {**row, "row": 0, "at": (one.run, row["row"]), "who": name or row["solver"], "entry": name}
         for name, one in executed.items()
         for row in rows_of(one.run.scores)
@@ -228,12 +228,12 @@ def _with_rows(known: dict[str, Entry], executed: dict[str, Executed], version: 
         yield Entry(name=who, kind="reference", rows=[found for _, found in mine], **told)
 
 
-def _last(rows: Sequence[recompute.Row]) -> recompute.Row:
+def _last(rows: Sequence[cells.Row]) -> cells.Row:
     """The row of all seeds, or the only one."""
     return next((row for row in rows if row["seed"] is None), rows[-1])
 
 
-def _row(row: recompute.Row, shown: Iterable[recompute.Row], version: Version) -> Row:
+def _row(row: cells.Row, shown: Iterable[cells.Row], version: Version) -> Row:
     same = [other for other in shown if all(other[name] == row[name] for name in (*SCORED_ON, "steps", "group"))]
     sharing = [other for other in same if row["rank"] is not None and other["rank"] == row["rank"]]
     known = ("law", "law_version", "law_params", "d", "N", "noise_std", "fingerprint", "steps", "num_tasks", "group")

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.runs.pairing import keyed, refuse_other_tasks
+from benchmarks.runs.cells import Cells, Row, grouped
+from benchmarks.runs.pairing import refuse_other_tasks
 from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import Run
-from benchmarks.runs.recompute import CELL, Row, from_seeds, grouped, rows_of
-from benchmarks.runs.schema import FAILURES, SCORED, SOLVER, TIMED
+from benchmarks.runs.recompute import CELL, from_seeds
+from benchmarks.runs.schema import FAILURES, NAMED, SOLVER, TIMED
 from benchmarks.runs.standing import ROUNDING
 from benchmarks.statistics import Levels, log_ratio_interval
 
@@ -93,18 +94,25 @@ def compare_runs(first: Run, second: Run, least_loss: float = 0.001, least_facto
     """
     refuse_other_tasks([first, second])
     changes = Changes(list(_heading(first, second)))
-    a, b = (keyed(run.scores, SCORED) for run in (first, second))
-    for here, there, change in ((a, b, 1.0), (b, a, -1.0)):
-        for row in (row for key, row in here.items() if key not in there):
-            changes.add("rows", change, f"{_name(row)}, {row['metric']}, seed {row['seed']}")
-    changes.compared["rows"] = len(a.keys() & b.keys())
-    cells = [grouped([{**row, "run": run} for row in rows_of(run.scores)], CELL) for run in (first, second)]
-    for key, before in cells[0].items():
-        after = cells[1].get(key, [])
+    alone: dict[float, list[tuple[int, str]]] = {1.0: [], -1.0: []}
+    for before, after in Cells([first.scores, second.scores], CELL):
+        for run, rows in ((first, before), (second, after)):
+            for row in rows:
+                row["run"] = run
+        a, b = ({(row["metric"], row["seed"]): row for row in rows} for rows in (before, after))
+        changes.compared["rows"] += len(a.keys() & b.keys())
+        for here, there, change in ((a, b, 1.0), (b, a, -1.0)):
+            lacking = [row for key, row in here.items() if key not in there]
+            alone[change] += [(row["row"], f"{_name(row)}, {row['metric']}, seed {row['seed']}") for row in lacking]
+        if not before:
+            continue
         _compare_statuses(before, after, changes)
         measured = [grouped([row for row in rows if row["metric"]], ["metric"]) for rows in (before, after)]
         for metric, rows in measured[0].items():
             _compare_losses(rows, measured[1].get(metric, []), least_loss, changes)
+    for change, lines in alone.items():
+        for _, line in sorted(lines):
+            changes.add("rows", change, line)
     _compare_times(first, second, least_factor, changes)
     return changes
 
@@ -198,18 +206,25 @@ def _losses(row: Row) -> NDArray[np.float64]:
 
 
 def _compare_times(first: Run, second: Run, least: float, changes: Changes) -> None:
-    a, b = (keyed(run.timings, TIMED) for run in (first, second))
-    for key, row in a.items():
-        other = b.get(key)
-        if not row["warm_median"] > 0:  # there was no time to begin with
+    for before, after in Cells([first.timings, second.timings], [*NAMED, *TIMED]):
+        if not before:
             continue
-        if other is None or not other["warm_median"] > 0:
+        row, other = before[-1], after[-1] if after else None
+        low, middle, high = _quartiles(row)
+        if not middle > 0:  # there was no time to begin with
+            continue
+        if other is None or not _quartiles(other)[1] > 0:
             what = f"on {row['machine']} in B" if other is None else f"in B: {other['status']}"
             changes.unknown["time"].append(f"{_name(row)}, batch {row['batch']}, has no time {what}")
             continue
         changes.compared["time"] += 1
-        ratio = other["warm_median"] / row["warm_median"]
-        apart = other["warm_q25"] > row["warm_q75"] or other["warm_q75"] < row["warm_q25"]
-        if apart and not 1 / least <= ratio <= least:
-            times = f"{row['warm_median']:.3g} s -> {other['warm_median']:.3g} s"
+        other_low, other_middle, other_high = _quartiles(other)
+        ratio = other_middle / middle
+        if (other_low > high or other_high < low) and not 1 / least <= ratio <= least:
+            times = f"{middle:.3g} s -> {other_middle:.3g} s"
             changes.add("time", math.log(ratio), f"{_name(row)}: {ratio:.2f} times the time, {times}")
+
+
+def _quartiles(row: Row) -> list[float]:
+    """Of the time; nan where there is none."""
+    return [math.nan if row[name] is None else row[name] for name in ("warm_q25", "warm_median", "warm_q75")]

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
+import pandas as pd
 from pydantic import ValidationError
 
 from benchmarks.catalogue.registry import LAWS
+from benchmarks.runs.cells import Cells, Row, grouped
 from benchmarks.runs.read import Run
-from benchmarks.runs.recompute import Row, grouped, rows_of
 from benchmarks.suites.entries import SolverEntry, TaskEntry
 from benchmarks.suites.meetings import settings
 from benchmarks.suites.suite import Suite
 
 PLAIN = ["law", "d", "N", "noise_std", "solver", "trained_on", "protocol", "dtype", "device", "steps"]
 """Columns that name a cell in the words of its suite, but for parameters."""
+
+PARAMS = ["law_params", "solver_params"]
 
 LISTED = 5
 """Problems of a kind that are shown before the rest is counted."""
@@ -38,8 +42,8 @@ def against_suite(run: Run) -> Iterator[str]:
         yield "meta.json: the run was merged from none"
         return
     merged = "merged_from" in run.meta
-    yield from _few("scores.csv", _scores(rows_of(run.scores), suites, merged))
-    yield from _few("timings.csv", _timings(rows_of(run.timings), suites, merged))
+    yield from _few("scores.csv", _scores(run.scores, suites, merged))
+    yield from _few("timings.csv", _timings(run.timings, suites))
 
 
 def sources(meta: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -51,14 +55,15 @@ def sources(meta: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _few(table: str, problems: Iterator[str]) -> Iterator[str]:
-    found = list(problems)
-    yield from (f"{table}: {problem}" for problem in found[:LISTED])
-    if len(found) > LISTED:
-        yield f"{table}: and {len(found) - LISTED} more like these"
+    yield from (f"{table}: {problem}" for problem in islice(problems, LISTED))
+    more = sum(1 for _ in problems)
+    if more:
+        yield f"{table}: and {more} more like these"
 
 
-def _scores(rows: Sequence[Row], suites: Sequence[Suite], merged: bool) -> Iterator[str]:
-    cells, asked = grouped(rows, [*PLAIN, "draw"]), set[int]()
+def _scores(table: pd.DataFrame, suites: Sequence[Suite], merged: bool) -> Iterator[str]:
+    asked, needed = set[int](), [*PLAIN, *PARAMS, "draw", "seed", "metric", "num_tasks"]
+    cells = Cells([pd.DataFrame(table, columns=needed)], [*PLAIN, "draw"])
     for suite in suites:
         for task, entry in _met(suite):
             steps = {step: _found(cells, suite, task, entry, step, task.draw) for step in entry.steps or suite.steps}
@@ -67,7 +72,7 @@ def _scores(rows: Sequence[Row], suites: Sequence[Suite], merged: bool) -> Itera
             for step, found in steps.items():
                 asked |= {row["row"] for row in found}
                 yield from _cell(f"{_name(task, entry)} at {step} steps", found, list(metrics), suite, tasks, merged)
-    yield from _not_asked(rows, asked)
+    yield from _not_asked(table, asked)
 
 
 def _cell(
@@ -96,8 +101,9 @@ def _cell(
                 yield f"{name}, {metric}, has the seeds {sorted(set(seeds) - set(wanted), key=str)}, not the suite's"
 
 
-def _timings(rows: Sequence[Row], suites: Sequence[Suite], merged: bool) -> Iterator[str]:
-    cells, asked = grouped(rows, PLAIN), set[int]()
+def _timings(table: pd.DataFrame, suites: Sequence[Suite]) -> Iterator[str]:
+    asked, needed = set[int](), [*PLAIN, *PARAMS, "batch", "threads"]
+    cells = Cells([pd.DataFrame(table, columns=needed)], PLAIN)
     for suite in suites:
         if suite.timings is None:
             continue
@@ -112,13 +118,14 @@ def _timings(rows: Sequence[Row], suites: Sequence[Suite], merged: bool) -> Iter
                     asked |= set(found)
                     if not found:
                         yield f"{_name(task, entry)} at {step} steps, batch {batch}, {suite.threads} threads is missing"
-    yield from _not_asked(rows, asked)
+    yield from _not_asked(table, asked)
 
 
-def _not_asked(rows: Sequence[Row], asked: set[int]) -> Iterator[str]:
-    for row in rows:
-        if row["row"] not in asked:
-            yield f"line {row['row'] + 2}: the suite asks for no {row['solver']} on {row['law']} d={row['d']}"
+def _not_asked(table: pd.DataFrame, asked: set[int]) -> Iterator[str]:
+    named = table[["solver", "law", "d"]].itertuples(index=False, name=None)
+    for number, (solver, law, d) in enumerate(named):
+        if number not in asked:
+            yield f"line {number + 2}: the suite asks for no {solver} on {law} d={d}"
 
 
 def _met(suite: Suite) -> Iterator[tuple[TaskEntry, SolverEntry]]:
@@ -130,7 +137,7 @@ def _name(task: TaskEntry, entry: SolverEntry) -> str:
 
 
 def _found(
-    cells: Mapping[tuple[Any, ...], list[Row]],
+    cells: Cells,
     suite: Suite,
     task: TaskEntry,
     entry: SolverEntry,
@@ -142,7 +149,7 @@ def _found(
     place = (task.law, task.d, task.N, task.noise_std, entry.name)
     rest = (entry.protocol, suite.dtype, device, step, *draw)
     labels = {"" if trained_on is None else trained_on.label, *([""] if entry.trained_on is None else [])}
-    mine = [row for on in sorted(labels) for row in cells.get((*place, on, *rest), [])]
+    mine = [row for on in sorted(labels) for row in cells.of((*place, on, *rest))]
     law = json.loads(json.dumps(settings(LAWS, task.law, task.params), default=str))
     return [
         row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
+from benchmarks.runs.cells import Cells, Row, grouped
 from benchmarks.runs.pairing import refuse_other_tasks
 from benchmarks.runs.read import Run
-from benchmarks.runs.recompute import CELL, Row, from_losses, from_seeds, grouped, rows_of, tail_by_losses
+from benchmarks.runs.recompute import CELL, from_losses, from_seeds, tail_by_losses
 from benchmarks.runs.schema import NAMED, TIMED, TRAITS, ScoreRow, TimingRow
 from benchmarks.runs.write import Part, RunWriter
 
@@ -48,21 +49,27 @@ def merge_runs(runs: Sequence[Run], folder: Path, name: str, last: bool = False)
     refuse_other_tasks(runs)
     each = {run.path: run for run in runs}.values()  # one that is named twice counts once
     ordered = sorted(each, key=lambda run: str(run.meta.get("measured_at", "")))
-    scores, timings = (
-        [{**row, "run": run} for run in ordered for row in rows_of(getattr(run, table))]
-        for table in ("scores", "timings")
-    )
-    parts = [_merged_cell(rows, last) for rows in grouped(scores, CELL).values()]
-    timed = [_numbers_first(rows)[-1] for rows in grouped(timings, [*NAMED, *TIMED]).values()]
+    scores = Cells([run.scores for run in ordered], CELL)
+    timings = Cells([run.timings for run in ordered], [*NAMED, *TIMED])
+    for rows in _of_all(scores, ordered):
+        _merged_cell(rows, last)  # what they disagree about is said before anything is written
+    merged = (_merged_cell(rows, last) for rows in _of_all(scores, ordered))
+    timed = (_numbers_first(rows)[-1] for rows in _of_all(timings, ordered))
     sources = [{"name": run.name, "has_losses": run.has_losses, **run.meta} for run in ordered]
     meta = {**ordered[-1].meta, "merged_from": sources}
     for key in ("schema_version", "suite", "suite_hash", "command", "seconds"):
         meta.pop(key, None)
     with RunWriter(folder, name) as writer:
-        return writer.write(_written(parts), [TimingRow.model_validate(_plain(row)) for row in timed], meta)
+        return writer.write(_written(merged), (TimingRow.model_validate(_plain(row)) for row in timed), meta)
 
 
-def _written(cells: Sequence[Sequence[Row]]) -> Iterator[Part]:
+def _of_all(cells: Cells, runs: Sequence[Run]) -> Iterator[list[Row]]:
+    """The rows of each cell, by time of the run."""
+    for of_runs in cells:
+        yield [{**row, "run": run} for run, rows in zip(runs, of_runs, strict=True) for row in rows]
+
+
+def _written(cells: Iterable[Sequence[Row]]) -> Iterator[Part]:
     for rows in cells:
         yield (
             [ScoreRow.model_validate(_plain(row)) for row in rows],

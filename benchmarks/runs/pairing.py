@@ -1,15 +1,12 @@
-"""Rows of several runs that say the same thing: paired by identity, refused where the tasks were not the same."""
+"""Rows of several runs that say the same thing: refused where the tasks were not the same."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import pandas as pd
 
 from benchmarks.errors import UserError
 from benchmarks.runs.read import Run
-from benchmarks.runs.schema import LAW, NAMED
+from benchmarks.runs.schema import LAW
 
 
 def refuse_other_tasks(runs: Sequence[Run]) -> None:
@@ -30,18 +27,3 @@ def refuse_other_tasks(runs: Sequence[Run]) -> None:
                         f"{where} has {what} {one} in {name} and {other} in {run.name}: it drew other tasks, "
                         "so their losses cannot be compared"
                     )
-
-
-def keyed(table: pd.DataFrame, further: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Rows by what they say; `row` is their number in the table, and a row of all seeds has the seed None.
-
-    Args:
-        table: scores or timings.
-        further: columns beyond `benchmarks.runs.schema.NAMED` that tell rows apart.
-    """
-    numbered = table.assign(row=range(len(table)))
-    if "seed" in numbered:
-        numbered["seed"] = pd.Series([None if pd.isna(seed) else int(seed) for seed in table["seed"]], dtype=object)
-    names = [*NAMED, *further]
-    rows: list[dict[Any, Any]] = numbered.to_dict("records")
-    return {tuple(row[name] for name in names): row for row in rows}

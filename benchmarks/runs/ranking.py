@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.errors import UserError
+from benchmarks.runs.cells import Row, grouped, rows_of
 from benchmarks.runs.pairing import refuse_other_tasks
 from benchmarks.runs.read import Run
-from benchmarks.runs.recompute import Row, grouped, rows_of
 from benchmarks.runs.schema import SCORED_ON, SOLVER, TASK
 from benchmarks.runs.standing import DIRECT, ROUNDING, takes_no_steps
 from benchmarks.statistics import shared_ranks
@@ -84,7 +84,7 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
 def _eigenvalue_costs(timed: pd.DataFrame) -> pd.DataFrame:
     """What finding the eigenvalues of a batch takes: what more steps of `NO_METHOD` need, over their number."""
     rows, mine = [], timed.loc[timed["solver"] == NO_METHOD]
-    for key, own in grouped(rows_of(mine), TASK).items():
+    for key, own in grouped(list(rows_of(mine)), TASK).items():
         few, many = (pick(own, key=lambda row: row["steps"]) for pick in (min, max))
         rows.append([*key, *(_a_step(few, many, name) for name in ("warm_median", "flops"))])
     return pd.DataFrame(rows, columns=[*TASK, "eigenvalue_seconds", "eigenvalue_flops"])
@@ -99,7 +99,7 @@ def _a_step(few: Row, many: Row, cost: str) -> float:
 
 def _groups(table: pd.DataFrame) -> list[str]:
     """The group in which each row is ranked."""
-    rows = rows_of(table.reset_index(drop=True))
+    rows = list(rows_of(pd.DataFrame(table, columns=["seed", "shown", "mean", *SCORED_ON, *SOLVER, "steps"])))
     direct = takes_no_steps(rows)
     return [DIRECT if row["row"] in direct else str(row["needs"]) for row in rows]
 

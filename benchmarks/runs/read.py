@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from benchmarks.errors import UserError
-from benchmarks.runs.arrays import read_arrays
+from benchmarks.runs.arrays import Arrays
 from benchmarks.runs.migrate import Tables, migrated, readable
 from benchmarks.runs.schema import SCHEMA_VERSION, ScoreRow, TimingRow
+from benchmarks.runs.tables import checked, read_table
 
 SCORES, TIMINGS = "scores.csv", "timings.csv"
 
@@ -30,9 +28,6 @@ It is `(tasks,)`; or where tasks were drawn by importance sampling `(2, tasks)`,
 FIRST = "first_losses.npz.xz"
 """Beside or in place of them, where they would be too large to keep in git: losses of the first tasks of each seed, of
 the metric that is shown, to 12 significant bits. Compressed as a whole, since rows resemble each other."""
-
-TEXT = pd.StringDtype("python", na_value=np.nan)
-"""Of columns of words: rows are read one by one, which strings held by Arrow are slow at."""
 
 RUNS = Path("results/runs")
 """Where runs are kept, relative to the folder the command is started in."""
@@ -91,7 +86,7 @@ class Run:
         Raises:
             UserError: if there are none, or they cannot be read.
         """
-        return frozenset(int(name) for name in self._arrays)
+        return frozenset(map(int, self._arrays.names))
 
     @cached_property
     def has_losses(self) -> bool:
@@ -103,12 +98,12 @@ class Run:
         return self.path / (LOSSES if self.has_losses else FIRST)
 
     @cached_property
-    def _arrays(self) -> Mapping[str, NDArray[np.float32]]:
+    def _arrays(self) -> Arrays:
         path = self._losses
         if not path.is_file():
             raise UserError(f"the run {self.name} was stored without per-task losses ({LOSSES}); run its suite again")
         seeded = self.scores.loc[self.scores["seed"].notna(), "num_tasks"]
-        return read_arrays(path, {str(row): 8 * int(tasks) for row, tasks in seeded.items()}, path.name == FIRST)
+        return Arrays(path, {str(row): 8 * int(tasks) for row, tasks in seeded.items()}, path.name == FIRST)
 
     @property
     def name(self) -> str:
@@ -130,14 +125,17 @@ def read_run(path: Path) -> Run:
         raise UserError(
             f"{path} has schema version {version!r:.40}; this memformer-bench reads versions 1 to {SCHEMA_VERSION}"
         )
-    tables = Tables(_read_table(path / SCORES), _read_table(path / TIMINGS), meta)
-    try:
-        tables = migrated(tables, version)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{path} does not hold the tables of schema version {version}: {what:.200}") from None
-    scores = _checked(tables.scores, path / SCORES, ScoreRow)
-    return Run(path, scores, _checked(tables.timings, path / TIMINGS, TimingRow), tables.meta)
+    scores, timings = (read_table(path / name) for name in (SCORES, TIMINGS))
+    if version < SCHEMA_VERSION:
+        tables = Tables(pd.concat(scores), pd.concat(timings), meta)
+        try:
+            tables = migrated(tables, version)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(f"{path} does not hold the tables of schema version {version}: {what:.200}") from None
+        scores, timings = [tables.scores], [tables.timings]
+    rows = checked(scores, path / SCORES, ScoreRow)
+    return Run(path, rows, checked(timings, path / TIMINGS, TimingRow), meta)
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -174,62 +172,3 @@ def list_runs(folder: Path = RUNS) -> list[Path]:
 
     found = [path for path in folder.glob("*") if (path / "meta.json").is_file()] if folder.is_dir() else []
     return sorted(found, key=lambda path: (measured_at(path), path.name))
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    """A table as text, missing cells as nan."""
-    try:
-        table = pd.read_csv(path, dtype=TEXT, keep_default_na=False, na_values=[""])
-    except FileNotFoundError:
-        raise UserError(f"{path.parent} is not complete: it has no {path.name}") from None
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{path} is not a table: {' '.join(str(error).split())}") from None
-    return table
-
-
-def _checked(table: pd.DataFrame, path: Path, model: type[BaseModel]) -> pd.DataFrame:
-    """A table of which every row fits the model.
-
-    Raises:
-        UserError: naming the first that does not.
-    """
-    wanted = list(model.model_fields)
-    if list(table.columns) != wanted:
-        odd = repr(", ".join(sorted(set(table.columns) ^ set(wanted)) or ["their order"]))
-        raise UserError(f"{path} does not have the columns of schema version {SCHEMA_VERSION}: see {odd:.200}")
-    rows: list[BaseModel] = []
-    for number, row in enumerate(table.to_dict("records"), start=2):
-        try:
-            rows.append(model.model_validate(row))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = f"{path}, line {number}, column {'.'.join(map(str, problem['loc']))}"
-            raise UserError(f"{where}: {problem['msg']} (found {str(problem['input'])[:40]!r})") from None
-        wrong = _ill_formed(rows[-1])
-        if wrong:
-            raise UserError(f"{path}, line {number}, {wrong}")
-    try:
-        return pd.DataFrame({name: column(rows, name, field) for name, field in model.model_fields.items()})
-    except (OverflowError, TypeError, ValueError) as error:
-        raise UserError(f"{path} holds a number that is too large: {' '.join(str(error).split())}") from None
-
-
-def _ill_formed(row: BaseModel) -> str:
-    """What a row says that its model cannot refuse, and that no reader could use; empty if nothing."""
-    for name in ("law_params", "solver_params"):
-        try:
-            given = json.loads(getattr(row, name))
-        except (ValueError, RecursionError):
-            given = None
-        if not isinstance(given, dict):
-            return f"column {name}: it must be a JSON object (found {getattr(row, name)[:40]!r})"
-    if isinstance(row, ScoreRow) and row.seed is not None and not 0 <= row.seed < 2**63:
-        return f"column seed: {str(row.seed)[:20]!r} is no seed, which is at least 0 and below 2^63"
-    return ""
-
-
-def column(rows: Sequence[BaseModel], name: str, field: FieldInfo) -> pd.Series:
-    """A column of a table, in the type that the schema says: a large seed is no float on its way."""
-    types: dict[Any, Any] = {int: "int64", float: "float64", bool: "bool", float | None: "float64", int | None: "Int64"}
-    types[bool | None] = "boolean"
-    return pd.Series([getattr(row, name) for row in rows], dtype=types.get(field.annotation, TEXT))

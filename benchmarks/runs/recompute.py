@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.runs.cells import Row
 from benchmarks.runs.schema import NAMED, Status
 from benchmarks.statistics import HELD_TAIL_LIMIT, TAIL_LIMIT, Levels, summarise
 from benchmarks.statistics.intervals import moments
 from memformer.core.solver import Outcome, Reach
-
-Row = dict[Any, Any]
 
 CELL = [*NAMED, "draw"]
 """Columns that name one solver on one law after one number of steps."""
@@ -26,24 +23,6 @@ TRAINING = ["train_steps", "train_tasks", "train_flops", "starts", "starts_sprea
 """Columns of training, of which a row of several seeds has the mean."""
 
 FIXED = {str(reach) for reach in Reach if reach.fixed}
-
-
-def rows_of(table: pd.DataFrame) -> list[Row]:
-    """Rows as dictionaries: what is empty is None, and `row` is the number in the table."""
-    columns = [
-        [None if empty else value for value, empty in zip(column.tolist(), column.isna().tolist(), strict=True)]
-        for _, column in table.items()
-    ]
-    names = [*table.columns, "row"]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, range(len(table)), strict=True)]
-
-
-def grouped(rows: Sequence[Row], names: Sequence[str]) -> dict[tuple[Hashable, ...], list[Row]]:
-    """Rows by these columns, in order."""
-    groups: dict[tuple[Hashable, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[name] for name in names), []).append(row)
-    return groups
 
 
 def judged(row: Row) -> tuple[Status, str]:

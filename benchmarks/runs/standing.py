@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.runs.recompute import Row, grouped
+from benchmarks.runs.cells import Row, grouped
 from benchmarks.runs.schema import PREFERRED_METRICS, SCORED_ON, SOLVER
 from benchmarks.statistics import Levels, equal_means_test, log_ratio_p_value, shared_ranks
 from benchmarks.statistics.sample import Sample
@@ -27,11 +27,14 @@ KEPT = 2**28
 """Bytes of losses that are held at once, so that each is read once; where solvers on the same tasks have more, they are
 read again for each pair."""
 
+READ = ["row", "seed", "metric", "shown", "num_tasks", "levels", "mean", *SCORED_ON, *SOLVER, "steps"]
+"""What ranks follow from, beside the losses."""
+
 Stored = Callable[[int], NDArray[np.float32]]
 """The per-task losses of a row by its number, as they are stored (see `benchmarks.runs.read.LOSSES`)."""
 
 
-def standings(rows: Sequence[Row], stored: Stored) -> dict[int, int]:
+def standings(rows: Iterable[Row], stored: Stored) -> dict[int, int]:
     """Rank of every row that has one, by the number of the row: the row of all seeds, or the only one.
 
     What takes no steps, so that its loss is the same after every number of them, is ranked among its like. Solvers are
@@ -45,6 +48,7 @@ def standings(rows: Sequence[Row], stored: Stored) -> dict[int, int]:
         stored: of rows with a seed.
     """
     ranks: dict[int, int] = {}
+    rows = [{name: row[name] for name in READ} for row in rows]
     direct = takes_no_steps(rows)
     for on_tasks in grouped(rows, [*SCORED_ON, "steps"]).values():
         by_solver = grouped(on_tasks, SOLVER).values()

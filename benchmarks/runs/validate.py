@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
+from benchmarks.runs.cells import Cells, Row, grouped, rows_of
 from benchmarks.runs.completeness import against_suite
 from benchmarks.runs.read import LOSSES, Run
 from benchmarks.runs.recompute import (
     CELL,
     OUTCOMES,
-    Row,
     from_losses,
     from_seeds,
-    grouped,
     judged,
-    rows_of,
     tail_by_losses,
 )
 from benchmarks.runs.schema import PREFERRED_METRICS, SCORED, TIMED, Identity
@@ -48,9 +47,8 @@ def problems(run: Run) -> list[str]:
     losses are stored, every row says what they say; one metric of a cell is shown; and the run has the rows that its
     suite asks for, no more and no fewer.
     """
-    scores = rows_of(run.scores)
     tables = [*_doubled(run), *_scores(run.scores), *_timings(run.timings)]
-    return [*tables, *_cells(run, scores), *_ranks(run, scores), *against_suite(run)]
+    return [*tables, *_cells(run), *_ranks(run), *against_suite(run)]
 
 
 def _doubled(run: Run) -> Iterator[str]:
@@ -97,45 +95,47 @@ def _say(name: str, bad: Any, what: str) -> Iterator[str]:
         yield f"{name}, line {lines[0]}{more}: the row {what}"
 
 
-def _cells(run: Run, rows: Sequence[Row]) -> Iterator[str]:
+def _cells(run: Run) -> Iterator[str]:
     """What does not follow from losses, or from other rows; the first of each kind in a cell."""
     whole = not any(one.get("has_losses") is False for one in run.meta.get("merged_from", ()))
     try:
         stored = run.with_losses if run.has_losses else frozenset()
-        for cell in grouped(rows, CELL).values():
+        for (cell,) in Cells([run.scores], CELL):
             metrics = grouped([row for row in cell if row["metric"]], ["metric"])
             first = next((name for name in PREFERRED_METRICS if (name,) in metrics), "")
             for (metric,), found in metrics.items():
                 if any(row["shown"] != (metric == first) for row in found) and first:
                     yield f"scores.csv, line {found[0]['row'] + 2}: {first} must be the metric that is shown"
                 seeds = [row for row in found if row["seed"] is not None]
+                losses = {row["row"]: run.stored(row["row"]) for row in seeds if row["row"] in stored}
                 for row in found:
                     parts = [row] if row["seed"] is not None else seeds
                     lacking = next((one["row"] for one in parts if one["row"] not in stored), None)
                     if lacking is not None and run.has_losses and whole:
                         yield f"{LOSSES}, row {lacking}: there are no losses"
-                    yield from _row(row, parts, None if lacking is not None or not parts else run)
+                    known = bool(parts) and lacking is None
+                    yield from _row(row, parts, [losses[one["row"]] for one in parts] if known else None)
     except UserError as error:
         yield str(error)
 
 
-def _ranks(run: Run, rows: Sequence[Row]) -> Iterator[str]:
+def _ranks(run: Run) -> Iterator[str]:
     """The first row whose rank is not what the losses give, where they are stored and rows have ranks."""
     try:
-        seeded = {row["row"] for row in rows if row["seed"] is not None and row["metric"]}
-        if not run.has_losses or seeded - run.with_losses or all(row["rank"] is None for row in rows):
+        seeded = np.flatnonzero(run.scores["seed"].notna() & (run.scores["metric"] != "")).tolist()
+        if not run.has_losses or not run.with_losses.issuperset(seeded) or not any(run.scores["rank"].notna()):
             return
-        wanted = standings(rows, run.stored)
+        wanted = standings(rows_of(run.scores), run.stored)
     except UserError:
         return  # said already
-    for row in rows:
+    for row in rows_of(pd.DataFrame(run.scores, columns=["rank"])):
         if row["rank"] != wanted.get(row["row"]):
             what = f"{row['rank']}: its losses give {wanted.get(row['row'])}"
             yield f"scores.csv, line {row['row'] + 2}: the row has rank {what}"
             return
 
 
-def _row(row: Row, seeds: Sequence[Row], run: Run | None) -> Iterator[str]:
+def _row(row: Row, seeds: Sequence[Row], arrays: Sequence[NDArray[np.float32]] | None) -> Iterator[str]:
     """What a row must say by itself, by the rows of its seeds, and by their losses."""
     where = f"scores.csv, line {row['row'] + 2}: the row"
     status, _ = judged(row)
@@ -150,9 +150,8 @@ def _row(row: Row, seeds: Sequence[Row], run: Run | None) -> Iterator[str]:
     levels = "seeds_and_tasks" if row["fitting"] == "random" and len(seeds) > 1 else "tasks"
     if row["levels"] != levels and (levels == "seeds_and_tasks" or len(seeds) == 1):
         yield f"{where} has an interval over {row['levels']}, and it must be over {levels}"
-    if run is None:
+    if arrays is None:
         return
-    arrays = [run.stored(one["row"]) for one in seeds]
     if any(np.isinf(array).any() for array in arrays) and (row["mean"] or 0.0) * row["num_tasks"] > MOST:
         return  # float32 does not hold losses as large as these
     found = from_losses(arrays, row["levels"])

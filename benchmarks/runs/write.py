@@ -7,19 +7,20 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from benchmarks.errors import UserError
-from benchmarks.runs.read import LOSSES, column
+from benchmarks.runs.cells import rows_of
+from benchmarks.runs.read import LOSSES
 from benchmarks.runs.schema import SCHEMA_VERSION, ScoreRow, TimingRow
 from benchmarks.runs.standing import standings
+from benchmarks.runs.tables import durable, table_of, write_table
 from benchmarks.runs.unfinished import (
     UNFINISHED,
     describe_unfinished,
@@ -118,7 +119,7 @@ class RunWriter:
             raise self._unwritable(error) from None
         return before
 
-    def write(self, parts: Iterable[Part], timings: Sequence[TimingRow], meta: dict[str, Any]) -> Path:
+    def write(self, parts: Iterable[Part], timings: Iterable[TimingRow], meta: dict[str, Any]) -> Path:
         """Write the tables, then give the run its name.
 
         Args:
@@ -133,19 +134,17 @@ class RunWriter:
         try:
             shutil.rmtree(whole, ignore_errors=True)
             whole.mkdir()
-            scores: list[ScoreRow] = []
-            stored = 0
             with zipfile.ZipFile(whole / LOSSES, "w") as arrays:
-                for rows, losses in parts:
-                    for number, array in losses.items():
-                        _add_array(arrays, str(len(scores) + number), array)
-                    stored += len(losses)
-                    scores.extend(rows)
-            _write(whole / "scores.csv", csv_of(_ranked(scores, whole / LOSSES), ScoreRow))
-            _write(whole / "timings.csv", csv_of(timings, TimingRow))
-            _write(whole / "meta.json", json.dumps({"schema_version": SCHEMA_VERSION, **meta}, indent=1) + "\n")
+                scores = table_of(_storing(parts, arrays), ScoreRow)
+                stored = frozenset(int(name.removesuffix(".npy")) for name in arrays.namelist())
+            del arrays  # what it says of each array takes as much memory as the row
+            scores["rank"] = _ranks(scores, whole / LOSSES, stored)
             if not stored:
                 (whole / LOSSES).unlink()
+            write_table(scores, whole / "scores.csv")
+            write_table(table_of(timings, TimingRow), whole / "timings.csv")
+            with durable(whole / "meta.json") as file:
+                file.write(json.dumps({"schema_version": SCHEMA_VERSION, **meta}, indent=1) + "\n")
             if self.errors.is_file():
                 shutil.copyfile(self.errors, whole / ERRORS)
             _sync(whole)
@@ -172,34 +171,30 @@ def check_name(name: str) -> None:
         raise UserError(f"{name[:60]!r} cannot name a run; use at most 200 letters, digits, '.', '_' and '-'")
 
 
-def csv_of(rows: Sequence[BaseModel], model: type[BaseModel]) -> str:
-    """Rows as the text of a table."""
-    table = pd.DataFrame({name: column(rows, name, field) for name, field in model.model_fields.items()})
-    return table.to_csv(index=False, float_format="%.8g", lineterminator="\n")
+def _storing(parts: Iterable[Part], arrays: zipfile.ZipFile) -> Iterator[ScoreRow]:
+    """The rows of all parts, whose losses go into the archive on the way."""
+    before = 0
+    for rows, losses in parts:
+        for number, array in losses.items():
+            _add_array(arrays, str(before + number), array)
+        before += len(rows)
+        yield from rows
 
 
-def _ranked(scores: Sequence[ScoreRow], losses: Path) -> list[ScoreRow]:
-    """Rows with their ranks, by the losses that were stored."""
-    with np.load(losses) as arrays:
-        rows = [{**row.model_dump(), "row": number} for number, row in enumerate(scores)]
-        lacking = {row["row"] for row in rows if row["seed"] is not None and row["metric"]} - set(
-            map(int, arrays.files)
-        )
-        ranks = {} if lacking else standings(rows, lambda number: arrays[str(number)])
-    return [row.model_copy(update={"rank": ranks.get(number)}) for number, row in enumerate(scores)]
+def _ranks(scores: pd.DataFrame, losses: Path, stored: frozenset[int]) -> pd.Series:
+    """Ranks of all rows by the losses that were stored; none if some were not."""
+    seeded = np.flatnonzero(scores["seed"].notna() & (scores["metric"] != ""))
+    ranks: dict[int, int] = {}
+    if stored.issuperset(seeded.tolist()):
+        with np.load(losses) as arrays:
+            ranks = standings(rows_of(scores), lambda number: arrays[str(number)])
+    return pd.Series([ranks.get(number) for number in range(len(scores))], dtype="Int64")
 
 
 def _add_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
     """One array more, as `numpy.savez` would write it."""
     with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
         np.lib.format.write_array(file, array, allow_pickle=False)
-
-
-def _write(path: Path, text: str) -> None:
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:

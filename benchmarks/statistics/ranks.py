@@ -83,7 +83,7 @@ def shared_ranks(means: Sequence[float], p_value: Callable[[int, int], float]) -
     while rest:
         first, *others = rest
         corrected = holm([p_value(first, other) for other in others])
-        tied = [first, *(one for one, p in zip(others, corrected, strict=True) if not p <= ALPHA)]
+        tied = {first, *(one for one, p in zip(others, corrected, strict=True) if not p <= ALPHA)}
         for index in tied:
             ranks[index] = len(means) - len(rest) + 1
         rest = [index for index in rest if index not in tied]

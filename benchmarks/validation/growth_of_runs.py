@@ -78,7 +78,7 @@ def in_a_process(words: Sequence[str], folder: Path) -> tuple[float, float]:
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - began
-    if done.returncode > 1:
+    if done.returncode > 1 or "Traceback" in done.stderr:
         raise UserError(f"{' '.join(words)} failed: {done.stderr.strip()[-300:]}")
     return seconds, int(done.stdout.split()[-1]) * BYTES / 1e6
 

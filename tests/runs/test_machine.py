@@ -23,10 +23,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from benchmarks.errors import UserError
 from benchmarks.runs import prune, unfinished
+from benchmarks.runs.cells import rows_of
 from benchmarks.runs.compare import compare_runs
 from benchmarks.runs.merge import merge_runs
 from benchmarks.runs.read import Run, list_runs, read_run
-from benchmarks.runs.recompute import rows_of
 from benchmarks.runs.schema import ScoreRow, TimingRow
 from benchmarks.runs.validate import problems
 from benchmarks.runs.write import Part, RunWriter, sweep, unfinished_runs

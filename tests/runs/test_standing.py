@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.runs.cells import rows_of
 from benchmarks.runs.read import read_run
-from benchmarks.runs.recompute import rows_of
 from benchmarks.runs.schema import SCORED_ON, SOLVER
 from benchmarks.runs.standing import standings, takes_no_steps
 from tests.helpers import call

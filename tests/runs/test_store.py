@@ -104,7 +104,8 @@ def test_a_taken_or_impossible_name_is_refused(run_folder: Path) -> None:
 
 def test_a_killed_run_leaves_nothing_under_its_name_and_the_next_one_works(small_suite: Path, tmp_path: Path) -> None:
     def begin() -> None:
-        with mock.patch("benchmarks.runs.write.csv_of", side_effect=lambda *_: os.kill(os.getpid(), signal.SIGKILL)):
+        killed = mock.Mock(side_effect=lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        with mock.patch("benchmarks.runs.write.write_table", killed):
             run_suite(load_suite(str(small_suite)), runs, None, ["x"], _Lines(), "killed")
 
     runs = tmp_path / "runs"
