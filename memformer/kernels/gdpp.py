@@ -27,7 +27,7 @@ from torch.nn.functional import pad
 from memformer.kernels.compiled import array, chunks, compiles, in_threads
 from memformer.kernels.judge import Judge, no_judge
 from memformer.kernels.products import from_left, from_right, per_model, task_product
-from memformer.ledger import Entry, reports
+from memformer.ledger import Entry, reports, uncounted
 
 _KERNEL_D = 64
 """Beyond so many dimensions the kernel is no faster than a library's products of matrices."""
@@ -72,7 +72,7 @@ def covariate_method(weights: Weights, H: Tensor, b: Tensor) -> tuple[Tensor, ..
         >>> [w.item() for w in covariate_method(Weights(K, Q, torch.zeros_like(Q)), one, one[0])]
         [0.5, 0.75]
     """
-    return _method(*_arguments(weights, 0), H, b, 0, weights.window or weights.Q.shape[1])
+    return _method(*_arguments(weights, H, 0), H, b, 0, weights.window or weights.Q.shape[1])
 
 
 def token_method(weights: Weights, X: Tensor, y: Tensor) -> tuple[Tensor, ...]:
@@ -86,7 +86,8 @@ def token_method(weights: Weights, X: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         >>> [w.item() for w in token_method(Weights(K, Q, None), one, one[0])]
         [0.5]
     """
-    return _method(*_arguments(weights, X.shape[1]), X, y, X.shape[1], weights.window or weights.Q.shape[1])
+    N = X.shape[1]
+    return _method(*_arguments(weights, X, N), X, y, N, weights.window or weights.Q.shape[1])
 
 
 def layers_loss(weights: Weights, features: Tensor, labels: Tensor, judge: Judge, tokens: bool = False) -> Tensor:
@@ -106,17 +107,20 @@ def layers_loss(weights: Weights, features: Tensor, labels: Tensor, judge: Judge
         0.25
     """
     N = features.shape[1] if tokens else 0
-    given = (*_arguments(weights, N), features, labels, N, weights.window or weights.Q.shape[1], judge)
+    given = (*_arguments(weights, features, N), features, labels, N, weights.window or weights.Q.shape[1], judge)
     return _Loss.apply(*given)  # pyright: ignore[reportReturnType]
 
 
-def _arguments(weights: Weights, N: int) -> tuple[Tensor, Tensor, Tensor]:
+def _arguments(weights: Weights, features: Tensor, N: int) -> tuple[Tensor, Tensor, Tensor]:
     """K, Q and P as the kernel takes them; see there."""
     K, Q, P, _ = weights
     d = Q.shape[-1]
-    K = K[..., -1:] if P is None else K.expand(*K.shape[:-1], d + 1)
-    K = K.expand(len(Q), -1, -1, -1, N + 1, -1)
-    return K, Q / N if N else Q, Q.new_empty(*Q.shape[:3], 0, 0) if P is None else _with_labels(P)
+    if features.shape[2] != d:  # a compiled function would not notice
+        raise ValueError(f"tasks have d = {features.shape[2]}; these layers are of d = {d}")
+    with uncounted():  # parameters alone, once for all tasks
+        K = K[..., -1:] if P is None else K.expand(*K.shape[:-1], d + 1)
+        K = K.expand(len(Q), -1, -1, -1, N + 1, -1)
+        return K, Q / N if N else Q, Q.new_empty(*Q.shape[:3], 0, 0) if P is None else _with_labels(P)
 
 
 def _work(K: Tensor, Q: Tensor, P: Tensor, features: Tensor, labels: Tensor, N: int, window: int) -> Entry:
@@ -248,10 +252,11 @@ def _adjoint(
 def prepare(dtype: torch.dtype, device: torch.device) -> None:
     """Compile the kernel, or load what this machine compiled before; otherwise the first use does."""
     one = torch.ones(1, 1, 1, 1, 1, dtype=dtype, device=device)
-    weights = Weights(one[..., None], one.requires_grad_(), one)
+    Q = one.clone().requires_grad_()
+    weights = Weights(one[..., None], Q, one)
     if serves(weights):
         (w,) = covariate_method(weights, one[0], one[0, 0])
-        torch.autograd.grad(w.sum(), one)
+        torch.autograd.grad(w.sum(), Q)
 
 
 def _plain(
@@ -292,6 +297,7 @@ def _plain(
         Z = Z[:, rows, columns]
         for source in range(max(0, layer + 1 - window), layer + 1):
             weights = K[:, layer, source, :, rows, columns, None]
-            Z = Z + (weights * registers[source][:, :, -Z.shape[1] :, -Z.shape[2] :]).sum(1)
+            weighted = weights * registers[source][:, :, -Z.shape[1] :, -Z.shape[2] :]
+            Z = Z + (weighted[:, 0] if p == 1 else weighted.sum(1))
         iterates.append(-Z[:, -d:, -1])
     return tuple(iterates)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmarks.tasks.gaussian import Anisotropic, OODVariance
 from benchmarks.tasks.law import Purpose
+from memformer.kernels import first_order_loss, first_order_numba, gdpp, gdpp_numba
 from memformer.model.config import MemformerConfig
 from memformer.training.objective import Batch, LossKind, draw, losses
 
@@ -96,3 +97,28 @@ def test_threads_change_no_digit(config: MemformerConfig):
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_what_prepares_compiles_what_training_calls(kind: str):
+    gdpp.prepare(getattr(torch, kind), torch.device("cpu"))
+    first_order_loss.prepare(getattr(torch, kind), torch.device("cpu"))
+    prepared = [table[kind] for table in (gdpp_numba.FORWARD, gdpp_numba.ADJOINT, first_order_numba.ADJOINTS)]
+    compiled = [len(function.signatures) for function in prepared]  # pyright: ignore[reportFunctionMemberAccess]
+    assert compiled == [1, 1, 1]
+    for config in CONFIGS:
+        law = Anisotropic(d=config.d, N=8)
+        (batch,) = draw(config, [law.stream(0, Purpose.TRAIN, getattr(torch, kind), torch.device("cpu"))], 4, 4, "auto")
+        parameters = {
+            name: torch.ones(1, *shape, dtype=batch.of("w_star")[0].dtype) for name, shape in config.shapes().items()
+        }
+        found(config, {name: tensor.requires_grad_() for name, tensor in parameters.items()}, batch)
+    assert [len(function.signatures) for function in prepared] == compiled, "training compiles nothing more"
+
+
+def test_tasks_of_another_size_are_refused():
+    config, law = CONFIGS[10], Anisotropic(d=3, N=8)
+    (batch,) = draw(config, [law.stream(0, Purpose.TRAIN)], 4, 4, "auto")
+    parameters = {name: torch.ones(1, *shape) for name, shape in config.shapes().items()}
+    with pytest.raises(ValueError, match="tasks have d = 3; these layers are of d = 2"):
+        losses(config, parameters, batch)

@@ -137,7 +137,7 @@ def test_kernel_gradient(scalar, window, groups):
 
 
 def _plainly(weights, features, labels, N):
-    return _plain(*_arguments(weights, N), features, labels, N, weights.window or weights.Q.shape[1])
+    return _plain(*_arguments(weights, features, N), features, labels, N, weights.window or weights.Q.shape[1])
 
 
 @pytest.mark.parametrize(("channels", "registers", "heads"), [(1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 1, 1), (3, 2, 2)])
