@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import torch
 
 from benchmarks import api
 from benchmarks.catalogue.registry import SOLVERS
-from benchmarks.entries import box, contract, wire
+from benchmarks.entries import box, contract, inside, wire
 from benchmarks.entries.box import Box, BoxError, available
 from benchmarks.entries.boxed import Boxed, seed_of_fit
 from benchmarks.entries.contract import CHECKS, broken
@@ -24,10 +25,10 @@ from benchmarks.runs.source import ENTRIES
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.law import Purpose
 from memformer.core.solver import Needs
-from tests.entries.copies import Copy
 from tests.entries.local import loaded
 from tests.experiments.requests import Silent
 from tests.helpers import call, mistake
+from tests.ready import Ready
 
 FILES = Path(__file__).parent / "files"
 """Dishonest ones."""
@@ -50,11 +51,9 @@ def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Boxes are copies of this process, which has no walls and is there at once."""
-    if torch.cuda.is_available():  # a copy lacks its threads
-        return
-    monkeypatch.setattr(box, "subprocess", SimpleNamespace(Popen=Copy, PIPE=None))
-    monkeypatch.setattr(box, "command", lambda file, isolated: [str(file)])
+    """Boxes have no walls, and are there at once."""
+    monkeypatch.setattr(box, "subprocess", SimpleNamespace(Popen=Ready, PIPE=subprocess.PIPE))
+    monkeypatch.setattr(box, "command", lambda file, isolated: ["-m", inside.__name__, str(file)])
     for room in ("box", "boxed"):
         monkeypatch.setattr(f"benchmarks.entries.{room}.require", lambda: None)
 
