@@ -29,7 +29,7 @@ from benchmarks.runs.read import LOSSES, Run, read_run
 from benchmarks.suites.suite import load_suite
 from memformer.kernels import first_order_loss, gdpp, recurrences
 from tests.helpers import SMALL, Done, call
-from tests.ready import Ready, stop
+from tests.ready import ROOT, Ready, stop
 
 VIEWED = """
 schema = 1
@@ -141,6 +141,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(path, path.parent / "stripped")
     (path.parent / "stripped" / LOSSES).unlink()
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference() -> Run:
+    """The committed run."""
+    return read_run(ROOT / "results/runs/core-reference")
 
 
 @pytest.fixture(scope="session")
