@@ -7,9 +7,11 @@ import gc
 import itertools
 import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from hypothesis import settings
 
 from benchmarks.cli.progress import make_progress
 from benchmarks.harness.run import run_suite
-from benchmarks.harness.workers import cells, pool
+from benchmarks.harness.workers import cells, pool, supervisor
 from benchmarks.harness.workers.memory import keep_freed_memory
 from benchmarks.harness.workers.process import Task
 from benchmarks.harness.workers.supervisor import NO_LIMIT, Worker
@@ -27,6 +29,7 @@ from benchmarks.runs.read import LOSSES, Run, read_run
 from benchmarks.suites.suite import load_suite
 from memformer.kernels import first_order_loss, gdpp, recurrences
 from tests.helpers import SMALL, Done, call
+from tests.ready import ROOT, Ready, stop
 
 VIEWED = """
 schema = 1
@@ -72,6 +75,31 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _absent_accelerators_take_no_seed() -> Iterator[None]:
+    """torch notes the whole stack at each `torch.manual_seed`, for accelerators that may come: half of a short fit."""
+    with pytest.MonkeyPatch.context() as patch:
+        for absent in (torch.cuda, torch.xpu, torch.mtia):
+            if not absent.is_available():
+                patch.setattr(absent, "manual_seed_all", lambda seed: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _workers_are_ready() -> Iterator[None]:
+    """A worker process is there at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervisor, "subprocess", SimpleNamespace(Popen=Ready, PIPE=subprocess.PIPE))
+        yield
+    stop()
+
+
+@pytest.fixture
+def workers_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker process is one that Python starts."""
+    monkeypatch.setattr(supervisor, "subprocess", subprocess)
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """In a fresh checkout, have each kind of number compiled by one of pytest-xdist's workers while another is waiting.
 
@@ -83,7 +111,10 @@ def _kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     kinds = (torch.float32, torch.float64) if worker[-1] in "02468" else (torch.float64, torch.float32)
     for kind in kinds:
         with FileLock(tmp_path_factory.getbasetemp().parent / f"{kind}.lock"):
-            gdpp.prepare(kind, torch.device("cpu"))
+            one = torch.ones(1, 1, 1, 1, 1, dtype=kind)
+            weights = gdpp.Weights(one[..., None], one.clone().requires_grad_(), one)
+            (w,) = gdpp.covariate_method(weights, one[0], one[0, 0])
+            w.sum().backward()
             recurrences.prepare(kind)
             first_order_loss.prepare(kind, torch.device("cpu"))
 
@@ -113,6 +144,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(path, path.parent / "stripped")
     (path.parent / "stripped" / LOSSES).unlink()
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference() -> Run:
+    """The committed run."""
+    return read_run(ROOT / "results/runs/core-reference")
 
 
 @pytest.fixture(scope="session")

@@ -150,6 +150,18 @@ def forked(*functions: Callable[[], object]) -> list[str]:
         return said
 
 
+def afresh(code: str) -> str:
+    """What code prints in a copy of this process that has imported nothing of `baselines` and `benchmarks`."""
+
+    def run() -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("baselines", "benchmarks")]:
+            del sys.modules[name]
+        exec(code, {})
+
+    (said,) = forked(run)
+    return said
+
+
 def mistake(*words: object, folder: Path | None = None) -> str:
     """The one sentence that a command ends with, status 2, when what was asked cannot be."""
     done = call(*words, folder=folder)

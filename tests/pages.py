@@ -17,6 +17,7 @@ from unittest import mock
 
 import typer.main
 
+from baselines import lfom
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS
 from benchmarks.cli.main import app
 from benchmarks.harness.scores import floors
@@ -125,6 +126,7 @@ def in_small(folder: Path) -> Iterator[None]:
                 entries[name] = dataclasses.replace(entries[name], defaults=implied)
             stack.enter_context(mock.patch.object(registry, "_entries", entries))
         stack.enter_context(mock.patch.object(floors, "FLOOR_TASKS", 500))
+        stack.enter_context(mock.patch.object(lfom, "VALIDATION_TASKS", 64))
         stack.callback(floors._optimal.cache_clear)
         stack.enter_context(mock.patch.object(sys, "path", [*sys.path]))
         stack.enter_context(contextlib.chdir(folder))

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.runs.ranking import rank
-from benchmarks.runs.read import read_run
+from benchmarks.runs.read import Run
 from tests.pages import ROOT, blocks
 
 README = (ROOT / "README.md").read_text()
@@ -31,9 +31,9 @@ def test_the_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert 1.0 <= mean / floor < 1.1
 
 
-def test_the_first_screen_is_short_and_its_numbers_are_those_of_the_committed_run() -> None:
+def test_the_first_screen_is_short_and_its_numbers_are_those_of_the_committed_run(reference: Run) -> None:
     assert len(README.splitlines()) <= 150
-    ranked = rank([read_run(ROOT / "results/runs/core-reference")])
+    ranked = rank([reference])
     rows = ranked.query(
         "law == 'anisotropic' and d == 5 and steps == 4 and law_params.str.contains('paper')"
     ).set_index("solver")

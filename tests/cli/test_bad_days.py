@@ -19,7 +19,7 @@ from benchmarks.experiments.experiment import read_toml
 from benchmarks.experiments.scaling.growth import points
 from benchmarks.experiments.scaling.report import scaling_figure
 from benchmarks.reports.style import CYCLE, DASHES
-from benchmarks.runs.read import read_run
+from benchmarks.runs.read import Run
 from benchmarks.suites.suite import built_in_suites
 from tests.conftest import Command
 from tests.helpers import call, mistake, process
@@ -119,8 +119,8 @@ def test_a_plugin_file_in_a_folder_that_modules_are_found_in_is_loaded(
     assert command("list", "suites", "--plugin", "mine_on_the_path.py").code == 0
 
 
-def test_more_solvers_than_colours_and_dashes_are_drawn() -> None:
-    table = points(read_run(ROOT / "results/runs/core-reference"))
+def test_more_solvers_than_colours_and_dashes_are_drawn(reference: Run) -> None:
+    table = points(reference)
     table = table[(table["law"] == "anisotropic") & (table["d"] == 5)]
     solvers = table["solver"].nunique()
     assert solvers > len(CYCLE) * len(DASHES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from benchmarks.experiments.experiment import EXPERIMENTS, SUITE_OPTIONS, choose, load_experiment
 from benchmarks.suites.suite import built_in_suites
-from tests.helpers import SMALL, call, mistake
+from tests.helpers import SMALL, afresh, call, mistake
 
 TOY = """
 from functools import partial
@@ -146,12 +145,11 @@ def test_an_experiment_on_a_suite_writes_its_report_and_keeps_the_run_if_there_i
 
 
 def test_a_suite_imports_no_experiment() -> None:
-    code = (
+    afresh(
         "import sys\nfrom benchmarks.experiments.experiment import find_experiment\nfind_experiment('smoke')\n"
         "loaded = [name for name in sys.modules if name.startswith('benchmarks.experiments.')]\n"
         "assert loaded == ['benchmarks.experiments.experiment'], loaded"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_choices_come_in_their_own_order() -> None:

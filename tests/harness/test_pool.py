@@ -101,6 +101,7 @@ def test_a_lost_worker_is_one_sentence_and_the_others_are_ended(two_workers: lis
     assert all(worker.closed for worker in two_workers)
 
 
+@pytest.mark.usefixtures("workers_from_scratch")
 def test_a_killed_process_leaves_no_worker_and_no_shared_memory(tmp_path: Path) -> None:
     def sleeps(name: str, _: object) -> None:
         (tmp_path / f"{name} {os.getpid()}").touch()

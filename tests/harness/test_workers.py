@@ -107,6 +107,7 @@ def test_every_cell_comes_back_once_from_two_workers_of_which_one_dies(
     assert [found[number].rows[0].num_tasks for number in range(6)] == list(range(10, 16))
 
 
+@pytest.mark.usefixtures("workers_from_scratch")
 def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     def work() -> None:
         worker = cell_worker()

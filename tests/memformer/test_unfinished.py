@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.tasks.law import Purpose
+from memformer.solvers.learned import LearnedSolver
 from memformer.training import unfinished
 from memformer.training.recipe import Progress
 from memformer.training.unfinished import Unfinished
@@ -40,20 +42,24 @@ def stops_after(validations: int) -> Any:
     return progress
 
 
+@cache
+def uninterrupted(solver: Descent) -> LearnedSolver:
+    return solver.fit(training(LAW), [1, 2], seed=3)
+
+
 @pytest.mark.parametrize("loss", ["each", "last"])
 @pytest.mark.parametrize("validations", [1, 7, 19, 23])
 def test_a_fit_that_is_taken_up_has_the_parameters_of_one_that_was_not_interrupted(
     tmp_path: Path, loss: Any, validations: int
 ) -> None:
     solver = Descent(iterations=40, starts=3, batch=256, loss=loss)
-    whole = solver.fit(training(LAW), [1, 2], seed=3)
     left = Unfinished(tmp_path / "descent.safetensors", HEADER)
     if loss == "last" or validations < 20:
         with pytest.raises(Interrupted):
             solver.fit(training(LAW), [1, 2], 3, stops_after(validations), left)
         assert list(tmp_path.iterdir())
     again: list[Progress] = []
-    assert solver.fit(training(LAW), [1, 2], 3, again.append, left) == whole
+    assert solver.fit(training(LAW), [1, 2], 3, again.append, left) == uninterrupted(solver)
     assert again[0].done > 2 or validations == 23
     left.remove()
     assert not list(tmp_path.iterdir())

@@ -14,15 +14,18 @@ from benchmarks.errors import UserError
 from benchmarks.reports.board import slug
 from benchmarks.reports.loss_curves import curves_figure, loss_curves
 from benchmarks.runs.ranking import choose, rank
-from benchmarks.runs.read import read_run
+from benchmarks.runs.read import Run
 from tests.helpers import call
-
-REFERENCE = Path(__file__).parents[2] / "results" / "runs" / "core-reference"
 
 
 @pytest.fixture(scope="module")
-def ranked() -> pd.DataFrame:
-    chosen = choose(rank([read_run(REFERENCE)]), law=["anisotropic"], d=[5])
+def everything(reference: Run) -> pd.DataFrame:
+    return rank([reference])
+
+
+@pytest.fixture(scope="module")
+def ranked(everything: pd.DataFrame) -> pd.DataFrame:
+    chosen = choose(everything, law=["anisotropic"], d=[5])
     return chosen[chosen["law_params"].str.contains("paper")]
 
 
@@ -63,15 +66,16 @@ def test_nothing_to_draw_is_a_sentence(ranked: pd.DataFrame) -> None:
         list(loss_curves(choose(ranked, solver=["ols"])))
 
 
-def test_the_command_draws_the_committed_run(tmp_path: Path) -> None:
+def test_the_command_draws_the_committed_run(reference: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.runs.read.read_run", {reference.path: reference}.__getitem__)
     words = ("views", "curves", "core-reference", "--law", "gmm", "--output", tmp_path)
-    done = call(*words, "--results", REFERENCE.parents[1])
+    done = call(*words, "--results", reference.path.parents[1])
     assert done.code == 0
     assert {path.name for path in tmp_path.iterdir()} == {f"curves_gmm_d5.{kind}" for kind in ("csv", "svg", "png")}
 
 
-def test_laws_of_one_name_and_size_have_files_of_their_own() -> None:
-    names = [name for name, _, _ in loss_curves(rank([read_run(REFERENCE)]))]
+def test_laws_of_one_name_and_size_have_files_of_their_own(everything: pd.DataFrame) -> None:
+    names = [name for name, _, _ in loss_curves(everything)]
     assert len(set(names)) == len(names)
     assert {"anisotropic_d5", "anisotropic_d5_kappa1000", "isotropic_d5_N10_noise1"} <= set(names)
 
@@ -87,8 +91,8 @@ def test_laws_that_differ_in_a_parameter_of_their_own_have_files_of_their_own() 
     assert name(weights=[0.2, 0.8], sparse=True, exponent=None) == "mine_d3_noise0.1"
 
 
-def test_tables_of_one_name_are_numbered() -> None:
-    ranked = rank([read_run(REFERENCE)]).query("law == 'isotropic' and d == 5 and noise_std == 0")
+def test_tables_of_one_name_are_numbered(everything: pd.DataFrame) -> None:
+    ranked = everything.query("law == 'isotropic' and d == 5 and noise_std == 0")
     twice = pd.concat([ranked, ranked.assign(trained_on="elsewhere", law_version=7)])
     names = [name for name, _, _ in loss_curves(twice)]
     assert len(set(names)) == len(names) == 2

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from csv import DictReader
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,16 +11,14 @@ import pytest
 from benchmarks.reports.devices import devices
 from benchmarks.reports.summary import summary
 from benchmarks.runs.ranking import choose, rank
-from benchmarks.runs.read import Run, read_run
+from benchmarks.runs.read import Run
 from benchmarks.runs.schema import SCORED_ON
 from tests.helpers import call, mistake
 
-REFERENCE = Path(__file__).parents[2] / "results" / "runs" / "core-reference"
-
 
 @pytest.fixture(scope="module")
-def run() -> Run:
-    return read_run(REFERENCE)
+def run(reference: Run) -> Run:
+    return reference
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +83,10 @@ def test_a_part_is_ranked_as_in_the_whole(ranked: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(part, ranked.loc[part.index])
 
 
-def test_the_command_obeys_columns_and_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_obeys_columns_and_filters(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("benchmarks.runs.read.read_run", cache(read_run))
-    options = ("--results", REFERENCE.parents[1])
+    monkeypatch.setattr("benchmarks.runs.read.read_run", {run.path: run}.__getitem__)
+    options = ("--results", run.path.parents[1])
     done = call("leaderboard", "core-reference", "--law", "gmm", "--top", "1", *options)
     assert done.code == 0
     assert "isotropic" not in done.output

@@ -21,11 +21,6 @@ EVIL = """<script>alert(1)</script>"><img src=x onerror=alert(2)>'"""
 
 
 @pytest.fixture(scope="session")
-def reference() -> Run:
-    return read_run(ROOT / "results" / "runs" / "core-reference")
-
-
-@pytest.fixture(scope="session")
 def ranked(reference: Run) -> pd.DataFrame:
     return rank([reference])
 

@@ -27,6 +27,8 @@ law = "isotropic"
 N = 20
 [[tasks]]
 law = "logistic"
+d = 2
+N = 4
 """
 
 

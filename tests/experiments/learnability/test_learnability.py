@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -35,13 +33,15 @@ from benchmarks.experiments.learnability.settings import Class, Fit, Learnabilit
 from benchmarks.tasks.law import Purpose
 from memformer.model.forward import forward
 from tests.experiments.requests import asked
+from tests.helpers import afresh
 
 
 def test_a_process_that_scores_knows_the_laws() -> None:
     """A worker has imported nothing but the function it is given."""
-    known = "from benchmarks.experiments.learnability import scoring"
-    known += "; assert 'anisotropic' in scoring.LAWS and 'cg' in scoring.SOLVERS"
-    subprocess.run([sys.executable, "-c", known], check=True)
+    afresh(
+        "from benchmarks.experiments.learnability import scoring\n"
+        "assert 'anisotropic' in scoring.LAWS and 'cg' in scoring.SOLVERS"
+    )
 
 
 SCALAR = Class(

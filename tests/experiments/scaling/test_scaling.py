@@ -1,6 +1,7 @@
 """Growth of time, work and memory, and who wins on the stopwatch."""
 
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = [(30, 60), (60, 120), (90, 180), (30, 120), (30, 240)]
     tasks = "".join(TASK.format(d=d, N=N, batch=[2, 4, 8] if N == 60 else [4]) for d, N in sizes)
     (folder / "grow.toml").write_text(SUITE + tasks)
-    with make_progress() as progress:
+    with make_progress() as progress, mock.patch("baselines.lfom.VALIDATION_TASKS", 64):
         run_suite(load_suite(str(folder / "grow.toml")), folder / "runs", None, ["test"], progress, "grow")
     return folder
 

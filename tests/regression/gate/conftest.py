@@ -133,8 +133,10 @@ def clone(tmp_path: Path) -> Path:
     """A checkout of this project's packages alone, committed."""
     folder = tmp_path / "clone"
     for package in ("memformer", "baselines", "benchmarks"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        # What is compiled goes with it: files keep their times.
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("*-pytest-*"))
     git(folder, "init", "-q")
+    (folder / ".git/info/exclude").write_text("__pycache__\n")
     commit(folder, "base")
     return folder
 
