@@ -111,10 +111,7 @@ def _kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     kinds = (torch.float32, torch.float64) if worker[-1] in "02468" else (torch.float64, torch.float32)
     for kind in kinds:
         with FileLock(tmp_path_factory.getbasetemp().parent / f"{kind}.lock"):
-            one = torch.ones(1, 1, 1, 1, 1, dtype=kind)
-            weights = gdpp.Weights(one[..., None], one.clone().requires_grad_(), one)
-            (w,) = gdpp.covariate_method(weights, one[0], one[0, 0])
-            w.sum().backward()
+            gdpp.prepare(kind, torch.device("cpu"))
             recurrences.prepare(kind)
             first_order_loss.prepare(kind, torch.device("cpu"))
 
