@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from multiprocessing import forkserver, get_context, reduction
+from multiprocessing import active_children, forkserver, get_context, reduction
 from pathlib import Path
 from typing import IO, Any
 
@@ -100,5 +100,7 @@ def _be(module: str, words: list[str], env: dict[str, str] | None, folder: str, 
 
 
 def stop() -> None:
-    """End the process that all are copies of."""
+    """End what still runs, which keeps it alive, and the process that all are copies of."""
+    for left in active_children():
+        left.kill()
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
