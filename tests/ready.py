@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from multiprocessing import active_children, forkserver, get_context, reduction
 from pathlib import Path
@@ -53,6 +54,7 @@ class Ready:
         self.stdin: IO[bytes] = os.fdopen(asks, "wb")
         self.stdout: IO[bytes] = os.fdopen(answers, "rb")
         self.stderr: IO[bytes] | None = os.fdopen(more[0][0], "rb") if more else None
+        weakref.finalize(self, _close, [pipe for pipe in (self.stdin, self.stdout, self.stderr) if pipe is not None])
 
     def poll(self) -> int | None:
         with _ONE_ASKS:
@@ -70,6 +72,13 @@ class Ready:
     def kill(self) -> None:
         with _ONE_ASKS:
             self._process.kill()
+
+
+def _close(pipes: list[IO[bytes]]) -> None:
+    """Of a process that nobody closed, such as that of a Dask worker within the tests."""
+    for pipe in pipes:
+        with contextlib.suppress(OSError):
+            pipe.close()
 
 
 class _End:
