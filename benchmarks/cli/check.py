@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +23,9 @@ def check(
             help="Text of the pull request: lines 'Slower: solve cg 10 % (why)' accept that, as in commit messages.",
         ),
     ] = "",
+    every: Annotated[
+        bool, typer.Option("--all", help="Measure cases too that run nothing which differs from REF.")
+    ] = False,
     minutes: Annotated[float, typer.Option(min=0.0, help="After which no further pair is timed.")] = 4.0,
     output: Annotated[Path | None, typer.Option(help="File for the report; by default the terminal.")] = None,
 ) -> None:
@@ -40,9 +44,8 @@ def check(
             output.open("a").close()
         if not there:
             output.unlink()
-    verdict = compare(
-        against, Path.cwd(), lambda line: say(line, err=True), only, solver or (), plugin or (), message, minutes
-    )
+    tick = functools.partial(say, err=True)
+    verdict = compare(against, Path.cwd(), tick, only, solver or (), plugin or (), message, minutes, every)
     for note in verdict.notes:
         say(f"note: {note}", err=True)
     for failure in verdict.failures:

@@ -85,7 +85,7 @@ def plugin_source(module: str) -> str | None:
             continue
         files[name] = path
         if not _installed(path):
-            todo += _imported(name, path)
+            todo += imported(path.read_bytes(), getattr(sys.modules[name], "__package__", None) or "")
     package = _file(module.partition(".")[0])
     if package is not None and package.name == "__init__.py":
         files |= {f"{module}/{file.relative_to(package.parent).as_posix()}": file for file in _files(package.parent)}
@@ -98,10 +98,14 @@ def _distributions() -> Mapping[str, list[str]]:
     return packages_distributions()
 
 
-def _imported(module: str, path: Path) -> Iterator[str]:
-    """Names of modules, or of what may be one, in the import statements of a file."""
-    package = getattr(sys.modules[module], "__package__", None) or ""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+def imported(content: bytes, package: str) -> Iterator[str]:
+    """Names of modules, or of what may be one, in the import statements of a file, wherever they stand in it.
+
+    Args:
+        content: of the file.
+        package: that it lies in, from which relative imports count.
+    """
+    for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

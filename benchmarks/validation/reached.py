@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import tomllib
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs.source import OWN, ROOT
+from benchmarks.runs.source import OWN, ROOT, imported
 
 CATALOGUE = ROOT / "benchmarks" / "catalogue" / "built_in.toml"
 
@@ -54,12 +53,7 @@ def _imports(file: Path) -> set[str]:
     if file.suffix != ".py":
         return set()
     found = {".".join(file.relative_to(ROOT).with_suffix("").parts)} if file.is_relative_to(ROOT) else set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+    return found | set(imported(file.read_bytes(), ""))
 
 
 @cache

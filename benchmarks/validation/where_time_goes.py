@@ -38,7 +38,7 @@ COMMANDS = {
     "`memformer-bench run paper`": [*TOOL, "run", "paper"],
     "`memformer-bench run memory`": [*TOOL, "run", "memory"],
     "`pytest`": [sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist", "worksteal"],
-    "`memformer-bench check`": [*TOOL, "check", "--against", "HEAD"],
+    "`memformer-bench check --all`": [*TOOL, "check", "--against", "HEAD", "--all"],
 }
 """By what the table calls them."""
 

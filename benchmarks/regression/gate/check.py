@@ -16,6 +16,7 @@ from benchmarks.regression.gate.report import Verdict
 from benchmarks.regression.gate.sequential import PINNED, UNPINNED
 from benchmarks.regression.gate.speed import compare_speed, rule_text
 from benchmarks.regression.gate.trees import checkout_root, resolve, tree_of
+from benchmarks.regression.gate.untouched import touched
 from benchmarks.runs.environment import cpu_name
 
 Half = Literal["speed", "losses"]
@@ -37,6 +38,7 @@ def check(
     plugins: Sequence[str] = (),
     message: str = "",
     minutes: float = MINUTES,
+    every: bool = False,
 ) -> Verdict:
     """Compare the checkout that a folder lies in, uncommitted changes included, with another commit of it.
 
@@ -50,6 +52,7 @@ def check(
             its own; any other is the same on both sides.
         message: text of the pull request, whose lines accept slowdowns as those of commit messages do.
         minutes: after which no further pair of processes is timed.
+        every: measure the cases too that run no file which differs.
 
     Raises:
         UserError: if there is no such checkout, commit, case or plug-in.
@@ -61,9 +64,14 @@ def check(
     with tree_of(head, commit) as base:
         timed, scored = _cases(solvers, _brought(head, plugins) if plugins else None)
         cpu = a_cpu()
-        losses = compare_losses(base, head, scored, tick, plugins) if only != "speed" else []
         uncovered = () if solvers else _uncovered(base, head, timed, plugins)
-        speed = compare_speed(base, head, timed, cpu, tick, until=until, plugins=plugins) if only != "losses" else []
+        timed, scored = timed if only != "losses" else [], scored if only != "speed" else []
+        known = len(timed), len(scored)
+        if not every:
+            timed, scored = touched(base, head, timed), touched(base, head, scored)
+        untouched = known[0] - len(timed), known[1] - len(scored)
+        losses = compare_losses(base, head, scored, tick, plugins) if scored else []
+        speed = compare_speed(base, head, timed, cpu, tick, until=until, plugins=plugins) if timed else []
     if cpu is None and speed:
         notes.insert(0, f"this system lets no process choose its CPU: only {UNPINNED.effect - 1:.0%} are looked for")
     speed, losses, idle = accept(lines, speed, losses)
@@ -71,7 +79,9 @@ def check(
     words = f"working tree at {resolve(head, 'HEAD')[:12]}"
     seconds = time.perf_counter() - start
     rule = rule_text(PINNED if cpu is not None else UNPINNED)
-    return Verdict(f"{ref} ({commit[:12]})", words, where, seconds, speed, losses, uncovered, [*notes, *idle], rule)
+    return Verdict(
+        f"{ref} ({commit[:12]})", words, where, seconds, speed, losses, uncovered, [*notes, *idle], rule, untouched
+    )
 
 
 def _brought(head: Path, plugins: Sequence[str]) -> tuple[list[str], list[str]]:

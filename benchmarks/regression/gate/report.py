@@ -36,6 +36,7 @@ class Verdict:
         uncovered: solvers of base that head has no case of.
         notes: sentences about the machine, and about lines that accept nothing.
         rule: of speed, in words.
+        untouched: cases of speed and of losses that were not measured, for nothing that they run differs.
     """
 
     base: str
@@ -47,6 +48,7 @@ class Verdict:
     uncovered: Sequence[str] = ()
     notes: Sequence[str] = ()
     rule: str = field(default_factory=lambda: rule_text(PINNED))
+    untouched: tuple[int, int] = (0, 0)
 
     @property
     def failures(self) -> list[str]:
@@ -63,9 +65,10 @@ class Verdict:
     @property
     def unjudged(self) -> list[str]:
         """Why there is no verdict, a sentence for each half; empty if there is one."""
-        if not self._results:
+        if not self._results and not any(self.untouched):
             return ["there was nothing to compare"]
-        return [f"{name}: {why}" for name, half in self._halves if half and (why := _why_unjudged(half))]
+        halves = zip(self._halves, self.untouched, strict=True)
+        return [f"{name}: {why}" for (name, half), alike in halves if half and (why := _why_unjudged(half, alike))]
 
     @property
     def passed(self) -> bool:
@@ -75,11 +78,14 @@ class Verdict:
     def counts(self) -> str:
         """How many cases were compared, in words."""
         words = []
-        for name, half in self._halves:
+        for (name, half), untouched in zip(self._halves, self.untouched, strict=True):
             compared, counted, new = _count(half)
-            if half:
-                words.append(f"{name} {compared} of {counted}" + (f" and {new} new" if new else ""))
-        return f"Cases compared: {', '.join(words)}." if words else ""
+            if half or untouched:
+                more = f" and {new} new" if new else ""
+                words.append(
+                    f"{name} {compared} of {counted}{more}" + (f", {untouched} untouched" if untouched else "")
+                )
+        return f"Cases compared: {'; '.join(words)}." if words else ""
 
     @property
     def _halves(self) -> list[tuple[str, Sequence[Result]]]:
@@ -101,12 +107,12 @@ def _compared(result: Result) -> bool:
     return result.status not in NOT_COUNTED + UNCOMPARED
 
 
-def _why_unjudged(results: Sequence[Result]) -> str:
-    """Why so few comparisons are no verdict; empty if they are enough."""
+def _why_unjudged(results: Sequence[Result], untouched: int) -> str:
+    """Why so few comparisons are no verdict; empty if they are enough. What is untouched is as good as compared."""
     compared, counted, _ = _count(results)
-    if not compared:
+    if not compared + untouched:
         return "nothing was compared"
-    if counted - compared > MOST_UNCOMPARED * counted:
+    if counted - compared > MOST_UNCOMPARED * (counted + untouched):
         return f"{counted - compared} of {counted} cases could not be compared, more than {MOST_UNCOMPARED:.0%}"
     return ""
 

@@ -34,8 +34,9 @@ MOST_UNCOMPARED = 0.1
 """A verdict that leaves a larger share of the cases uncompared is none."""
 
 RULE = (
-    "A case that base lacks, by its registry, is new and does not count. One that base has and head cannot run stops "
-    f"the change, and so does one that either side cannot import. If nothing was compared, or more than "
+    "A case that runs no file and no entry of the catalogue which differs is untouched: measured with `--all` only. "
+    "One that base lacks, by its registry, is new and does not count. One that base has and head cannot run stops the "
+    "change, and so does one that either side cannot import. If nothing was compared, or more than "
     f"{MOST_UNCOMPARED:.0%} of the cases that count could not be, the change is *not judged*, which stops it too."
 )
 

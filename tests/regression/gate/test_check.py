@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from benchmarks.regression.gate import check
-from benchmarks.regression.gate.cases import loss_cases
 from benchmarks.regression.gate.paired_processes import started
 from benchmarks.regression.gate.trees import checkout_root, resolve, tree_of
 from tests.helpers import mistake
@@ -22,12 +21,6 @@ from tests.regression.gate.conftest import ROOT, TINY, TINY_OF_OLD, change, comm
 
 LOSSES = ("--against", "HEAD", "--only", "losses")
 REGISTRY = "benchmarks/registry.py"
-
-
-@pytest.fixture
-def few_laws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Losses on one law are enough to see a change."""
-    monkeypatch.setattr(check, "loss_cases", lambda: [case for case in loss_cases() if case.law == "isotropic"])
 
 
 @pytest.mark.parametrize(
