@@ -22,6 +22,9 @@ from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Outcome, Reach, Solver, Trace, check_num_steps
 from memformer.core.units import is_ordinary, rescaled
 
+_LEFT = 1024
+"""Units of rounding, of how far f fell, that it may still fall by where SciPy stopped and has converged."""
+
 Record = Callable[[NDArray[Any]], None]
 """Called with the iterate after each step."""
 
@@ -151,8 +154,8 @@ class Scipy(Solver):
     """One of SciPy's solvers, task after task.
 
     Convergence is judged by the gradient norm, at 8 units of rounding, as for our own solvers. Where SciPy stops by
-    itself before that, it has converged if what f could still fall by is within 64 units of rounding of how far it
-    fell: a line search sees no further. If not, or if SciPy raises, the task has broken down and keeps its last
+    itself before that, it has converged if what f could still fall by is within 1,024 units of rounding of how far
+    it fell: a line search sees little further. If not, or if SciPy raises, the task has broken down and keeps its last
     iterate. Steps are those that SciPy took.
 
     Attributes:
@@ -181,7 +184,7 @@ class Scipy(Solver):
     method: str = "cg"
 
     batched: ClassVar[bool] = False
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     countable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -251,17 +254,17 @@ class Scipy(Solver):
 
 
 def _fallen(task: Task, w: NDArray[Any]) -> bool:
-    """Whether f has fallen by all that it can, but for 64 units of rounding: in range(X), `y - X w` against `y`.
+    """Whether f has fallen by all that it can, but for 1,024 units of rounding: in range(X), `y - X w` against `y`.
 
     Of another objective it can fall by half of the squared Newton decrement, as far as its Hessian tells.
     """
     if task.problem is not None:
         (value, slope), start = task.value_and_gradient(w), task.value_and_gradient(np.zeros_like(w))[0]
         could = slope @ np.linalg.lstsq(task.hessian(w), slope, rcond=None)[0] / 2
-        return bool(could <= 64 * np.finfo(task.X.dtype).eps * (start - value))
+        return bool(could <= _LEFT * np.finfo(task.X.dtype).eps * (start - value))
     X, y = task.X.astype(np.float64), task.y.astype(np.float64)
     scale = float(np.linalg.norm(y))
     U, s, _ = np.linalg.svd(X, full_matrices=False)
     U = U[:, s > max(X.shape) * np.finfo(np.float64).eps * s[0]]
     left, whole = (np.square(U.T @ part).sum() for part in (y / scale - X @ (w / scale), y / scale))
-    return bool(left <= 64 * np.finfo(task.X.dtype).eps * whole)
+    return bool(left <= _LEFT * np.finfo(task.X.dtype).eps * whole)
