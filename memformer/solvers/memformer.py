@@ -143,7 +143,8 @@ class Memformer(Solver):
 
     def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
         if self.attention == "linear":
-            (gdpp if self.covariate_update else first_order_loss).prepare(dtype, device)
+            by_layers = self.covariate_update or self.gamma == "token"  # what training calls, and solving too
+            (gdpp if by_layers else first_order_loss).prepare(dtype, device)
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Memformer:
         return self.fit_together([tasks], steps, [seed])[0]
