@@ -13,7 +13,8 @@ from torch import Tensor
 from memformer.core.checks import store_ints
 from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, TrainingRecord, check_num_steps
+from memformer.core.solver import Fitting, Needs, Reach, Solver, TrainingRecord, check_num_steps
+from memformer.core.trace import Trace
 from memformer.kernels import first_order_loss, gdpp
 from memformer.model.config import Attention, GammaShape, GammaSharing, Gates, MemformerConfig, Memory, Preconditioner
 from memformer.model.forward import check_fits, first_layers, forward, reduced_weights
