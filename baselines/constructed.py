@@ -17,7 +17,8 @@ from baselines.lfom_optimal import LfomOptimal
 from baselines.residual_roots import comrade, fitted_roots, leja_order
 from memformer.core.checks import require_choice
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace
+from memformer.core.solver import Fitting, Needs, Reach, Solver
+from memformer.core.trace import Trace
 from memformer.model.construct import Construction, chebyshev, first_order_method, gradient_descent, heavy_ball
 from memformer.solvers.memformer import Memformer
 

@@ -13,8 +13,9 @@ from baselines.operations import blank, finite_tasks
 from memformer.core.checks import require_choice
 from memformer.core.objective import Objective, SquaredErrors
 from memformer.core.problem import Prior, Problem, TaskSource, matvec
-from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Solver, check_num_steps
 from memformer.core.tensors import factorised
+from memformer.core.trace import Trace
 from memformer.ledger import Entry, reports, uncounted
 
 _NO_SCALE = "ridge needs a law that states its prior, or training tasks with true weights"

@@ -9,7 +9,8 @@ import torch
 
 from baselines.operations import blank, finite_tasks
 from memformer.core.problem import Problem, extremes
-from memformer.core.solver import Needs, Reach, Solver, Trace, check_num_steps
+from memformer.core.solver import Needs, Reach, Solver, check_num_steps
+from memformer.core.trace import Trace
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from torch import Tensor
 from baselines.wishart import GaussianTasks
 from memformer.core.problem import Problem, matvec
 from memformer.core.roots import symmetric_roots
-from memformer.core.solver import Outcome, Solver
+from memformer.core.solver import Solver
 from memformer.core.tensors import in_double
+from memformer.core.trace import Outcome
 
 TOLERANCE = 1e-6
 """Relative difference on tasks drawn at random beyond which a solver is not the polynomial that was read off."""

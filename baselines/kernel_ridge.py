@@ -11,8 +11,9 @@ from torch import Tensor
 
 from baselines.operations import blank, finite_tasks
 from memformer.core.problem import Problem, TaskSource, matvec
-from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Solver, check_num_steps
 from memformer.core.tensors import factorised, holds_double, moved
+from memformer.core.trace import Trace
 from memformer.ledger import uncounted
 
 PAIRS = 2**24

@@ -12,7 +12,8 @@ import torch
 from baselines.operations import finite_tasks
 from memformer.core.checks import require_number
 from memformer.core.problem import Problem
-from memformer.core.solver import Needs, Solver, Trace, check_num_steps
+from memformer.core.solver import Needs, Solver, check_num_steps
+from memformer.core.trace import Trace
 
 try:
     from sklearn.exceptions import ConvergenceWarning

@@ -16,7 +16,8 @@ from memformer.core.checks import require_choice, require_number, store_ints
 from memformer.core.iterative import IterativeSolver
 from memformer.core.objective import Objective
 from memformer.core.problem import SPREAD, Problem, TaskSource
-from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Reach, Solver, check_num_steps
+from memformer.core.trace import Trace
 from memformer.kernels.first_order_loss import first_order_loss, prepare, serves
 
 VALIDATION_TASKS = 4096

@@ -20,7 +20,8 @@ from memformer.core.checks import store_ints
 from memformer.core.iterative import IterativeSolver
 from memformer.core.objective import apply_metric
 from memformer.core.problem import SPREAD, Moments, Problem, TaskSource, matvec
-from memformer.core.solver import Fitting, Needs, Reach, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Reach, check_num_steps
+from memformer.core.trace import Trace
 from memformer.ledger import combine
 
 CHUNK = 8192

@@ -18,8 +18,9 @@ from baselines.operations import finite_tasks
 from memformer.core.checks import store_ints
 from memformer.core.objective import Logistic, Objective
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Solver, check_num_steps
 from memformer.core.tensors import moved
+from memformer.core.trace import Trace
 from memformer.ledger import matmul
 
 FREEDOM = 6.0

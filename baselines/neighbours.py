@@ -10,7 +10,8 @@ import torch
 from baselines.operations import blank, finite_tasks
 from memformer.core.checks import store_ints
 from memformer.core.problem import Problem
-from memformer.core.solver import Needs, Solver, Trace, check_num_steps
+from memformer.core.solver import Needs, Solver, check_num_steps
+from memformer.core.trace import Trace
 
 
 @dataclass(frozen=True)

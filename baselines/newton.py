@@ -17,7 +17,8 @@ from baselines.operations import gradient, zero_start
 from memformer.core.checks import store_ints
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import Problem, TaskSource, matvec
-from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Solver, check_num_steps
+from memformer.core.trace import Trace
 from memformer.core.units import is_ordinary, power_of_two
 from memformer.ledger import matmul, uncounted
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from baselines.operations import blank, finite_tasks
 from memformer.core.checks import store_ints
 from memformer.core.problem import Problem, TaskSource, dot, matvec
-from memformer.core.solver import Fitting, Needs, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Solver, check_num_steps
+from memformer.core.trace import Trace
 from memformer.ledger import matmul_rows
 
 _NO_POOL = "dmmse needs a law with a pool of tasks, or training tasks with true weights"

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from baselines.operations import blank, finite_tasks
 from memformer.core.problem import Problem, matvec
-from memformer.core.solver import Needs, Solver, Trace, check_num_steps
+from memformer.core.solver import Needs, Solver, check_num_steps
 from memformer.core.tensors import factorised, moved
+from memformer.core.trace import Trace
 from memformer.ledger import matmul_rows
 
 PENALTIES = 10.0 ** torch.linspace(-4, 3, 29, dtype=torch.float64, device="cpu")

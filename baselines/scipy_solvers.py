@@ -19,7 +19,8 @@ from baselines.operations import finite_tasks, zero_start
 from memformer.core.checks import require_choice
 from memformer.core.objective import LeastSquares, Objective
 from memformer.core.problem import Problem
-from memformer.core.solver import Needs, Outcome, Reach, Solver, Trace, check_num_steps
+from memformer.core.solver import Needs, Reach, Solver, check_num_steps
+from memformer.core.trace import Outcome, Trace
 from memformer.core.units import is_ordinary, rescaled
 
 _LEFT = 1024

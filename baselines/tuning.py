@@ -19,7 +19,8 @@ from memformer.core.checks import require_choice, store_ints
 from memformer.core.iterative import IterativeSolver
 from memformer.core.objective import LeastSquares, Objective
 from memformer.core.problem import SPREAD, Problem, TaskSource, matvec
-from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Reach, Solver, check_num_steps
+from memformer.core.trace import Trace
 
 GRID_TASKS = 500
 """The grid is searched on this many tasks, the refinement on all."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from memformer.core.iterative import IterativeSolver, State
     from memformer.core.problem import Moments, Prior, Problem, Spectrum, TaskSource, matvec
-    from memformer.core.solver import Fitting, Needs, Outcome, Reach, Solver, Trace
+    from memformer.core.solver import Fitting, Needs, Reach, Solver
+    from memformer.core.trace import Outcome, Trace
     from memformer.ledger import matmul, reports
     from memformer.model.config import MemformerConfig
     from memformer.model.forward import forward
@@ -29,7 +30,8 @@ _HOME = {
     "core.iterative": ("IterativeSolver", "State"),
     "ledger": ("matmul", "reports"),
     "core.problem": ("Moments", "Prior", "Problem", "Spectrum", "TaskSource", "matvec"),
-    "core.solver": ("Fitting", "Needs", "Outcome", "Reach", "Solver", "Trace"),
+    "core.solver": ("Fitting", "Needs", "Reach", "Solver"),
+    "core.trace": ("Outcome", "Trace"),
     "model.config": ("MemformerConfig",),
     "model.forward": ("forward",),
     "solvers.adaptive": ("AdaptiveMemformer",),

@@ -13,7 +13,8 @@ from benchmarks.harness.guard import Seal, checked
 from benchmarks.tasks.law import Law
 from memformer.core.objective import LeastSquares
 from memformer.core.problem import Problem
-from memformer.core.solver import Outcome, Solver
+from memformer.core.solver import Solver
+from memformer.core.trace import Outcome
 from tests.baselines.helpers import scored, training
 from tests.test_solver_contract import FEED_FORWARD, NAMES, SMALL, answers, answers_of, same
 

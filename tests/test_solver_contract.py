@@ -20,7 +20,8 @@ from benchmarks.tasks.law import Purpose
 from benchmarks.tasks.random_features import RandomFeatures
 from memformer.core.objective import LeastSquares
 from memformer.core.problem import Problem
-from memformer.core.solver import Needs, Outcome, Solver, Trace
+from memformer.core.solver import Needs, Solver
+from memformer.core.trace import Outcome, Trace
 from memformer.solvers.adaptive import AdaptiveMemformer
 from memformer.solvers.learned import LearnedSolver
 from memformer.solvers.memformer import Memformer

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from baselines.objective import excess_loss
 from memformer.core.problem import Problem, matvec
-from memformer.core.solver import Trace
+from memformer.core.trace import Trace
 
 
 def test_loss(problem: Problem, trace: Trace) -> Tensor | None:

@@ -18,7 +18,8 @@ from benchmarks.entries.box import Box, BoxError, require
 from benchmarks.entries.metadata import Tier, read_metadata
 from memformer.core.objective import Huber, LeastSquares, Logistic, Objective, SquaredErrors
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, check_num_steps
+from memformer.core.solver import Fitting, Needs, Reach, Solver, check_num_steps
+from memformer.core.trace import Trace
 
 SOLVE_SECONDS = 60.0
 """That one solve may take, of the processor."""

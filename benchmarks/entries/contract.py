@@ -15,7 +15,7 @@ from benchmarks.harness.guard import checked
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
-from memformer.core.solver import Outcome, Trace
+from memformer.core.trace import Outcome, Trace
 
 STEPS = 3
 LAW = Isotropic(d=4, N=10, noise_std=0.1)

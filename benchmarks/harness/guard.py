@@ -19,7 +19,8 @@ from torch import Tensor
 from benchmarks.errors import one_line
 from benchmarks.harness.workers.limits import TimeLimitExceeded
 from memformer.core.problem import Problem
-from memformer.core.solver import Outcome, Solver, Trace
+from memformer.core.solver import Solver
+from memformer.core.trace import Outcome, Trace
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _EXIT = os._exit

@@ -12,7 +12,8 @@ from benchmarks.runs.cells import Row
 from benchmarks.runs.schema import NAMED, Status
 from benchmarks.statistics import HELD_TAIL_LIMIT, TAIL_LIMIT, Levels, summarise
 from benchmarks.statistics.intervals import moments
-from memformer.core.solver import Outcome, Reach
+from memformer.core.solver import Reach
+from memformer.core.trace import Outcome
 
 CELL = [*NAMED, "draw"]
 """Columns that name one solver on one law after one number of steps."""

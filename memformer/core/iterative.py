@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from memformer.core.problem import Problem
-from memformer.core.solver import DIVERGENCE_FACTOR, Outcome, Solver, Trace, check_num_steps
+from memformer.core.solver import Solver, check_num_steps
+from memformer.core.trace import DIVERGENCE_FACTOR, Outcome, Trace
 from memformer.core.units import is_ordinary, rescaled
 from memformer.kernels.recurrences import Iterates, compiles, prepare
 from memformer.ledger import is_counting, uncounted

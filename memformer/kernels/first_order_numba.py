@@ -16,7 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 from memformer.kernels.judge_numba import begin, empty_case, judged, summed
-from memformer.kernels.simd import LANES, clear, compiled, fma, gather, kept_on_disk, load, splat, store, write, zeros
+from memformer.kernels.kept_numba import compiled, kept_on_disk
+from memformer.kernels.simd import LANES, clear, fma, gather, load, splat, store, write, zeros
 
 
 def _adjoints(C, H, b, judge, window, residuals, slopes, losses, jobs, first, end):

@@ -12,19 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memformer.kernels.simd import (
-    LANES,
-    clear,
-    compiled,
-    fma,
-    load,
-    product,
-    product_nt,
-    product_tn,
-    span,
-    splat,
-    store,
-)
+from memformer.kernels.kept_numba import compiled
+from memformer.kernels.matrices_numba import product, product_nt, product_tn, span
+from memformer.kernels.simd import LANES, clear, fma, load, splat, store
 
 Array = NDArray[np.floating]
 

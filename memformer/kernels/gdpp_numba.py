@@ -16,19 +16,8 @@ import numpy as np
 
 from memformer.kernels.gdpp_layers_numba import empty_block, empty_gradients, run, run_back
 from memformer.kernels.judge_numba import begin, empty_case, judged, summed
-from memformer.kernels.simd import (
-    LANES,
-    clear,
-    collect,
-    compiled,
-    fma,
-    gather,
-    kept_on_disk,
-    load,
-    splat,
-    spread,
-    store,
-)
+from memformer.kernels.kept_numba import compiled, kept_on_disk
+from memformer.kernels.simd import LANES, clear, collect, fma, gather, load, splat, spread, store
 
 
 def _forward(K, Q, P, features, labels, N, window, w, chunks, start, end):

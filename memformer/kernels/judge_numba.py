@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memformer.kernels.simd import LANES, clear, compiled, fma, gather, load, splat, store, zeros
+from memformer.kernels.kept_numba import compiled
+from memformer.kernels.simd import LANES, clear, fma, gather, load, splat, store, zeros
 
 Array = NDArray[np.floating]
 

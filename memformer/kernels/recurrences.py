@@ -107,7 +107,7 @@ def extreme_eigenvalues(H: Tensor) -> tuple[Tensor, Tensor]:
         >>> [found.tolist() for found in extreme_eigenvalues(torch.diag(torch.tensor([3.0, 1.0, 2.0]))[None])]
         [[1.0], [3.0]]
     """
-    from memformer.kernels.recurrences_numba import EXTREME_EIGENVALUES
+    from memformer.kernels.eigenvalues_numba import EXTREME_EIGENVALUES
 
     largest = H.abs().amax((1, 2))
     unit = torch.where(largest > 0, torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent - 1), 1.0)

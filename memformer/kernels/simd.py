@@ -1,71 +1,20 @@
 """Vectors of `LANES` numbers inside functions that numba compiles, one task a lane.
 
 Left to itself the compiler does not know that arrays do not overlap, and keeps sums in memory instead of registers.
-The first few operations here say what is meant. From them are made products of matrices whose entries are vectors:
-C-contiguous arrays `(rows, columns, LANES)`.
+The first few operations here say what is meant. Below them is how tasks come into lanes, and out of them.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import extending, njit, types
-from numba.core.dispatcher import Dispatcher
+from numba import extending, types
+
+from memformer.kernels.kept_numba import compiled
 
 LANES = 16
-
-_inner: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-
-compiled = njit(nogil=True, error_model="numpy", **_inner)
-"""For functions that compiled functions alone call: what Python or C would call is not made."""
-
-
-def kept_on_disk(function: Callable[..., None]) -> dict[str, Callable[..., None]]:
-    """Compile a function that Python calls, and keep the machine code on disk, since compiling takes seconds.
-
-    numba's own cache compiles again when the function's file changes, and does not notice when others do. The name of a
-    cache entry therefore contains a hash of all files that compiled functions are from. It contains the type of the
-    numbers too: float32 and float64 have entries of their own, so processes that start together and compile different
-    ones do not overwrite each other's. Entries lie beside the function's file, or in numba's folder for users where
-    that cannot be written. Where neither can be written nothing is kept.
-
-    Args:
-        function: its arrays are all float32 or all float64.
-
-    Returns:
-        The compiled function for `"float32"` and for `"float64"`; each is compiled, or loaded, when first called.
-    """
-    texts = [Path(file).read_bytes() for file in sorted(_files(function) | {__file__})]
-    digest = hashlib.sha256(b"".join(texts)).hexdigest()[:12]
-    return {kind: _kept(function, f"{function.__name__}_{kind}_{digest}") for kind in ("float32", "float64")}
-
-
-def _files(function: Any, found: frozenset[str] = frozenset()) -> frozenset[str]:
-    """Of a function, and of the compiled functions that are known where it is written."""
-    file = function.__code__.co_filename
-    if file in found:
-        return found
-    found |= {file}
-    for other in function.__globals__.values():
-        if isinstance(other, Dispatcher):
-            found = _files(other.py_func, found)
-    return found
-
-
-def _kept(function: Callable[..., None], name: str) -> Any:
-    renamed = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
-    renamed.__qualname__ = name
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy")(renamed)
-    except RuntimeError:  # there is no folder to write to
-        return njit(nogil=True, error_model="numpy")(renamed)
-
 
 intrinsic: Any = extending.intrinsic  # what it makes is called without the first argument
 
@@ -197,75 +146,10 @@ def _pointer(context: Any, builder: Any, signature: Any, given: Any) -> Any:
 
 
 @compiled
-def span(first, end):
-    """What a product goes over. A pair as it is written may hold a constant, and each kind is compiled anew."""
-    return np.intp(first), np.intp(end)
-
-
-@compiled
-def product(out, A, B, rows, inner, first, add):
-    """Rows of `A B`, summed over `inner`, from column `first` on: added to `out`, or in its place."""
-    _multiply(out, A, B, (A.shape[1], 1), (B.shape[1], 1), rows, inner, (first, out.shape[1]), add)
-
-
-@compiled
-def product_tn(out, A, B, inner, first, add):
-    """`A^T B`, likewise."""
-    _multiply(out, A, B, (1, A.shape[1]), (B.shape[1], 1), (0, out.shape[0]), inner, (first, out.shape[1]), add)
-
-
-@compiled
-def product_nt(out, A, B, rows, first, add):
-    """Rows of `A B^T`, summed over the features from `first` on, likewise."""
-    _multiply(out, A, B, (A.shape[1], 1), (1, B.shape[1]), rows, (first, A.shape[1]), (0, B.shape[0]), add)
-
-
-@njit(nogil=True, error_model="numpy", inline="always")
-def _multiply(out, A, B, of_A, of_B, rows, inner, columns, add):
-    """Two columns at a time, which share what they read of `A`; `of_A` and `of_B` are strides of rows and columns.
-
-    Always inlined, so that each product knows which stride is 1.
-    """
-    width, wide, tall = out.shape[1], (columns[1] - columns[0]) % 2, (rows[1] - rows[0]) % 2
-    for i in range(rows[0], rows[1] - 1, 2):
-        for j in range(columns[0], columns[1] - 1, 2):
-            at, below = i * width + j, (i + 1) * width + j
-            one = load(out, at) if add else zeros(out)
-            two = load(out, at + 1) if add else zeros(out)
-            three = load(out, below) if add else zeros(out)
-            four = load(out, below + 1) if add else zeros(out)
-            for k in range(inner[0], inner[1]):
-                upper = load(A, i * of_A[0] + k * of_A[1])
-                lower = load(A, (i + 1) * of_A[0] + k * of_A[1])
-                right = k * of_B[0] + j * of_B[1]
-                first, second = load(B, right), load(B, right + of_B[1])
-                one = fma(upper, first, one)
-                two = fma(upper, second, two)
-                three = fma(lower, first, three)
-                four = fma(lower, second, four)
-            store(out, at, one)
-            store(out, at + 1, two)
-            store(out, below, three)
-            store(out, below + 1, four)
-        if wide:
-            j = columns[1] - 1
-            at, below = i * width + j, (i + 1) * width + j
-            one = load(out, at) if add else zeros(out)
-            three = load(out, below) if add else zeros(out)
-            for k in range(inner[0], inner[1]):
-                first = load(B, k * of_B[0] + j * of_B[1])
-                one = fma(load(A, i * of_A[0] + k * of_A[1]), first, one)
-                three = fma(load(A, (i + 1) * of_A[0] + k * of_A[1]), first, three)
-            store(out, at, one)
-            store(out, below, three)
-    if tall:
-        i = rows[1] - 1
-        for j in range(columns[0], columns[1]):
-            at = i * width + j
-            one = load(out, at) if add else zeros(out)
-            for k in range(inner[0], inner[1]):
-                one = fma(load(A, i * of_A[0] + k * of_A[1]), load(B, k * of_B[0] + j * of_B[1]), one)
-            store(out, at, one)
+def clear(array):
+    """Zero everywhere."""
+    for i in range(array.size // LANES):
+        store(array, i, zeros(array))
 
 
 @compiled
@@ -286,6 +170,29 @@ def gather(out, source, start):
 
 
 @compiled
+def gather_rows(out, source, start, count):
+    """Rows `start, ...` of `source` `(B, size)` into the lanes of `out` `(size, LANES)`."""
+    if count == LANES:
+        for i in range(len(out)):
+            for t in range(LANES):
+                out[i, t] = source[start + t, i]
+        return
+    clear(out)
+    for t in range(count):
+        for i in range(len(out)):
+            out[i, t] = source[start + t, i]
+
+
+@compiled
+def put(out, vector, start, count):
+    """The lanes of a vector into numbers `start, ...` of `out` `(B,)`."""
+    lanes = np.empty((1, LANES), out.dtype)
+    store(lanes, 0, vector)
+    for t in range(count):
+        out[start + t] = lanes[0, t]
+
+
+@compiled
 def spread(numbers):
     """The same numbers in all lanes."""
     out = np.empty((*numbers.shape, LANES), numbers.dtype)
@@ -303,10 +210,3 @@ def collect(out, lanes):
         for t in range(1, LANES):
             total += flat[i, t]
         summed[i] = total
-
-
-@compiled
-def clear(array):
-    """Zero everywhere."""
-    for i in range(array.size // LANES):
-        store(array, i, zeros(array))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from memformer.core.problem import Problem
-from memformer.core.solver import Reach, Solver, Trace
+from memformer.core.solver import Reach, Solver
+from memformer.core.trace import Trace
 from memformer.model.forward import first_layers
 from memformer.solvers.experts import assemble
 from memformer.solvers.gates import Adapt, adapt_each

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from memformer.core.checks import require_choice
 from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Fitting, Needs, Solver, Trace, TrainingRecord, check_num_steps
+from memformer.core.solver import Fitting, Needs, Solver, TrainingRecord, check_num_steps
 from memformer.core.tensors import in_double
+from memformer.core.trace import Trace
 from memformer.solvers.readouts import Answers, Reads, mean_losses, readouts
 from memformer.training.budget import Budget
 from memformer.training.modules import float32_by_default, train_module

@@ -13,7 +13,8 @@ from torch import Tensor
 from memformer.core.checks import store_ints
 from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace, TrainingRecord, check_num_steps
+from memformer.core.solver import Fitting, Needs, Reach, Solver, TrainingRecord, check_num_steps
+from memformer.core.trace import Trace
 from memformer.kernels import first_order_loss, gdpp
 from memformer.model.config import Attention, GammaShape, GammaSharing, Gates, MemformerConfig, Memory, Preconditioner
 from memformer.model.forward import check_fits, first_layers, forward, reduced_weights
@@ -143,7 +144,8 @@ class Memformer(Solver):
 
     def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
         if self.attention == "linear":
-            (gdpp if self.covariate_update else first_order_loss).prepare(dtype, device)
+            by_layers = self.covariate_update or self.gamma == "token"  # what training calls, and solving too
+            (gdpp if by_layers else first_order_loss).prepare(dtype, device)
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Memformer:
         return self.fit_together([tasks], steps, [seed])[0]

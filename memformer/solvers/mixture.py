@@ -9,7 +9,8 @@ import torch
 
 from memformer.core.modes import learns
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Reach, Solver, Trace, TrainingRecord, check_num_steps
+from memformer.core.solver import Reach, Solver, TrainingRecord, check_num_steps
+from memformer.core.trace import Trace
 from memformer.model.forward import check_fits, first_layers
 from memformer.solvers.experts import assemble
 from memformer.solvers.gates import adapt_each

@@ -14,7 +14,7 @@ from baselines.newton import NewtonSchulz
 from baselines.scipy_solvers import Scipy
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem
-from memformer.core.solver import Outcome
+from memformer.core.trace import Outcome
 from tests.baselines.helpers import quadratic, scored, true_weights, weights_of
 
 K = 12

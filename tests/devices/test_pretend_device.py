@@ -21,8 +21,9 @@ from benchmarks.tasks.logistic import LogisticLaw
 from benchmarks.tasks.random_features import RandomFeatures
 from memformer.core.objective import LeastSquares
 from memformer.core.problem import Problem
-from memformer.core.solver import Solver, Trace
+from memformer.core.solver import Solver
 from memformer.core.tensors import _in_parts, factorised, in_double
+from memformer.core.trace import Trace
 from memformer.model.config import MemformerConfig
 from memformer.solvers.learned import LearnedSolver
 from memformer.solvers.memformer import Memformer

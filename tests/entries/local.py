@@ -15,7 +15,8 @@ from torch import Tensor
 
 from benchmarks.entries.box import BoxError
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Solver, Trace
+from memformer.core.solver import Solver
+from memformer.core.trace import Trace
 
 
 def loaded(file: str) -> Solver:

@@ -19,7 +19,8 @@ from benchmarks.harness.run import run_suite
 from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import Suite
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Fitting, Needs, Solver, Trace
+from memformer.core.solver import Fitting, Needs, Solver
+from memformer.core.trace import Trace
 
 HONEST = "cg"
 

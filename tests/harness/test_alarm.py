@@ -21,7 +21,8 @@ from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.importance import Sampling
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
-from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace
+from memformer.core.solver import Fitting, Needs, Reach, Solver
+from memformer.core.trace import Trace
 
 CPU = torch.device("cpu")
 METRIC = "expected_test_loss"

@@ -21,7 +21,8 @@ from benchmarks.harness.scores.fitting import header_of
 from benchmarks.runs.validate import problems
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem
-from memformer.core.solver import Needs, Solver, Trace
+from memformer.core.solver import Needs, Solver
+from memformer.core.trace import Trace
 from tests.harness.nasty import HONEST, answer, carried_out, rows, suite
 
 

@@ -23,7 +23,8 @@ from benchmarks.suites.entries import Protocol
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Fitting, Needs, Reach, Solver, Trace
+from memformer.core.solver import Fitting, Needs, Reach, Solver
+from memformer.core.trace import Trace
 
 CPU = torch.device("cpu")
 ISOTROPIC = Isotropic(d=3, N=9)

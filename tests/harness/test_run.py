@@ -20,7 +20,8 @@ from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import load_suite
 from memformer.core.iterative import IterativeSolver, State
 from memformer.core.problem import Problem
-from memformer.core.solver import Needs, Solver, Trace
+from memformer.core.solver import Needs, Solver
+from memformer.core.trace import Trace
 from tests.helpers import TUNED
 
 

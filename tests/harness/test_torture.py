@@ -22,7 +22,7 @@ from benchmarks.harness.workers.cells import Job, cell_worker, run_cells, score
 from benchmarks.runs.read import Run, read_run
 from benchmarks.runs.validate import problems
 from benchmarks.tasks.gaussian import Isotropic
-from memformer.core.solver import Outcome
+from memformer.core.trace import Outcome
 from tests.harness.nasty import (
     ANSWERS,
     FITS,

@@ -29,7 +29,8 @@ from benchmarks.statistics import compare, log_ratio_interval, tail_limited
 from benchmarks.suites.entries import SolverEntry
 from benchmarks.suites.suite import load_suite
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Fitting, Needs, Solver, Trace, TrainingRecord
+from memformer.core.solver import Fitting, Needs, Solver, TrainingRecord
+from memformer.core.trace import Trace
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from benchmarks.suites.suite import Suite
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Purpose
 from memformer.core.problem import Problem
-from memformer.core.solver import Needs, Solver, Trace
+from memformer.core.solver import Needs, Solver
+from memformer.core.trace import Trace
 from memformer.kernels import gdpp as gdpp_kernel
 from memformer.ledger import matmul
 

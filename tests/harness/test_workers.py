@@ -24,7 +24,8 @@ from benchmarks.harness.workers.dask import run_on_cluster
 from benchmarks.harness.workers.supervisor import Worker
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem
-from memformer.core.solver import Needs, Solver, Trace
+from memformer.core.solver import Needs, Solver
+from memformer.core.trace import Trace
 from tests.conftest import Command, KeptWorker
 from tests.helpers import fork
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from benchmarks.tasks.gaussian import Anisotropic, OODVariance
 from benchmarks.tasks.law import Purpose
 from memformer.kernels import first_order_loss, first_order_numba, gdpp, gdpp_numba
 from memformer.model.config import MemformerConfig
+from memformer.solvers.memformer import Memformer
+from memformer.solvers.mixture import MixtureMemformer
 from memformer.training.objective import Batch, LossKind, draw, losses
 
 CONFIGS = [
@@ -114,6 +117,37 @@ def test_what_prepares_compiles_what_training_calls(kind: str):
         }
         found(config, {name: tensor.requires_grad_() for name, tensor in parameters.items()}, batch)
     assert [len(function.signatures) for function in prepared] == compiled, "training compiles nothing more"
+
+
+QUICK: dict[str, Any] = {"iterations": 2, "tasks": 8, "batch": 8, "starts": 1}
+SOLVERS = [
+    Memformer(**QUICK),
+    Memformer(memory="first_order", preconditioner="scalar", **QUICK),
+    Memformer(memory="conjugate", gamma="feature", **QUICK),
+    Memformer(memory="first_order", heads=2, gamma_per_head=True, **QUICK),
+    Memformer(covariate_update=True, **QUICK),
+    Memformer(memory="first_order", gamma="token", covariate_update=True, **QUICK),
+    Memformer(memory="first_order", gamma="token", **QUICK),
+    Memformer(memory="conjugate", gamma="token", heads=2, gamma_per_head=True, **QUICK),
+    Memformer(covariate_update=True, attention="relu", **QUICK),
+    MixtureMemformer(memory="first_order", **QUICK),
+    MixtureMemformer(memory="first_order", gamma="token", **QUICK),
+    MixtureMemformer(covariate_update=True, **QUICK),
+]
+
+
+@pytest.mark.parametrize(
+    "solver", SOLVERS, ids=lambda s: f"{type(s).__name__}-{s.memory}-{s.gamma}-{s.covariate_update}-{s.attention}"
+)
+def test_a_solver_prepares_what_its_fit_calls(solver: Memformer, monkeypatch: pytest.MonkeyPatch):
+    prepared, called = [], set()
+    for module, loss in ((gdpp, "layers_loss"), (first_order_loss, "first_order_loss")):
+        own = getattr(module, loss)
+        monkeypatch.setattr(module, "prepare", lambda *_, module=module: prepared.append(module))
+        monkeypatch.setattr(module, loss, lambda *given, module=module, own=own: called.add(module) or own(*given))
+    solver.prepare(torch.float64, torch.device("cpu"))
+    solver.fit(Anisotropic(d=2, N=4).stream(0, Purpose.TRAIN), [1])
+    assert called == set(prepared)
 
 
 def test_tasks_of_another_size_are_refused():

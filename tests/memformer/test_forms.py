@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from memformer.core.problem import Problem
 from memformer.kernels import gdpp
 from memformer.kernels.first_order import _unrolled, first_order_iterates
-from memformer.kernels.gdpp import Weights, _arguments, _plain, covariate_method, token_method
+from memformer.kernels.gdpp import Weights, _given, covariate_method, token_method
+from memformer.kernels.gdpp_plain import plain_layers
 from memformer.model.config import MemformerConfig
 from memformer.model.forward import Form, cheapest_form, first_layers, forward
 from memformer.model.from_moments import reduced_forward
@@ -137,7 +138,7 @@ def test_kernel_gradient(scalar, window, groups):
 
 
 def _plainly(weights, features, labels, N):
-    return _plain(*_arguments(weights, features, N), features, labels, N, weights.window or weights.Q.shape[1])
+    return plain_layers(_given(weights, features, labels, N))
 
 
 @pytest.mark.parametrize(("channels", "registers", "heads"), [(1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 1, 1), (3, 2, 2)])

@@ -5,7 +5,8 @@ import torch
 
 from memformer.core.iterative import CHECK_INTERVAL, IterativeSolver, State
 from memformer.core.problem import Problem, matvec
-from memformer.core.solver import Needs, Outcome
+from memformer.core.solver import Needs
+from memformer.core.trace import Outcome
 from tests.memformer.helpers import assert_close, random_problem
 
 

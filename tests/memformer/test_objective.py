@@ -26,7 +26,7 @@ from benchmarks.tasks.logistic import LogisticLaw
 from benchmarks.tasks.outliers import Outliers
 from memformer.core.objective import Huber, LeastSquares, Logistic, Objective
 from memformer.core.problem import Problem
-from memformer.core.solver import Outcome
+from memformer.core.trace import Outcome
 from memformer.solvers.generalised import GeneralisedMemformer
 from memformer.solvers.readouts import Field
 from tests.baselines.helpers import scored, true_weights, weights_of

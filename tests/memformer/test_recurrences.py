@@ -16,7 +16,7 @@ from baselines.krylov import ConjugateGradient
 from memformer.core import iterative
 from memformer.core.iterative import IterativeSolver
 from memformer.core.problem import Problem
-from memformer.core.solver import Outcome, Trace
+from memformer.core.trace import Outcome, Trace
 from memformer.kernels.recurrences import MOST_D, compiles, extreme_eigenvalues
 
 METHODS = [

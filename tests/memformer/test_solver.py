@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from memformer.core import checkpoint
-from memformer.core.solver import Outcome
+from memformer.core.trace import Outcome
 from memformer.solvers.memformer import Memformer
 from tests.memformer.helpers import GaussianSource, assert_close, excess_loss, random_problem
 

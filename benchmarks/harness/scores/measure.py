@@ -20,8 +20,9 @@ from benchmarks.harness.scores.protocol import fit_under_protocol, in_blocks, sc
 from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit
 from benchmarks.tasks.law import Purpose
 from memformer.core.problem import Problem
-from memformer.core.solver import Outcome, Solver
+from memformer.core.solver import Solver
 from memformer.core.tensors import in_double
+from memformer.core.trace import Outcome
 
 
 def run_cell(cell: Cell, store: ParameterStore) -> CellResult:

@@ -16,7 +16,8 @@ from benchmarks.harness.scores.gaps import judge_gap
 from benchmarks.runs.schema import PREFERRED_METRICS, TRAITS, ParametersFrom, ScoreRow, Status
 from benchmarks.statistics import HELD_TAIL_LIMIT, TAIL_LIMIT, Levels, summarise, tail_limited
 from benchmarks.statistics.sample import Sample
-from memformer.core.solver import Fitting, Outcome
+from memformer.core.solver import Fitting
+from memformer.core.trace import Outcome
 
 Losses = NDArray[np.float64]
 

@@ -17,7 +17,8 @@ from benchmarks.experiments.transfer.command import ROOM, Transfer, transfer
 from benchmarks.experiments.transfer.matrix import read_transfer, transfer_figure, transfer_matrix
 from benchmarks.tasks.gaussian import Isotropic, OODVariance
 from memformer.core.problem import Problem, TaskSource
-from memformer.core.solver import Fitting, Needs, Solver, Trace
+from memformer.core.solver import Fitting, Needs, Solver
+from memformer.core.trace import Trace
 from tests.experiments.requests import asked
 from tests.helpers import call
 
