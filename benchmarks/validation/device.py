@@ -30,7 +30,8 @@ from benchmarks.harness.devices import build_device, full_precision, holds_doubl
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.scores.measure import measure
-from benchmarks.harness.timings.clock import WARM_SECONDS, time_once
+from benchmarks.harness.timings.clock import WARM_SECONDS
+from benchmarks.harness.timings.once import time_once
 from benchmarks.reports.template import render
 from benchmarks.runs.environment import machine
 from benchmarks.suites.suite import load_suite

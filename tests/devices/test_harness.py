@@ -19,7 +19,7 @@ from benchmarks.harness.cell_key import cell_key
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.scores import fitting
 from benchmarks.harness.scores.fitting import ParameterStore, header_of
-from benchmarks.harness.timings import clock
+from benchmarks.harness.timings import clock, once
 from benchmarks.harness.workers import cells as cells_module
 from benchmarks.harness.workers.cells import CONTEXT, Job, perform, processes, score
 from benchmarks.harness.workers.limits import pinned_threads
@@ -192,7 +192,7 @@ def test_the_clock_of_a_second_card_is_two_events_around_the_call_alone(monkeypa
     monkeypatch.setattr(torch.cuda, "Event", cuda.event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda which: cuda.log.append(f"wait for {which}"))
     problem: Any = SimpleNamespace(device=SECOND, blinded=lambda: cuda.log.append("blinded"))
-    assert clock.time_once(lambda _: cuda.log.append("solve"), problem) == 0.25
+    assert once.time_once(lambda _: cuda.log.append("solve"), problem) == 0.25
     started = ["blinded", "wait for cuda:1", "enter cuda:1", "make event 0", "make event 1"]
     assert cuda.log == [*started, "record event 0", "solve", "record event 1", "wait for event 1", "leave"]
 

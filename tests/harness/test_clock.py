@@ -15,7 +15,7 @@ import pytest
 from benchmarks.cli.progress import _Lines
 from benchmarks.harness.cell import Cell, CellResult
 from benchmarks.harness.run import run_suite
-from benchmarks.harness.timings import clock
+from benchmarks.harness.timings import clock, repeats
 from benchmarks.runs.environment import conditions
 from benchmarks.suites.entries import Timings
 from benchmarks.suites.suite import Suite
@@ -35,29 +35,29 @@ def contender(times: Iterator[float], monkeypatch: pytest.MonkeyPatch) -> clock.
 
 
 @pytest.mark.parametrize(
-    ("warm", "repeats"),
+    ("warm", "often"),
     [([], 11), ([0.1], 11), ([0.1, 0.1, 0.1], 3), ([0.9], 3), ([1.1], 1), ([0.2, 1.1], 3)],
 )
-def test_the_longer_a_solve_takes_the_less_often_it_is_repeated(warm: list[float], repeats: int) -> None:
-    assert clock._repeats(warm, Timings(repeats=11, budget=0.25)) == repeats
-    assert clock._repeats(warm, Timings(repeats=2, budget=0.25)) == min(repeats, 2)
+def test_the_longer_a_solve_takes_the_less_often_it_is_repeated(warm: list[float], often: int) -> None:
+    assert repeats.repeats(warm, Timings(repeats=11, budget=0.25)) == often
+    assert repeats.repeats(warm, Timings(repeats=2, budget=0.25)) == min(often, 2)
 
 
 def test_a_solve_is_repeated_no_more_once_the_interval_of_its_median_is_narrow() -> None:
     settings = Timings(repeats=20, budget=100)
     steady, wild = [1.0 + 0.001 * k for k in range(12)], [1.0 + 0.1 * k for k in range(12)]
-    assert [clock._repeats(steady[:n], settings) for n in (0, 1, 5, 6)] == [20, 20, 20, 6]
-    assert clock._repeats(wild, settings) == 20
+    assert [repeats.repeats(steady[:n], settings) for n in (0, 1, 5, 6)] == [20, 20, 20, 6]
+    assert repeats.repeats(wild, settings) == 20
     # One slow solve among nine is outside of the interval of their median, one among six is not.
-    assert clock._repeats([*steady[:8], 9.0], settings) == 9
-    assert clock._repeats([*steady[:5], 9.0], settings) == 20
+    assert repeats.repeats([*steady[:8], 9.0], settings) == 9
+    assert repeats.repeats([*steady[:5], 9.0], settings) == 20
 
 
 def test_that_interval_holds_the_median_as_often_as_it_says() -> None:
     generator = np.random.default_rng(0)
     for n in (6, 7, 9, 11, 20):
         times = np.sort(generator.exponential(size=(4000, n)), 1)
-        widths = [clock._width(row.tolist()) * np.median(row) for row in times[:200]]
+        widths = [repeats._width(row.tolist()) * np.median(row) for row in times[:200]]
         k = next(k for k in range(n // 2) if np.allclose(times[:200, -1 - k] - times[:200, k], widths))
         held = np.mean((times[:, k] <= np.log(2)) & (np.log(2) <= times[:, -1 - k]))
         assert held > 0.94

@@ -14,7 +14,7 @@ import torch
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.cli.progress import _Lines
 from benchmarks.harness.run import Finished, run_suite
-from benchmarks.harness.timings.clock import time_once
+from benchmarks.harness.timings.once import time_once
 from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit
 from benchmarks.runs.read import Run, read_run
 from benchmarks.suites.suite import load_suite

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,10 +11,12 @@ import torch
 
 from benchmarks.errors import UserError, one_line, traced
 from benchmarks.harness.cell import Cell, CellResult
-from benchmarks.harness.devices import is_lost, start_up, synchronise
+from benchmarks.harness.devices import is_lost, start_up
 from benchmarks.harness.guard import Seal, guarded
 from benchmarks.harness.scores.table import identity
 from benchmarks.harness.timings.cost import Work, count_work
+from benchmarks.harness.timings.once import no_collection, time_once
+from benchmarks.harness.timings.repeats import repeats
 from benchmarks.harness.workers.limits import TimeLimitExceeded, time_limit
 from benchmarks.runs.environment import machine
 from benchmarks.runs.schema import Status, TimingRow
@@ -25,21 +24,6 @@ from benchmarks.suites.entries import Timings
 from benchmarks.tasks.law import Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver
-
-LEAST_REPEATS = 3
-"""A solve that is slower than its budget is still repeated this often,"""
-
-LONG = 4
-"""unless it takes this many budgets: such a solve is repeated once."""
-
-ENOUGH = 6
-"""After so many repetitions, the fewest that tell an interval of the median, a solve is repeated no more"""
-
-NARROW = 0.05
-"""if that interval is no wider than this share of the median;"""
-
-MEDIAN_LEVEL = 0.95
-"""its level."""
 
 STABLE = 0.05
 """An accelerator is warm once a solve takes as long as the one before, within this share."""
@@ -168,39 +152,13 @@ def _race(contenders: list[_Contender], tasks: _Batch, steps: int, settings: Tim
             _warm_up(contender, tasks, steps)
     for repeat in range(settings.repeats):
         for contender in contenders:
-            if contender.status == "ok" and repeat < _repeats(contender.warm, settings):
+            if contender.status == "ok" and repeat < repeats(contender.warm, settings):
                 seconds = _attempt(contender, tasks, steps)
                 if seconds is not None:
                     contender.warm.append(seconds)
     for contender in contenders:
         if contender.status == "ok" and contender.result.cell.solver.countable:
             _attempt(contender, tasks, steps, seal=True, count=True)
-
-
-def _repeats(warm: list[float], settings: Timings) -> int:
-    """How often a solve is repeated in all, as far as the times so far tell."""
-    if len(warm) >= ENOUGH and _width(warm) <= NARROW:
-        return len(warm)
-    if sum(warm) <= settings.budget:
-        return settings.repeats
-    return min(1 if warm[0] > LONG * settings.budget else LEAST_REPEATS, settings.repeats)
-
-
-def _width(warm: list[float]) -> float:
-    """Width of a distribution-free interval of the median time, at a level of 95 % or more, relative to the median.
-
-    With n times the interval from the k-th smallest to the k-th largest holds the median of their law but for
-    `2 P(fewer than k of n fair coins show heads)`.
-
-    Example:
-        >>> round(_width([1.0, 1.01, 1.02, 1.03, 1.04, 1.3]), 2)
-        0.29
-    """
-    times, below, k = sorted(warm), 0.5 ** len(warm), 1
-    while 2 * (below + math.comb(len(warm), k) * 0.5 ** len(warm)) <= 1 - MEDIAN_LEVEL:
-        below += math.comb(len(warm), k) * 0.5 ** len(warm)
-        k += 1
-    return (times[-k] - times[k - 1]) / float(np.median(times))
 
 
 def _warm_up(contender: _Contender, tasks: _Batch, steps: int) -> None:
@@ -254,38 +212,6 @@ def _attempt(contender: _Contender, tasks: _Batch, steps: int, seal: bool = Fals
 
 def _fail(contender: _Contender, error: Exception, doing: str = "") -> None:
     contender.status, contender.reason, contender.traceback = "error", doing + one_line(error), traced(error)
-
-
-def time_once(call: Callable[[Problem], object], problem: Problem) -> float:
-    """Seconds that one call takes on a problem whose moments nobody has computed yet.
-
-    On a CUDA device they are those between two events in its stream, elsewhere wall-clock time, device synchronised.
-    """
-    fresh = problem.blinded()
-    synchronise(problem.device)
-    if problem.device.type == "cuda":
-        with torch.cuda.device(problem.device):
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            begin.record()
-            call(fresh)
-            end.record()
-            end.synchronize()
-            return begin.elapsed_time(end) / 1000
-    start = time.perf_counter()
-    call(fresh)
-    synchronise(problem.device)
-    return time.perf_counter() - start
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """No garbage collection inside a measurement; what the last one left is collected before."""
-    gc.collect(1)  # all that is young: everything would be a tenth of a second, a thousand times a run
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _row(contender: _Contender, steps: int, batch: int, threads: int) -> TimingRow:
