@@ -6,6 +6,7 @@ The whole scores pass is timed, from the suite to the written tables, and taken 
 
 - solver: `Solver.solve`;
 - statistics: rows from per-task losses (means, intervals, quantiles, gaps), without the truth lines;
+- ranks: paired tests of every two solvers of a law, at the end; here all cells are of one law;
 - harness: everything else (building cells, their keys, tasks, metrics, keeping finished cells, writing tables);
 - truth lines and floors: computed once for each law and seed and then found again, so they are no cost of a cell; what
   they take the first time is stated beside the table.
@@ -34,6 +35,7 @@ from benchmarks.harness.run import run_suite
 from benchmarks.harness.scores import gaps
 from benchmarks.harness.workers import cells as scoring
 from benchmarks.reports.template import render
+from benchmarks.runs import write
 from benchmarks.runs.environment import describe
 from benchmarks.suites.suite import Suite
 from benchmarks.validation import overhead_benchopt as benchopt
@@ -48,14 +50,20 @@ TASKS = {"d": 3, "N": 8}
 
 
 class Parts(NamedTuple):
-    """Milliseconds a cell, in the order of the table; `processor` is all but the solver and the truth too."""
+    """Milliseconds a cell, in the order of the table.
+
+    Attributes:
+        processor: of `beyond_solver`, the milliseconds of the processor; `ranks_processor`: of `ranks`.
+    """
 
     solver: float
     statistics: float
+    ranks: float
     harness: float
     beyond_solver: float
     truth: float
     processor: float
+    ranks_processor: float
 
 
 class Rounds(NamedTuple):
@@ -100,9 +108,10 @@ def page(measured: Sequence[Rounds], first: Sequence[float], version: str | None
     for (title, shape), found in zip(SHAPES.items(), measured, strict=True):
         points = len(shape["steps"]) * len(shape["seeds"])
         a_point = [run.beyond_solver / points for run in found.ours]
-        parts = list(zip(*found.ours, strict=True))[:4]
+        parts = list(zip(*found.ours, strict=True))[:5]
         rows.append([title, *map(benchopt.spread, parts), points, benchopt.spread(a_point)])
-        ours = [benchopt.Cost(run.solver, 0.0, run.beyond_solver, run.processor) for run in found.ours]
+        ours = {"this harness": [_cost(run) for run in found.ours]}
+        ours["this harness, ranks apart"] = [_cost(run, run.ranks, run.ranks_processor) for run in found.ours]
         beside.append((title, points, benchopt.compared(points, ours, found.theirs)))
     return render(
         "benchmarks.validation",
@@ -114,6 +123,10 @@ def page(measured: Sequence[Rounds], first: Sequence[float], version: str | None
         difference=max(found.difference for found in measured),
         **facts,
     )
+
+
+def _cost(run: Parts, apart: float = 0.0, apart_processor: float = 0.0) -> benchopt.Cost:
+    return benchopt.Cost(run.solver, 0.0, run.beyond_solver - apart, run.processor - apart_processor)
 
 
 def rounds(folder: Path, shape: dict[str, Any], cells: int, repeats: int, ways: Sequence[benchopt.Way]) -> Rounds:
@@ -148,10 +161,11 @@ def measure(folder: Path, name: str, shape: dict[str, Any], cells: int) -> Parts
             "solvers": [{"name": "gradient_descent", "params": {"eta": eta}} for eta in _etas(cells)],
         }
     )
-    solving, summarising, truth, whole = Clock(), Clock(), Clock(), Clock()
+    solving, summarising, ranking, truth, whole = Clock(), Clock(), Clock(), Clock(), Clock()
     with (
         patch.object(GradientDescent, "solve", solving(GradientDescent.solve)),
         patch.object(scoring, "summarised", summarising(scoring.summarised)),
+        patch.object(write, "standings", ranking(write.standings)),
         patch.object(gaps, "floor_losses", truth(gaps.floor_losses)),
         patch.object(gaps, "bayes_losses", truth(gaps.bayes_losses)),
         patch.object(scoring, "WORTH_PROCESSES", cells + 1),
@@ -159,9 +173,17 @@ def measure(folder: Path, name: str, shape: dict[str, Any], cells: int) -> Parts
     ):
         run_suite(suite, folder, None, ["overhead"], _Lines(), name)
     beyond = whole.seconds - solving.seconds - truth.seconds
-    processor = whole.processor - solving.processor - truth.processor
     statistics = summarising.seconds - truth.seconds
-    parts = solving.seconds, statistics, beyond - statistics, beyond, truth.seconds, processor
+    parts = Parts(
+        solver=solving.seconds,
+        statistics=statistics,
+        ranks=ranking.seconds,
+        harness=beyond - statistics - ranking.seconds,
+        beyond_solver=beyond,
+        truth=truth.seconds,
+        processor=whole.processor - solving.processor - truth.processor,
+        ranks_processor=ranking.processor,
+    )
     return Parts(*(1000 * seconds / cells for seconds in parts))
 
 

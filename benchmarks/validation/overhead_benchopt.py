@@ -24,6 +24,7 @@ from statistics import median
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import numpy as np
 import pandas as pd
 
 from baselines.gradient import GradientDescent
@@ -45,7 +46,8 @@ CALLED = {
 SAME = 5.1e-8
 """Relative difference of two losses that differ by rounding alone: the harness's table holds eight digits."""
 
-POINT = ["eta", "seed", "steps", "metric"]
+Losses = dict[tuple[Any, ...], float]
+"""Mean losses by eta, seed, steps and metric."""
 
 
 class Way(NamedTuple):
@@ -77,7 +79,7 @@ def version() -> str | None:
 
 def measure(
     folder: Path, way: Way, law: Mapping[str, Any], shape: Mapping[str, Any], etas: Sequence[float]
-) -> tuple[Cost, pd.Series]:
+) -> tuple[Cost, Losses]:
     """Time a run of benchopt, from its folder to its table.
 
     Args:
@@ -88,7 +90,7 @@ def measure(
         etas: step size of each cell.
 
     Returns:
-        What a cell costs; and the losses, by eta, seed, steps and metric.
+        What a cell costs; and the losses.
     """
     shutil.copytree(BENCHMARK, folder, ignore=shutil.ignore_patterns("__pycache__"))
     solving, describing, whole = Clock(), Clock(), Clock()
@@ -127,57 +129,62 @@ def _listed(values: Mapping[str, Any]) -> dict[str, list[Any]]:
     return {name: [value] for name, value in values.items()}
 
 
-def _theirs(table: pd.DataFrame) -> pd.Series:
-    names = {"p_solver_eta": "eta", "p_dataset_seed": "seed", "objective_steps": "steps"}
-    names |= {f"objective_{metric}": metric for metric in PREFERRED_METRICS}
-    wide = table.rename(columns=names)[list(names.values())]
-    return wide.melt(POINT[:3], var_name="metric", value_name="mean").set_index(POINT)["mean"]
+def _theirs(table: pd.DataFrame) -> Losses:
+    names = ["p_solver_eta", "p_dataset_seed", "objective_steps"]
+    found = {
+        (*point, metric): mean
+        for metric in PREFERRED_METRICS
+        for *point, mean in table[[*names, f"objective_{metric}"]].itertuples(index=False)
+    }
+    if len(found) != len(PREFERRED_METRICS) * len(table):
+        raise UserError("benchopt computed a point twice")
+    return found
 
 
-def in_run(path: Path) -> pd.Series:
+def in_run(path: Path) -> Losses:
     """The same losses, of a run of the harness."""
     rows = read_run(path).scores
-    rows = rows[rows["seed"].notna()]
-    etas = [json.loads(params)["eta"] for params in rows["solver_params"]]
-    return rows.assign(eta=etas, seed=rows["seed"].astype(int)).set_index(POINT)["mean"]
+    own = rows.loc[rows["seed"].notna(), ["solver_params", "seed", "steps", "metric", "mean"]]
+    return {(json.loads(params)["eta"], *point): mean for params, *point, mean in own.itertuples(index=False)}
 
 
-def difference(ours: pd.Series, theirs: pd.Series) -> float:
+def difference(ours: Losses, theirs: Losses) -> float:
     """The largest relative difference between losses of the same points.
 
     Raises:
         UserError: if it is more than rounding, or the points are not the same.
     """
-    if set(ours.index) != set(theirs.index) or len(ours) != len(theirs):
+    if ours.keys() != theirs.keys():
         raise UserError("benchopt and the harness did not compute the same points")
-    pairs = pd.DataFrame({"ours": ours, "theirs": theirs})
-    largest = float(((pairs["ours"] - pairs["theirs"]).abs() / pairs["ours"].abs()).max(skipna=False))
+    largest = float(np.max([abs(theirs[point] - mean) / abs(mean) for point, mean in ours.items()]))
     if not largest <= SAME:
         raise UserError(f"a loss that benchopt recorded differs from the harness's by {largest:.1e} of itself")
     return largest
 
 
-def compared(points: int, ours: Sequence[Cost], theirs: Mapping[Way, Sequence[Cost]]) -> list[list[str]]:
+def compared(points: int, ours: Mapping[str, Sequence[Cost]], theirs: Mapping[Way, Sequence[Cost]]) -> list[list[str]]:
     """Rows of the page: the harness, and each way of benchopt beside it.
 
     Args:
         points: of a cell.
-        ours: what a cell cost in each round.
+        ours: what a cell cost in each round, by name: first the whole, to which ratios are taken, then less than that.
         theirs: what it cost benchopt in the same rounds.
     """
-    rows = [_row("this harness", True, points, ours, ours)]
+    whole = next(iter(ours.values()))
+    rows = [[name, "yes", *_cells(points, costs, whole)] for name, costs in ours.items()]
     for way, costs in theirs.items():
-        rows.append(_row(f"benchopt, {CALLED[way.called]}", way.cached, points, costs, ours))
+        kept = "yes" if way.cached else "no"
+        rows.append([f"benchopt, {CALLED[way.called]}", kept, *_cells(points, costs, whole)])
     return rows
 
 
-def _row(name: str, kept: bool, points: int, costs: Sequence[Cost], ours: Sequence[Cost]) -> list[str]:
-    parts = zip(*costs, strict=True)
-    solver, described, beyond, processor = (list(part) for part in parts)
-    cells = [spread(solver), "–" if costs is ours else spread(described), spread(beyond)]
+def _cells(points: int, costs: Sequence[Cost], whole: Sequence[Cost]) -> list[str]:
+    solver, described, beyond, processor = (list(part) for part in zip(*costs, strict=True))
+    machine = spread(described) if any(described) else "–"
     a_point = [[value / points for value in part] for part in (beyond, processor)]
-    ratios = [cost.beyond_solver / own.beyond_solver for cost, own in zip(costs, ours, strict=True)]
-    return [name, "yes" if kept else "no", *cells, *map(spread, a_point), "1" if costs is ours else spread(ratios)]
+    ratios = [cost.beyond_solver / own.beyond_solver for cost, own in zip(costs, whole, strict=True)]
+    ratio = "1" if costs is whole else spread(ratios)
+    return [spread(solver), machine, spread(beyond), *map(spread, a_point), ratio]
 
 
 def spread(values: Sequence[float]) -> str:
