@@ -1,4 +1,4 @@
-"""Fitted parameters that come with the project, for fits that take long: found by what they were fitted to and how."""
+"""Fitted parameters that come with the project, for fits by search: found by what they were fitted to and how."""
 
 from __future__ import annotations
 
