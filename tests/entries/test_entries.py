@@ -21,7 +21,9 @@ from benchmarks.entries.contract import CHECKS, broken
 from benchmarks.entries.enter import SUITE, preview, write
 from benchmarks.entries.metadata import read_metadata
 from benchmarks.errors import UserError
+from benchmarks.harness.scores import floors
 from benchmarks.runs.source import ENTRIES
+from benchmarks.suites.entries import Scores
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.law import Purpose
 from memformer.core.solver import Needs
@@ -67,9 +69,18 @@ def entry(tmp_path: Path, **changed: str) -> Path:
     return tmp_path / "mine.py"
 
 
+@pytest.fixture
+def learned(tmp_path: Path) -> str:
+    """The file of the honest entry that learns, with a few of its training steps."""
+    text = LEARNED.read_text()
+    assert "iterations: int = 300\n" in text
+    (tmp_path / LEARNED.name).write_text(text.replace("iterations: int = 300\n", "iterations: int = 5\n"))
+    return str(tmp_path / LEARNED.name)
+
+
 @copied
-def test_an_honest_entry_that_learns_keeps_to_the_contract() -> None:
-    assert dict(broken(Boxed(str(LEARNED)))) == {check.name: "" for check in CHECKS}
+def test_an_honest_entry_that_learns_keeps_to_the_contract(learned: str) -> None:
+    assert dict(broken(Boxed(learned))) == {check.name: "" for check in CHECKS}
 
 
 @copied
@@ -98,8 +109,9 @@ def test_a_dishonest_entry_is_stopped_by_its_box(name: str, said: str) -> None:
 @copied
 def test_an_entry_enters_by_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suite = load_suite(SUITE)
-    less = suite.model_copy(update={"tasks": suite.tasks[1:], "seeds": suite.seeds[:1]})
+    less = suite.model_copy(update={"tasks": suite.tasks[1:], "seeds": suite.seeds[:1], "scores": Scores(tasks=200)})
     monkeypatch.setattr("benchmarks.entries.enter.load_suite", {SUITE: less}.get)
+    monkeypatch.setattr(floors, "FLOOR_TASKS", 2000)
     done = call("enter", str(DIRECT), folder=tmp_path)
     assert done.code == 0, done.error
     assert done.output.count("kept: ") == len(CHECKS)
@@ -157,10 +169,10 @@ def test_an_entry_that_takes_too_much_memory_or_time_is_ended(tmp_path: Path) ->
 
 
 @boxed
-def test_a_box_fits_and_solves_as_the_solver_itself_does() -> None:
+def test_a_box_fits_and_solves_as_the_solver_itself_does(learned: str) -> None:
     stream = lambda: contract.LAW.stream(0, Purpose.TRAIN)  # noqa: E731
-    mine = Boxed(str(LEARNED)).fit(stream(), [3], seed=0)
-    same = loaded(str(LEARNED)).fit(stream(), [3], seed=seed_of_fit(0))
+    mine = Boxed(learned).fit(stream(), [3], seed=0)
+    same = loaded(learned).fit(stream(), [3], seed=seed_of_fit(0))
     problem = contract.tasks(contract.LAW, 6)
     torch.testing.assert_close(mine.solve(problem, 3).weights, same.solve(problem, 3).weights)
 
