@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
@@ -25,6 +26,7 @@ from benchmarks.harness.workers import cells, pool, supervisor
 from benchmarks.harness.workers.memory import keep_freed_memory
 from benchmarks.harness.workers.process import Task
 from benchmarks.harness.workers.supervisor import NO_LIMIT, Worker
+from benchmarks.runs.ranking import rank
 from benchmarks.runs.read import LOSSES, Run, read_run
 from benchmarks.suites.suite import load_suite
 from memformer.kernels import first_order_loss, gdpp, recurrences
@@ -147,6 +149,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reference() -> Run:
     """The committed run."""
     return read_run(ROOT / "results/runs/core-reference")
+
+
+@pytest.fixture(scope="session")
+def ranked_reference(reference: Run) -> pd.DataFrame:
+    """The committed run's rows, ranked."""
+    return rank([reference])
 
 
 @pytest.fixture(scope="session")
