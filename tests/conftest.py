@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import io
 import itertools
 import os
 import shutil
@@ -19,9 +20,11 @@ import pytest
 import torch
 from filelock import FileLock
 from hypothesis import settings
+from matplotlib.figure import Figure
 
 from benchmarks.cli.progress import make_progress
 from benchmarks.harness.run import run_suite
+from benchmarks.harness.scores import floors, gaps
 from benchmarks.harness.workers import cells, pool, supervisor
 from benchmarks.harness.workers.memory import keep_freed_memory
 from benchmarks.harness.workers.process import Task
@@ -55,6 +58,8 @@ noise_std = 0.5
 """
 
 Command = Callable[..., Done]
+
+SAVEFIG = Figure.savefig
 
 settings.register_profile("fuzz", max_examples=9_000)  # `make fuzz`
 
@@ -102,6 +107,29 @@ def workers_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _drawn_once() -> Iterator[None]:
+    """Beside an SVG the PNG of the same figure is a dot, or half of all drawing would be drawing again."""
+    dot = io.BytesIO()
+    Figure(figsize=(0.1, 0.1)).savefig(dot, format="png")
+
+    def savefig(figure: Figure, path: Any, **options: Any) -> None:
+        if str(path).endswith(".png") and Path(path).with_suffix(".svg").exists():
+            Path(path).write_bytes(dot.getvalue())
+        else:
+            SAVEFIG(figure, path, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield
+
+
+@pytest.fixture
+def drawn_as_png(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PNG is drawn too."""
+    monkeypatch.setattr(Figure, "savefig", SAVEFIG)
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """In a fresh checkout, have each kind of number compiled by one of pytest-xdist's workers while another is waiting.
 
@@ -116,6 +144,17 @@ def _kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
             gdpp.prepare(kind, torch.device("cpu"))
             recurrences.prepare(kind)
             first_order_loss.prepare(kind, torch.device("cpu"))
+
+
+@pytest.fixture
+def rough_floors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A floor that is estimated is so from few tasks: for tests that are not about how low it lies."""
+    monkeypatch.setattr(floors, "FLOOR_TASKS", 2_000)
+    for kept in (floors._optimal, floors.floor_losses, gaps.best_losses):
+        kept.cache_clear()
+    yield
+    for kept in (floors._optimal, floors.floor_losses, gaps.best_losses):
+        kept.cache_clear()
 
 
 @pytest.fixture
