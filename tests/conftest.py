@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import io
 import itertools
 import os
 import shutil
@@ -14,17 +15,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
 from hypothesis import settings
+from matplotlib.figure import Figure
 
 from benchmarks.cli.progress import make_progress
 from benchmarks.harness.run import run_suite
+from benchmarks.harness.scores import floors, gaps
 from benchmarks.harness.workers import cells, pool, supervisor
 from benchmarks.harness.workers.memory import keep_freed_memory
 from benchmarks.harness.workers.process import Task
 from benchmarks.harness.workers.supervisor import NO_LIMIT, Worker
+from benchmarks.runs.ranking import rank
 from benchmarks.runs.read import LOSSES, Run, read_run
 from benchmarks.suites.suite import load_suite
 from memformer.kernels import first_order_loss, gdpp, recurrences
@@ -54,15 +59,18 @@ noise_std = 0.5
 
 Command = Callable[..., Done]
 
+SAVEFIG = Figure.savefig
+
 settings.register_profile("fuzz", max_examples=9_000)  # `make fuzz`
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _imports_are_no_garbage() -> None:
-    """What torch and pandas made at import is not looked through at every full collection."""
+    """What torch and pandas made at import is not looked through at every full collection, and few are made."""
     keep_freed_memory()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -100,6 +108,29 @@ def workers_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _drawn_once() -> Iterator[None]:
+    """Beside an SVG the PNG of the same figure is a dot, or half of all drawing would be drawing again."""
+    dot = io.BytesIO()
+    Figure(figsize=(0.1, 0.1)).savefig(dot, format="png")
+
+    def savefig(figure: Figure, path: Any, **options: Any) -> None:
+        if str(path).endswith(".png") and Path(path).with_suffix(".svg").exists():
+            Path(path).write_bytes(dot.getvalue())
+        else:
+            SAVEFIG(figure, path, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield
+
+
+@pytest.fixture
+def drawn_as_png(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PNG is drawn too."""
+    monkeypatch.setattr(Figure, "savefig", SAVEFIG)
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """In a fresh checkout, have each kind of number compiled by one of pytest-xdist's workers while another is waiting.
 
@@ -114,6 +145,17 @@ def _kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
             gdpp.prepare(kind, torch.device("cpu"))
             recurrences.prepare(kind)
             first_order_loss.prepare(kind, torch.device("cpu"))
+
+
+@pytest.fixture
+def rough_floors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A floor that is estimated is so from few tasks: for tests that are not about how low it lies."""
+    monkeypatch.setattr(floors, "FLOOR_TASKS", 2_000)
+    for kept in (floors._optimal, floors.floor_losses, gaps.best_losses):
+        kept.cache_clear()
+    yield
+    for kept in (floors._optimal, floors.floor_losses, gaps.best_losses):
+        kept.cache_clear()
 
 
 @pytest.fixture
@@ -147,6 +189,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reference() -> Run:
     """The committed run."""
     return read_run(ROOT / "results/runs/core-reference")
+
+
+@pytest.fixture(scope="session")
+def ranked_reference(reference: Run) -> pd.DataFrame:
+    """The committed run's rows, ranked."""
+    return rank([reference])
 
 
 @pytest.fixture(scope="session")

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-import typer.main
+import typer
 
 from baselines import lfom
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS
 from benchmarks.cli.main import app
 from benchmarks.harness.scores import floors
 from benchmarks.regression.asv_suite.catalogue import TIMED_BUDGET
-from tests.helpers import call
+from tests.helpers import call, made_once
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -98,7 +98,7 @@ def mistake_in(line: list[str]) -> str | None:
 
 
 def _mistake_in_ours(words: list[str]) -> str | None:
-    command: Any = typer.main.get_command(app)
+    command: Any = made_once(app)
     while hasattr(command, "commands"):
         name, *words = words or [""]
         if name.startswith("--"):
@@ -134,7 +134,7 @@ def in_small(folder: Path) -> Iterator[None]:
             del sys.path_importer_cache[path]  # it is that of another folder
         yield
         for name, module in list(sys.modules.items()):
-            if folder in Path(getattr(module, "__file__", None) or "/").parents:
+            if (getattr(module, "__file__", None) or "").startswith(f"{folder}/"):
                 del sys.modules[name]
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.helpers import call, mistake
 
+pytestmark = pytest.mark.usefixtures("drawn_as_png")
+
 
 @pytest.mark.parametrize(
     ("view", "options", "names"),

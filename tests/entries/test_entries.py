@@ -8,6 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,9 @@ from benchmarks.entries.contract import CHECKS, broken
 from benchmarks.entries.enter import SUITE, preview, write
 from benchmarks.entries.metadata import read_metadata
 from benchmarks.errors import UserError
+from benchmarks.harness.scores import floors
 from benchmarks.runs.source import ENTRIES
+from benchmarks.suites.entries import Scores
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.law import Purpose
 from memformer.core.solver import Needs
@@ -58,6 +61,17 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"benchmarks.entries.{room}.require", lambda: None)
 
 
+@pytest.fixture
+def declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an entry declares is asked in this process: boxes, which take seconds, are for its fits and solves."""
+
+    def traits(file: str, *_: object) -> dict[str, Any]:
+        solver = loaded(file)
+        return {"serves": solver.serves.__name__, **inside._traits(solver)}
+
+    monkeypatch.setattr("benchmarks.entries.boxed._traits", traits)
+
+
 def entry(tmp_path: Path, **changed: str) -> Path:
     """An honest file with some of its text changed."""
     text = MOMENTUM.read_text()
@@ -67,9 +81,18 @@ def entry(tmp_path: Path, **changed: str) -> Path:
     return tmp_path / "mine.py"
 
 
+@pytest.fixture
+def learned(tmp_path: Path) -> str:
+    """The file of the honest entry that learns, with a few of its training steps."""
+    text = LEARNED.read_text()
+    assert "iterations: int = 300\n" in text
+    (tmp_path / LEARNED.name).write_text(text.replace("iterations: int = 300\n", "iterations: int = 5\n"))
+    return str(tmp_path / LEARNED.name)
+
+
 @copied
-def test_an_honest_entry_that_learns_keeps_to_the_contract() -> None:
-    assert dict(broken(Boxed(str(LEARNED)))) == {check.name: "" for check in CHECKS}
+def test_an_honest_entry_that_learns_keeps_to_the_contract(learned: str) -> None:
+    assert dict(broken(Boxed(learned))) == {check.name: "" for check in CHECKS}
 
 
 @copied
@@ -90,6 +113,7 @@ def test_a_dishonest_entry_is_stopped_by_what_it_is_shown(name: str, said: str) 
     ("name", "said"),
     [("redraws", "No module named 'benchmarks'"), ("writes", "Read-only file system: '/usr/share/seen.txt'")],
 )
+@pytest.mark.usefixtures("declared")
 def test_a_dishonest_entry_is_stopped_by_its_box(name: str, said: str) -> None:
     *_, (_, why) = broken(Boxed(str(FILES / f"{name}.py")))
     assert said in why
@@ -98,8 +122,9 @@ def test_a_dishonest_entry_is_stopped_by_its_box(name: str, said: str) -> None:
 @copied
 def test_an_entry_enters_by_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suite = load_suite(SUITE)
-    less = suite.model_copy(update={"tasks": suite.tasks[1:], "seeds": suite.seeds[:1]})
+    less = suite.model_copy(update={"tasks": suite.tasks[1:], "seeds": suite.seeds[:1], "scores": Scores(tasks=200)})
     monkeypatch.setattr("benchmarks.entries.enter.load_suite", {SUITE: less}.get)
+    monkeypatch.setattr(floors, "FLOOR_TASKS", 2000)
     done = call("enter", str(DIRECT), folder=tmp_path)
     assert done.code == 0, done.error
     assert done.output.count("kept: ") == len(CHECKS)
@@ -132,7 +157,9 @@ SNOOPS = {
 
 
 @boxed
-def test_a_box_shows_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_box_shows_nothing_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setenv("SECRET_OF_MINE", "seen")
     code = f"import os, socket\nfrom pathlib import Path\nsaw = {{}}\nfor what, look in {SNOOPS}.items():\n"
     code += "    try: saw[what] = eval(look)\n    except Exception: pass\n"  # what is not there raises
@@ -140,6 +167,7 @@ def test_a_box_shows_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest
     file = entry(tmp_path, **{"from dataclasses import dataclass\n": f"from dataclasses import dataclass\n{code}"})
     with pytest.raises(BoxError, match=r"saw \.$"):
         Box(file)
+    request.getfixturevalue("copies")
     with pytest.raises(BoxError, match=r"saw .*this repository, other processes"):  # who is not in a box sees them
         Box(file, isolated=False)
 
@@ -157,15 +185,17 @@ def test_an_entry_that_takes_too_much_memory_or_time_is_ended(tmp_path: Path) ->
 
 
 @boxed
-def test_a_box_fits_and_solves_as_the_solver_itself_does() -> None:
+@pytest.mark.usefixtures("declared")
+def test_a_box_fits_and_solves_as_the_solver_itself_does(learned: str) -> None:
     stream = lambda: contract.LAW.stream(0, Purpose.TRAIN)  # noqa: E731
-    mine = Boxed(str(LEARNED)).fit(stream(), [3], seed=0)
-    same = loaded(str(LEARNED)).fit(stream(), [3], seed=seed_of_fit(0))
+    mine = Boxed(learned).fit(stream(), [3], seed=0)
+    same = loaded(learned).fit(stream(), [3], seed=seed_of_fit(0))
     problem = contract.tasks(contract.LAW, 6)
     torch.testing.assert_close(mine.solve(problem, 3).weights, same.solve(problem, 3).weights)
 
 
 @boxed
+@pytest.mark.usefixtures("declared")
 def test_a_box_scores_as_the_solver_itself_does() -> None:
     mine = api.losses(Boxed(str(MOMENTUM)), LAW, 0, 40, [1, 3])
     same = api.losses(api.solver("heavy_ball", eta=0.5, beta=0.3), LAW, 0, 40, [1, 3])
@@ -269,8 +299,8 @@ def test_a_message_that_is_none_is_refused() -> None:
             wire.receive(io.BytesIO(content))
 
 
-@boxed
+@copied
 def test_the_contract_is_a_plugin_of_pytest(pytester: pytest.Pytester) -> None:
-    done = pytester.runpytest_subprocess("--entry", str(FILES / "peeks.py"), "-q", "-x")
+    done = pytester.runpytest_inprocess("--entry", str(FILES / "peeks.py"), "-q", "-x")
     done.stdout.fnmatch_lines(["*TypeError: expected Tensor as element 1 in argument 0, but got NoneType*"])
     assert done.ret == 1

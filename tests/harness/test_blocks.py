@@ -44,6 +44,7 @@ def forget() -> None:
         cached.cache_clear()
 
 
+@pytest.mark.usefixtures("rough_floors")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "law",

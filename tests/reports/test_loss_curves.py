@@ -13,14 +13,14 @@ from matplotlib.text import Text
 from benchmarks.errors import UserError
 from benchmarks.reports.board import slug
 from benchmarks.reports.loss_curves import curves_figure, loss_curves
-from benchmarks.runs.ranking import choose, rank
+from benchmarks.runs.ranking import choose
 from benchmarks.runs.read import Run
 from tests.helpers import call
 
 
 @pytest.fixture(scope="module")
-def everything(reference: Run) -> pd.DataFrame:
-    return rank([reference])
+def everything(ranked_reference: pd.DataFrame) -> pd.DataFrame:
+    return ranked_reference
 
 
 @pytest.fixture(scope="module")

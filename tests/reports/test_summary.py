@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.reports.devices import devices
 from benchmarks.reports.summary import summary
-from benchmarks.runs.ranking import choose, rank
+from benchmarks.runs.ranking import choose
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import SCORED_ON
 from tests.helpers import call, mistake
@@ -22,15 +22,26 @@ def run(reference: Run) -> Run:
 
 
 @pytest.fixture(scope="module")
-def ranked(run: Run) -> pd.DataFrame:
-    return rank([run])
+def ranked(ranked_reference: pd.DataFrame) -> pd.DataFrame:
+    return ranked_reference
+
+
+@pytest.fixture(scope="module")
+def few(ranked: pd.DataFrame) -> pd.DataFrame:
+    """A part: the laws of most solvers, and a mixture."""
+    return choose(ranked, law=["anisotropic", "gmm"], d=[5])
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 @pytest.mark.parametrize("top", [1, 3, 100])
-def test_no_line_is_wider_than_the_terminal(run: Run, ranked: pd.DataFrame, width: int, top: int) -> None:
-    lines = summary([run], ranked, width, top).splitlines()
+def test_no_line_is_wider_than_the_terminal(run: Run, few: pd.DataFrame, width: int, top: int) -> None:
+    lines = summary([run], few, width, top).splitlines()
     assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_of_no_law_is_a_line_wider(run: Run, ranked: pd.DataFrame, width: int) -> None:
+    assert max(map(len, summary([run], ranked, width, 100).splitlines())) <= width
 
 
 def test_each_law_has_one_reading_that_its_rows_bear_out(run: Run, ranked: pd.DataFrame) -> None:

@@ -258,5 +258,5 @@ class Store(RuleBasedStateMachine):
 
 TestStore = Store.TestCase
 TestStore.settings = settings(
-    max_examples=max(6, (settings.default.max_examples - 100) // 8), stateful_step_count=20, deadline=None
+    max_examples=max(4, (settings.default.max_examples - 100) // 8), stateful_step_count=20, deadline=None
 )

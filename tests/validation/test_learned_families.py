@@ -26,10 +26,11 @@ FEW = {"transformer_softmax", "transformer_looped", "lstm_optimizer"}
 
 @pytest.fixture
 def hardly_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three families with two training steps stand for all of them at both budgets."""
+    """Three families with two training steps and two seeds stand for all of them at both budgets."""
 
     def short(cell: Cell) -> Cell:
-        return replace(cell, solver=replace(cell.solver, iterations=2, batch=8, starts=1))  # type: ignore[type-var]
+        solver = replace(cell.solver, iterations=2, batch=8, starts=1)  # type: ignore[type-var]
+        return replace(cell, solver=solver, seeds=cell.seeds[:2])
 
     def cells(law: str, d: int) -> Iterator[Cell]:
         for cell in build_cells(load_suite("learned")):
@@ -44,13 +45,15 @@ def hardly_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (learned_families, what_learners_do):
         monkeypatch.setattr(module, "large_cells", cells)
         monkeypatch.setattr(module, "shipped_solvers", solvers)
+    monkeypatch.setattr(learned_families, "REFERENCES", (learned_families.BAR, "cg", "memformer_gdpp"))
     monkeypatch.setattr(learned_families, "TARGETS", {"lstm_optimizer": -4.6})
     monkeypatch.setattr(api, "solver", _short(api.solver))
     what_learners_do.trained.cache_clear()
 
 
 def _short(make: Any) -> Any:
-    return lambda name, **given: make(name, **({"iterations": 2, "batch": 8} if name in FEW else {}), **given)
+    less = {**{name: {"iterations": 2, "batch": 8} for name in FEW}, learned_families.BAR: {"num_tasks": 300}}
+    return lambda name, **given: make(name, **less.get(name, {}), **given)
 
 
 def test_the_page_of_families_says_budgets_and_what_counts(hardly_trained: None, tmp_path: Path) -> None:
