@@ -66,10 +66,11 @@ settings.register_profile("fuzz", max_examples=9_000)  # `make fuzz`
 
 @pytest.fixture(autouse=True, scope="session")
 def _imports_are_no_garbage() -> None:
-    """What torch and pandas made at import is not looked through at every full collection."""
+    """What torch and pandas made at import is not looked through at every full collection, and few are made."""
     keep_freed_memory()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 @pytest.fixture(autouse=True, scope="session")
