@@ -1,18 +1,19 @@
-"""What there is: lines for `memformer-bench list`, descriptions for `memformer-bench show`."""
+"""What there is: lines for `memformer-bench list`, descriptions for `memformer-bench show`.
+
+What takes seconds to import is imported where it is asked for: names of laws and solvers need none of it.
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, Registry
 from benchmarks.errors import UserError
-from benchmarks.experiments.experiment import EXPERIMENTS, load_experiment
 from benchmarks.reports.escape import plain
-from benchmarks.runs.read import list_runs, read_meta, read_run
-from benchmarks.suites.suite import built_in_suites, load_suite
 
 REGISTRIES: dict[str, Registry] = {"laws": LAWS, "solvers": SOLVERS, "metrics": METRICS}
 
@@ -20,6 +21,8 @@ REGISTRIES: dict[str, Registry] = {"laws": LAWS, "solvers": SOLVERS, "metrics": 
 def lines(kind: str, runs: Path) -> Iterator[tuple[str, str]]:
     """Name and summary of everything of a kind."""
     if kind == "runs":
+        from benchmarks.runs.read import list_runs, read_meta
+
         for path in list_runs(runs):
             try:
                 meta = read_meta(path)
@@ -28,9 +31,13 @@ def lines(kind: str, runs: Path) -> Iterator[tuple[str, str]]:
             else:
                 yield plain(path.name), f"{plain(meta.get('measured_at', ''))}  {plain(meta.get('command', ''))}"
     elif kind == "suites":
-        for name in built_in_suites():
-            yield name, load_suite(name).description
+        from benchmarks.suites.suite import built_in_suites
+
+        for name, file in built_in_suites().items():
+            yield name, tomllib.loads(file.read_text(encoding="utf-8")).get("description", "")
     elif kind == "experiments":
+        from benchmarks.experiments.experiment import EXPERIMENTS, load_experiment
+
         for name in EXPERIMENTS:
             yield name, load_experiment(name).summary
     else:
@@ -45,6 +52,10 @@ def describe(name: str, runs: Path) -> str:
     Raises:
         UserError: if nothing has that name.
     """
+    from benchmarks.experiments.experiment import EXPERIMENTS, load_experiment
+    from benchmarks.runs.read import read_run
+    from benchmarks.suites.suite import built_in_suites
+
     found = [_describe_entry(registry, name) for registry in REGISTRIES.values() if name in registry]
     if name in EXPERIMENTS:
         found.append(load_experiment(name).describe())
@@ -68,6 +79,8 @@ def find_runs(names: Sequence[str] | None, runs: Path) -> list[Path]:
     """
     if names:
         return [runs / name if (runs / name).is_dir() else Path(name) for name in names]
+    from benchmarks.runs.read import list_runs
+
     found = list_runs(runs)
     if not found:
         raise UserError(f"there is no run in {runs} yet; 'memformer-bench run core' makes one")
