@@ -87,7 +87,8 @@ def command(file: Path, isolated: bool) -> list[str]:
     words += ["--ro-bind", str(file.resolve()), f"/entry/{file.name}"]
     for name, value in {"HOME": "/tmp", "PYTHONPATH": "/box", **_ENVIRONMENT}.items():
         words += ["--setenv", name, value]
-    return [*words, str(Path(sys.executable).absolute()), "/box/inside.py", f"/entry/{file.name}"]
+    python = Path(sys.executable)  # its folder is where the box has it, and it the one that knows its environment
+    return [*words, str(python.parent.resolve() / python.name), "/box/inside.py", f"/entry/{file.name}"]
 
 
 def _installed(seen: Sequence[str]) -> Iterator[Path]:

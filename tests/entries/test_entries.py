@@ -6,6 +6,7 @@ import io
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -170,6 +171,14 @@ def test_a_box_shows_nothing_of_this_machine(
     request.getfixturevalue("copies")
     with pytest.raises(BoxError, match=r"saw .*this repository, other processes"):  # who is not in a box sees them
         Box(file, isolated=False)
+
+
+@boxed
+def test_an_environment_may_be_reached_by_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "venv").symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "venv/bin" / Path(sys.executable).name))
+    with Box(MOMENTUM) as box:
+        assert box.traits["serves"] == "LeastSquares"
 
 
 @boxed
