@@ -62,15 +62,13 @@ def check(
     commit = resolve(head, ref)
     lines, notes = read_lines(f"{message}\n{messages(head, commit)}")
     with tree_of(head, commit) as base:
-        timed, scored = _cases(solvers, _brought(head, plugins) if plugins else None)
+        cases = _cases(solvers, _brought(head, plugins) if plugins else None)
         cpu = a_cpu()
-        uncovered = () if solvers else _uncovered(base, head, timed, plugins)
-        timed, scored = timed if only != "losses" else [], scored if only != "speed" else []
-        known = len(timed), len(scored)
-        if not every:
-            timed, scored = touched(base, head, timed), touched(base, head, scored)
-        untouched = known[0] - len(timed), known[1] - len(scored)
+        asked = cases[0] if only != "losses" else [], cases[1] if only != "speed" else []
+        timed, scored = asked if every else (touched(base, head, asked[0]), touched(base, head, asked[1]))
+        untouched = len(asked[0]) - len(timed), len(asked[1]) - len(scored)
         losses = compare_losses(base, head, scored, tick, plugins) if scored else []
+        uncovered = () if solvers else _uncovered(base, head, cases[0], plugins)
         speed = compare_speed(base, head, timed, cpu, tick, until=until, plugins=plugins) if timed else []
     if cpu is None and speed:
         notes.insert(0, f"this system lets no process choose its CPU: only {UNPINNED.effect - 1:.0%} are looked for")
