@@ -59,7 +59,8 @@ def loss_curves(
         rows: Any = board.rows[board.rows["solver"].isin(inexact)]
         kinds = np.where(rows["learned"].astype(bool), "learned", rows["group"])
         place = pd.Series(kinds, rows.index).groupby(kinds).cumcount()
-        names = [n for n in rows.index if (n in chosen if chosen else place[n] < top or rows.loc[n, "learned"])]
+        drawn = rows["solver"].isin(chosen) if chosen else (place < top) | rows["learned"].astype(bool)
+        names = list(rows.index[drawn])
         if not names:
             raise UserError(f"nothing to draw: no solver chosen has a loss above rounding on {board.title}")
         curves = [part for name in names for part in [_curve(table, rows.loc[name])] if len(part)]
