@@ -96,8 +96,9 @@ def curves_figure(title: str, table: pd.DataFrame) -> Figure:
     names = {**NEEDS, "learned": "learned"}
     handles = [axes.plot([], [], color={**COLOURS, "learned": LEARNED}[k], label=names[k])[0] for k in kinds]
     axes.legend(handles=handles, loc="best")
-    star = "; *: came fitted" if table["curve"].str.contains("*", regex=False).any() else ""
-    caption(drawn, f"bands: 95 % intervals; dashed: the best that any method of a class could reach on these tasks{star}")
+    starred = table["curve"].str.contains("*", regex=False).any()
+    words = "bands: 95 % intervals; dashed: the best that any method of a class could reach on these tasks"
+    caption(drawn, words + "; *: came fitted" * bool(starred))
     return drawn
 
 
