@@ -74,7 +74,7 @@ class _Tree:
         roots = [DOOR, *(entry[0].partition(":")[0] for entry in entries)]
         try:
             modules = frozenset().union(*map(self.reached, roots))
-        except SyntaxError:
+        except (SyntaxError, ValueError):  # what imports it will say so
             return None
         return {"entries": entries, **{module: self.content(module) for module in modules}} if DOOR in modules else None
 

@@ -53,6 +53,7 @@ def in_catalogue(old: str, new: str) -> Callable[[Path], object]:
         (append("benchmarks/cli/check.py", "x = 1\n"), set()),
         (append("baselines/lasso.py", "x = 1\n"), {"solve lasso"}),
         (append("baselines/lasso.py", "no Python\n"), {"solve lasso"}),
+        (append("baselines/lasso.py", "\0"), {"solve lasso"}),
         (append("benchmarks/tasks/sparse.py", "x = 1\n"), {"draw sparse"}),
         (append("baselines/learned/parts.py", "x = 1\n"), None),
         (append("memformer/core/problem.py", "x = 1\n"), OF_ALL),
