@@ -19,6 +19,9 @@ from benchmarks.runs.standing import ROUNDING
 NARROW = 60
 """Characters that a summary has at least."""
 
+TITLE = "-- "
+"""What the line above a group's solvers begins with."""
+
 
 def summary(runs: Sequence[Run], ranked: pd.DataFrame, width: int, top: int = 3) -> str:
     """A reading of each law in a sentence or two, and one table of the best solvers on all of them.
@@ -48,7 +51,7 @@ def summary(runs: Sequence[Run], ranked: pd.DataFrame, width: int, top: int = 3)
 
 
 def _tables(laws: list[Board], width: int, top: int) -> Iterator[str]:
-    """The best solvers on all laws, as many laws side by side as fit."""
+    """The best solvers on all laws, as many laws side by side as fit, each part with those that are on it."""
     lines = list(_lines(laws, top))
     room = width - max((len(line[0]) for line in lines), default=0)
     start = 0
@@ -61,7 +64,8 @@ def _tables(laws: list[Board], width: int, top: int) -> Iterator[str]:
                 break
             end += 1
         headers = ["", *(f"{law.short}\nk = {law.steps}" for law in laws[start:end])]
-        shown = [[line[0], *line[1 + start : 1 + end]] for line in lines]
+        part = [[line[0], *line[1 + start : 1 + end]] for line in lines]
+        shown = [line for line in part if any(line[1:]) or line[0].startswith(TITLE)]
         yield tabulate(shown, headers, "simple", disable_numparse=True, colalign=["left", *["right"] * (end - start)])
         start = end
 
@@ -102,7 +106,7 @@ def best(places: pd.DataFrame, top: int) -> Iterator[tuple[str, list[str]]]:
 def _lines(laws: list[Board], top: int) -> Iterator[list[str]]:
     """A title for each group, and its best solvers."""
     for need, names in best(places(laws), top):
-        yield [f"-- {GROUPS[need].split(':')[0].split(',')[0]}", *[""] * len(laws)]
+        yield [f"{TITLE}{GROUPS[need].split(':')[0].split(',')[0]}", *[""] * len(laws)]
         for name in names:
             yield [escape.plain(name), *(law.cell(name) for law in laws)]
 

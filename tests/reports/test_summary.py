@@ -44,6 +44,13 @@ def test_of_no_law_is_a_line_wider(run: Run, ranked: pd.DataFrame, width: int) -
     assert max(map(len, summary([run], ranked, width, 100).splitlines())) <= width
 
 
+def test_every_line_of_a_solver_has_a_number(run: Run, ranked: pd.DataFrame) -> None:
+    names = {f"{name}{star}" for name in ranked["solver"] for star in ("", "*")}
+    shown = summary([run], ranked, 80).splitlines()
+    assert any(line.startswith("memformer_gdpp* ") for line in shown)
+    assert not names & {line.strip() for line in shown}
+
+
 def test_each_law_has_one_reading_that_its_rows_bear_out(run: Run, ranked: pd.DataFrame) -> None:
     text = " ".join(summary([run], ranked, 10_000).split())
     laws = ranked.groupby(SCORED_ON, dropna=False).ngroups
