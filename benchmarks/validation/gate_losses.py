@@ -1,6 +1,6 @@
 """Trials of the gate's loss rule: steps of a tuned classic made too long, until the mean loss is 2 % worse.
 
-The truth is the mean over a pool of 200,000 tasks; a trial is the gate's own comparison on 40,000 fresh ones, as many
+The truth is the mean over a pool of 200,000 tasks; a trial is the gate's own comparison on 24,000 fresh ones, as many
 as the gate takes. `equal` pairs a step that is too long with one that is too short by as much in loss: two methods that
 differ on every task and have the same mean loss, the hardest case for a false alarm. Code that computes the same
 numbers has no false alarms.
@@ -26,7 +26,7 @@ from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.solver import Solver
 
-POOL, TASKS, STEPS = 200_000, 40_000, 2
+POOL, TASKS, STEPS = 200_000, 24_000, 2
 PLANTED = 1.02
 
 METHODS: dict[str, Callable[[float, float], Solver]] = {
