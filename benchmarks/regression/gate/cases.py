@@ -35,7 +35,7 @@ LEARNED_STEPS = (1, 3)
 LEARNED_LAWS = ("isotropic", "anisotropic")
 """Laws that learned solvers are compared on: they are trained anew on both sides."""
 
-BATCHES = {**dict.fromkeys(SLOW, 3), "logistic_bayes": 2}
+BATCHES = {**dict.fromkeys(SLOW, 3), "logistic_bayes": 2, "memformer_mixture": 50}
 """Tasks of a solve where 200 take long."""
 
 PLUGIN_LAWS = ("isotropic", "anisotropic")
@@ -113,8 +113,8 @@ def speed_cases() -> list[SpeedCase]:
     fits = [SpeedCase("fit", name, short) for name in ("memformer_conjugate", "memformer_first_order")]
     fits.append(SpeedCase("fit", "lfom_optimal", {"num_tasks": 1000}))
     steps = {"iterations": 2, "batch": 64, "starts": 1}
-    fits.append(SpeedCase("fit", "transformer_softmax", {**steps, "width": 8, "heads": 2}))
-    fits.append(SpeedCase("fit", "lstm_optimizer", steps))
+    fits.append(SpeedCase("fit", "transformer_softmax", {**steps, "width": 8, "heads": 2}, steps=2))
+    fits.append(SpeedCase("fit", "lstm_optimizer", steps, steps=2))
     draws = [SpeedCase("draw", law=law, batch=500) for law in LAWS]
     return [*solves, *fits, *draws]
 

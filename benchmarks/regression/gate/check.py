@@ -11,7 +11,7 @@ from benchmarks.errors import UserError
 from benchmarks.regression.gate.accepted import accept, messages, read_lines
 from benchmarks.regression.gate.cases import LossCase, SpeedCase, loss_cases, plugin_cases, speed_cases
 from benchmarks.regression.gate.losses import compare_losses
-from benchmarks.regression.gate.paired_processes import Process, a_cpu, plugins_of
+from benchmarks.regression.gate.paired_processes import Process, lanes, plugins_of
 from benchmarks.regression.gate.report import Verdict
 from benchmarks.regression.gate.sequential import PINNED, UNPINNED
 from benchmarks.regression.gate.speed import compare_speed, rule_text
@@ -63,20 +63,20 @@ def check(
     lines, notes = read_lines(f"{message}\n{messages(head, commit)}")
     with tree_of(head, commit) as base:
         cases = _cases(solvers, _brought(head, plugins) if plugins else None)
-        cpu = a_cpu()
+        cpus = lanes()
         asked = cases[0] if only != "losses" else [], cases[1] if only != "speed" else []
         timed, scored = asked if every else (touched(base, head, asked[0]), touched(base, head, asked[1]))
         untouched = len(asked[0]) - len(timed), len(asked[1]) - len(scored)
         losses = compare_losses(base, head, scored, tick, plugins) if scored else []
         uncovered = () if solvers else _uncovered(base, head, cases[0], plugins)
-        speed = compare_speed(base, head, timed, cpu, tick, until=until, plugins=plugins) if timed else []
-    if cpu is None and speed:
+        speed = compare_speed(base, head, timed, cpus, tick, until=until, plugins=plugins) if timed else []
+    if not cpus and speed:
         notes.insert(0, f"this system lets no process choose its CPU: only {UNPINNED.effect - 1:.0%} are looked for")
     speed, losses, idle = accept(lines, speed, losses)
-    where = f"{cpu_name()}, one thread, " + ("both sides on one CPU" if cpu is not None else "CPUs not pinned")
+    where = f"{cpu_name()}, one thread, " + ("both sides of a case on one CPU" if cpus else "CPUs not pinned")
     words = f"working tree at {resolve(head, 'HEAD')[:12]}"
     seconds = time.perf_counter() - start
-    rule = rule_text(PINNED if cpu is not None else UNPINNED)
+    rule = rule_text(PINNED if cpus else UNPINNED)
     return Verdict(
         f"{ref} ({commit[:12]})", words, where, seconds, speed, losses, uncovered, [*notes, *idle], rule, untouched
     )

@@ -1,4 +1,4 @@
-"""The two sides of a comparison, a process for each tree, on the same CPU."""
+"""The two sides of a comparison, a process for each tree, on the same CPU where the system can pin them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 from benchmarks.errors import UserError
 
 SIDE = Path(__file__).with_name("side_process.py")
+
+MOST_LANES = 4
+"""Pairs of processes at a time: each holds about 1.3 GB."""
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -143,11 +146,11 @@ def plugins_of(tree: Path, head: Path, plugins: Sequence[str]) -> list[str]:
     return found
 
 
-def a_cpu() -> int | None:
-    """The CPU both sides share: the last this process may use; None where the system cannot pin, or refuses to."""
+def lanes() -> list[int]:
+    """CPUs that pairs may be pinned to, at most `MOST_LANES`; none where the system cannot pin, or refuses to."""
     try:
         allowed = os.sched_getaffinity(0)
         os.sched_setaffinity(0, allowed)
     except (AttributeError, OSError):
-        return None
-    return max(allowed)
+        return []
+    return sorted(allowed)[-MOST_LANES:]

@@ -4,8 +4,8 @@
 
 Requests and answers are lines of JSON on standard input and output. The file is run by its path and imports nothing of
 the tree it lies in but, by its path, the door for trees that have none; so both sides run the same code around
-different trees, and reach them by `benchmarks.api` alone. CPU -1 leaves the process unpinned. A plug-in is a module or
-the path of a file; it is imported after the tree.
+different trees, and reach them by `benchmarks.api` alone. The process stays on the CPU; -1 leaves it unpinned. A
+plug-in is a module or the path of a file; it is imported after the tree.
 
 An answer without numbers says why: `lacks`, if the tree's registry does not have the law or solver that a case names;
 `error` otherwise, with `cause`: `import` if something cannot be imported, `package` if the machine lacks an optional
@@ -40,9 +40,8 @@ class Lacking(Exception):
 class Side:
     """What was prepared, by key."""
 
-    def __init__(self, door: ModuleType, cpu: int = -1) -> None:
+    def __init__(self, door: ModuleType) -> None:
         self.door = door
-        self.cpu = cpu
         self.brought: dict[str, list[str]] = {}
         self.calls: dict[str, Callable[[], object]] = {}
 
@@ -62,12 +61,6 @@ class Side:
         self.brought = {
             kind: [name for name in self.door.names(kind) if name not in old] for kind, old in known.items()
         }
-
-    def pin(self) -> Answer:
-        """Stay on the CPU that both sides share from now on; to prepare, each may have one of its own."""
-        if self.cpu >= 0:
-            os.sched_setaffinity(0, {self.cpu})
-        return {}
 
     def prepare(self, key: str, case: dict[str, Any], slowed: float = 1.0) -> Answer:
         """Make a case ready to be timed.
@@ -186,7 +179,7 @@ def _import(plugin: str) -> None:
     spec.loader.exec_module(module)
 
 
-def open_side(tree: Path, cpu: int = -1, plugins: Sequence[str] = ()) -> Side | Answer:
+def open_side(tree: Path, plugins: Sequence[str] = ()) -> Side | Answer:
     """The tree's side; an answer that says why there is none, if the tree cannot be imported."""
     try:
         import baselines
@@ -196,7 +189,7 @@ def open_side(tree: Path, cpu: int = -1, plugins: Sequence[str] = ()) -> Side | 
         for package in (memformer, baselines, benchmarks):
             assert Path(str(package.__file__)).resolve().is_relative_to(tree), f"{package.__file__} is not in {tree}"
         sys.path.append(str(Path(__file__).parents[1]))  # the last: everything else is the tree's
-        side = Side(importlib.import_module("legacy_door").open_door(), cpu)
+        side = Side(importlib.import_module("legacy_door").open_door())
         side.load(plugins)  # asks for all names: a registry that cannot be filled lacks nothing, it cannot be imported
         return side
     except (Exception, SystemExit) as error:
@@ -213,24 +206,32 @@ def answer(side: Side | Answer, request: dict[str, Any]) -> Answer:
         return failure(error)
 
 
+def tidy() -> None:
+    """Collect rubbish; what is left now, all that was imported first, is not looked through again."""
+    gc.collect()
+    gc.freeze()
+
+
 def main() -> None:
     """Answer requests until the input ends."""
     tree, cpu = Path(sys.argv[1]).resolve(), int(sys.argv[2])
     sys.path[0] = str(tree)
+    if cpu >= 0:
+        os.sched_setaffinity(0, {cpu})
     answers = sys.stdout
     with redirect_stdout(sys.stderr):
         import torch
 
         torch.set_num_threads(1)
-        side = open_side(tree, cpu, sys.argv[3:])
-        gc.collect()
+        side = open_side(tree, sys.argv[3:])
         gc.disable()
+        tidy()
         print(json.dumps({"ready": True}), file=answers, flush=True)
         for line in sys.stdin:
             request = json.loads(line)
             print(json.dumps(answer(side, request)), file=answers, flush=True)
-            if request["do"] != "time":  # rubbish is collected between cases, never between timed turns
-                gc.collect()
+            if request["do"] != "time":  # between cases, never between timed turns
+                tidy()
 
 
 if __name__ == "__main__":

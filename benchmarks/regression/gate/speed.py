@@ -1,5 +1,7 @@
 """Is head slower than base? Pairs of fresh processes, paired ratios from alternating calls on one CPU, and the rule.
 
+Every CPU there is has a pair of its own at the same time, and a share of the cases.
+
 A pair of fresh processes times a case in blocks base, head, head, base (every other pair the other way round), as short
 as one call allows, so that whatever else the machine does falls on both alike; the block's ratio is head/base, the
 pair's ratio the median over its blocks. What a pair cannot see, the chance of where its two processes lie in memory,
@@ -11,8 +13,10 @@ is timed by the clock on the wall.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,11 +29,11 @@ from benchmarks.regression.gate.paired_processes import Pair, started
 from benchmarks.regression.gate.sequential import PINNED, UNDECIDED, UNPINNED, Rule, Sequential
 from benchmarks.regression.gate.status import CaseStatus, of_unpaired
 
-BLOCKS, LEAST_BLOCKS = 40, 6
+BLOCKS, LEAST_BLOCKS = 80, 6
 TURN_SECONDS = 0.5e-3
 """A turn of a side lasts about this long, or one call."""
 
-BLOCK_SECONDS = 0.08
+BLOCK_SECONDS = 0.16
 """Of base, in one pair: long calls get fewer blocks."""
 
 WAITS = 1.1
@@ -77,7 +81,7 @@ def compare_speed(
     base: Path,
     head: Path,
     cases: Sequence[SpeedCase],
-    cpu: int | None,
+    cpus: Sequence[int],
     tick: Callable[[str], None] = lambda _: None,
     slowed: Mapping[str, float] | None = None,
     until: float = float("inf"),
@@ -89,14 +93,14 @@ def compare_speed(
         base: tree of the commit compared with.
         head: tree that is judged.
         cases: what to time.
-        cpu: the one CPU that both sides share; None: not pinned, which sees less.
+        cpus: each for both sides of a share of the cases; none: not pinned, which sees less.
         tick: told of progress.
         slowed: planted slowdowns of head by name of the case, where the gate itself is studied.
         until: no pair after the first two is begun when `time.monotonic` is past this.
         plugins: see `benchmarks.regression.gate.paired_processes.Process`.
     """
     results = [SpeedResult(case) for case in cases]
-    test = Sequential(len(cases), PINNED if cpu is not None else UNPINNED)
+    test = Sequential(len(cases), PINNED if cpus else UNPINNED)
     for number in range(sequential.MOST):
         due = [i for i, result in enumerate(results) if test.verdicts[i] == UNDECIDED and not result.reason]
         ends = until if number >= sequential.FIRST else float("inf")
@@ -104,8 +108,8 @@ def compare_speed(
             break
         tick(f"speed, pair {number + 1} of at most {sequential.MOST}, {len(due)} of {len(results)} cases")
         due.sort(key=lambda i: -test.evidence[i])  # where time ends, it was spent on what looks slowest
-        with started(base, head, cpu, plugins, pair=number) as pair:
-            _round(pair, [results[i] for i in due], number, slowed or {}, ends)
+        one = _Round(base, head, plugins, number, slowed or {}, ends)
+        one.run([results[i] for i in due], cpus or [None])
         if number + 1 >= sequential.FIRST:
             test.look(_matrix(results, number + 1))
     for result, verdict, deviation in zip(results, test.verdicts, test.deviation, strict=True):
@@ -128,19 +132,45 @@ def _matrix(results: Sequence[SpeedResult], pairs: int) -> NDArray[np.float64]:
     return np.log(np.array(rows, dtype=float).reshape(len(results), pairs).T)
 
 
-def _round(pair: Pair, results: Sequence[SpeedResult], number: int, slowed: Mapping[str, float], until: float) -> None:
-    """One pair of processes prepares all cases, both sides at once, and then times them in turn on one CPU."""
-    for result in results:
-        name, request = result.case.name, {"do": "prepare", "key": result.case.name, "case": asdict(result.case)}
-        answers = pair.each(request, {**request, "slowed": slowed.get(name, 1.0)})
-        if not all("seconds" in answer for answer in answers):
-            result.status, result.reason = of_unpaired(*answers)
-    pair.each({"do": "pin"}, {"do": "pin"})
-    for result in results:
-        if time.monotonic() > until:
-            return
-        if not result.reason:
-            result.ratios.append(_ratio(pair, result, head_first=bool(number % 2)))
+@dataclass(frozen=True)
+class _Round:
+    """A ratio more of each case: a pair of processes on each CPU at the same time, with its share of the cases."""
+
+    base: Path
+    head: Path
+    plugins: Sequence[str]
+    number: int
+    slowed: Mapping[str, float]
+    until: float
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, results: Sequence[SpeedResult], cpus: Sequence[int | None]) -> None:
+        shares = [(cpu, results[place :: len(cpus)]) for place, cpu in enumerate(cpus)]
+        with ThreadPoolExecutor(len(cpus)) as pool:
+            lanes = [pool.submit(self._lane, cpu, share) for cpu, share in shares if share]
+            try:
+                for lane in as_completed(lanes):
+                    lane.result()
+            except BaseException:
+                self.stop.set()  # the pool waits for the other lanes
+                raise
+
+    def _lane(self, cpu: int | None, results: Sequence[SpeedResult]) -> None:
+        """One pair prepares its cases, and then times them."""
+        with started(self.base, self.head, cpu, self.plugins, pair=self.number) as pair:
+            for result in results:
+                if self.stop.is_set():
+                    return
+                name, request = result.case.name, {"do": "prepare", "case": asdict(result.case)}
+                asked = {"key": name, **request}, {"key": name, "slowed": self.slowed.get(name, 1.0), **request}
+                answers = pair.each(*asked)
+                if not all("seconds" in answer for answer in answers):
+                    result.status, result.reason = of_unpaired(*answers)
+            for result in results:
+                if self.stop.is_set() or time.monotonic() > self.until:
+                    return
+                if not result.reason:
+                    result.ratios.append(_ratio(pair, result, head_first=bool(self.number % 2)))
 
 
 def _ratio(pair: Pair, result: SpeedResult, head_first: bool) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.errors import UserError
 from benchmarks.regression.gate import speed
 from benchmarks.regression.gate.cases import SpeedCase
-from benchmarks.regression.gate.paired_processes import Pair, a_cpu, plugins_of
+from benchmarks.regression.gate.paired_processes import Pair, lanes, plugins_of
 from benchmarks.regression.gate.sequential import FEWEST, FIRST
 from benchmarks.regression.gate.speed import SpeedResult, compare_speed
 
@@ -51,7 +53,7 @@ def compared(
         yield ToldPair(*sides)
 
     monkeypatch.setattr(speed, "started", started)
-    return {result.case.solver: result for result in compare_speed(HERE, HERE, CASES, 0, until=until)}
+    return {result.case.solver: result for result in compare_speed(HERE, HERE, CASES, [0], until=until)}
 
 
 SAME = {case.name: 1e-3 for case in CASES}
@@ -75,6 +77,57 @@ def test_what_waits_is_timed_by_the_clock_on_the_wall(monkeypatch: pytest.Monkey
     assert found["b"].status == "slower"
 
 
+def test_every_cpu_has_a_pair_of_its_own_and_a_share_of_the_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[int, list[str]] = {}
+
+    class Asked(Told):
+        def __init__(self, cpu: int) -> None:
+            super().__init__(SAME)
+            self.cpu = cpu
+
+        def ask(self, do: str, key: str = "", **more: Any) -> dict[str, Any]:
+            if do == "prepare":
+                asked.setdefault(self.cpu, []).append(key)
+            return super().ask(do, key, **more)
+
+    @contextmanager
+    def started(base: Path, head: Path, cpu: int, *_: object, **__: object) -> Iterator[Pair]:
+        sides: Any = Asked(cpu), Told(SAME)
+        yield ToldPair(*sides)
+
+    monkeypatch.setattr(speed, "started", started)
+    monkeypatch.setattr(speed.sequential, "MOST", 1)
+    found = compare_speed(HERE, HERE, CASES, [0, 1, 2, 3, 4, 5])
+    assert sorted(asked) == [0, 1, 2, 3, 4]  # a CPU without a case starts nothing
+    assert sorted(name for names in asked.values() for name in names) == [case.name for case in CASES]
+    assert [len(result.ratios) for result in found] == [1] * len(CASES)
+
+
+def test_where_one_pair_ends_the_others_do_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[str] = []
+    ended = threading.Event()
+
+    class Ends(Told):
+        def ask(self, do: str, key: str = "", **more: Any) -> dict[str, Any]:
+            if key == "solve a":
+                ended.set()
+                raise UserError("the benchmark process ended")
+            assert ended.wait(10)
+            time.sleep(0.01)
+            timed.append(key)
+            return super().ask(do, key, **more)
+
+    @contextmanager
+    def started(*_: object, **__: object) -> Iterator[Pair]:
+        sides: Any = Ends(SAME), Told(SAME)
+        yield ToldPair(*sides)
+
+    monkeypatch.setattr(speed, "started", started)
+    with pytest.raises(UserError, match="process ended"):
+        compare_speed(HERE, HERE, CASES, [0, 1])
+    assert len(timed) <= 2
+
+
 def test_a_case_that_head_lacks_is_gone_and_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     found = compared(monkeypatch, {name: seconds for name, seconds in SAME.items() if name != "solve c"})
     assert (found["c"].status, found["c"].ratios) == ("gone", [])
@@ -85,9 +138,9 @@ def test_a_system_that_does_not_pin_or_refuses_to_gives_no_cpu(monkeypatch: pyte
         raise PermissionError
 
     monkeypatch.setattr(os, "sched_setaffinity", refused, raising=False)
-    assert a_cpu() is None
+    assert lanes() == []
     monkeypatch.delattr(os, "sched_setaffinity")
-    assert a_cpu() is None
+    assert lanes() == []
 
 
 def test_a_plug_in_in_the_checkout_is_each_trees_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
