@@ -3,13 +3,15 @@
     python -m benchmarks.validation.gate [--aa-runs 30] [--planted-runs 30] [--seeds 200]
 
 Speed: this checkout against the files of its own HEAD, which must hold the same code. An A/A run goes through the whole
-suite of cases, as long as a check would let it; in a planted run head's side of one case in eight is slowed by idle
-turns. Losses: see `benchmarks.validation.gate_losses`. Every trial is a row of `gate.csv`, written when its run ends: a
-study that is interrupted goes on where it stopped, and one that has all its trials only makes `gate.md` anew.
+suite of cases, as long as a check would let it; in a planted run head's side of one case in eight, about as many as a
+change of a solver's file touches, is slowed by idle turns. Losses: see `benchmarks.validation.gate_losses`. Every
+trial is a row of `gate.csv`, written when its run ends: a study that is interrupted goes on where it stopped, and one
+that has all its trials only makes `gate.md` anew. Runs by another rule or on another machine are left behind.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -17,15 +19,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
+import torch
 from typer import Option, run
 
 from benchmarks.errors import UserError
 from benchmarks.regression.gate.cases import SpeedCase, speed_cases
 from benchmarks.regression.gate.paired_processes import lanes
-from benchmarks.regression.gate.sequential import MOST
-from benchmarks.regression.gate.speed import SpeedResult, compare_speed
+from benchmarks.regression.gate.sequential import MOST, PINNED
+from benchmarks.regression.gate.speed import SpeedResult, compare_speed, rule_text
 from benchmarks.regression.gate.trees import checkout_root, resolve, tree_of
 from benchmarks.reports.write import Report
+from benchmarks.runs.environment import machine
+from benchmarks.runs.git import git
 from benchmarks.validation.gate_losses import loss_trials
 from benchmarks.validation.gate_report import report
 from benchmarks.validation.gate_resampled import resampled
@@ -38,6 +43,9 @@ CHEAP = (
 )
 """Cases that planted runs slow in turn: of every kind, and cheap to prepare."""
 
+ROOMS = ("memformer", "baselines", "benchmarks")
+"""What both sides run."""
+
 TOGETHER = 8
 """Cases of a planted run, of which the first is slowed."""
 
@@ -45,6 +53,9 @@ PLANTED = 1.03
 
 SECONDS = 160.0
 """That a check of four minutes leaves to speed."""
+
+BY = ("rule", "machine", "lanes")
+"""Columns of a run that say what was measured: the rule's hash, and where."""
 
 Row = dict[str, Any]
 
@@ -57,7 +68,7 @@ def main(
 ) -> None:
     """The gate's false alarms and power, every trial kept as it comes."""
     file = output / "gate.csv"
-    rows: list[Row] = pd.read_csv(file).to_dict("records") if file.is_file() else []
+    rows: list[Row] = kept(pd.read_csv(file).to_dict("records")) if file.is_file() else []
     for found in trials(rows, aa_runs, planted_runs, seeds):
         rows += found
         Report({"gate": rows}, form="%.5g").write(output)
@@ -81,12 +92,26 @@ def trials(rows: Sequence[Row], aa_runs: int, planted_runs: int, seeds: int) -> 
         yield list(loss_trials(seeds))
     done = {planted: next_run(rows, planted) for planted in (PLANTED, 1.0)}
     head = checkout_root(Path.cwd())
+    if max(aa_runs, planted_runs) and (edited := git(head, "status", "--porcelain", "--", *ROOMS).decode().strip()):
+        raise UserError(f"both sides must be the same code; commit or put away:\n{edited}")
     with tree_of(head, resolve(head, "HEAD")) as base:
         for number in range(max(aa_runs, planted_runs)):
             if done[PLANTED] <= number < planted_runs:
                 yield speed_trials(base, head, number, together(number), PLANTED)
             if done[1.0] <= number < aa_runs:
                 yield speed_trials(base, head, number, speed_cases(), 1.0)
+
+
+def by() -> Row:
+    """What is measured here and now."""
+    rule = hashlib.sha256(rule_text(PINNED).encode()).hexdigest()[:12]
+    return dict(zip(BY, (rule, machine(torch.device("cpu")), len(lanes())), strict=True))
+
+
+def kept(rows: Sequence[Row]) -> list[Row]:
+    """All rows but those of runs by another rule, or elsewhere."""
+    here = by()
+    return [row for row in rows if row["study"] != "speed" or all(row.get(name) == here[name] for name in BY)]
 
 
 def next_run(rows: Sequence[Row], planted: float) -> int:
@@ -109,7 +134,7 @@ def speed_trials(base: Path, head: Path, run: int, cases: Sequence[SpeedCase], p
     seconds = time.monotonic() - start
     alarms = [result.case.name for result in results if result.status == "slower"]
     print(f"slowed {planted:g}, run {run}: {seconds:.0f} s, load {load:.1f}, alarms {alarms}", flush=True)
-    more = {"run": run, "of_run": planted, "load": load, "seconds": seconds}
+    more = {"run": run, "of_run": planted, "load": load, "seconds": seconds, **by()}
     return [_row(result, slowed.get(result.case.name, 1.0), more) for result in results]
 
 

@@ -23,6 +23,7 @@ def report(table: pd.DataFrame) -> str:
         rules={"speed": rule_text(PINNED), "loss": losses.RULE},
         runs=[_runs_row(float(planted), part) for planted, part in timed.groupby("of_run")],
         found=_found(timed),
+        machine="" if timed.empty else f"{timed['machine'].iloc[0]}, {int(timed['lanes'].iloc[0])} of them used",
         suite=next((row for row in drawn.to_dict("records") if float(row["planted"]) == 1), None),
         power=[
             (
@@ -70,7 +71,8 @@ def _found(timed: Any) -> dict[str, Any] | None:
     hits, trials = int(slowed["alarm"].sum()), len(slowed)
     low, high = _exact(hits, trials)
     missed = ", ".join(f"{row['what']} ({row['status']})" for row in slowed.to_dict("records") if not row["alarm"])
-    words = {"hits": hits, "trials": trials, "missed": missed, "pairs": slowed["pairs"].mean()}
+    together = int(timed.loc[timed["of_run"].astype(float) > 1].groupby("run").size().max())
+    words = {"together": together, "hits": hits, "trials": trials, "missed": missed, "pairs": slowed["pairs"].mean()}
     return {**words, "low": 100 * low, "high": 100 * high, "percent": 100 * (float(slowed["of_run"].iloc[0]) - 1)}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.errors import UserError
 from benchmarks.regression.gate.speed import SpeedResult
 from benchmarks.validation import gate
 from benchmarks.validation.gate_report import report
@@ -18,7 +19,7 @@ RNG = np.random.default_rng(0)
 RECORDED = pd.DataFrame(
     [
         {"study": study, "run": run, "what": f"solve {case}", "planted": 1.0, "of_run": of_run, "alarm": 0}
-        | {"ratio_1": np.exp(0.01 * RNG.normal()), "ratio_2": np.exp(0.01 * RNG.normal())}
+        | {"pairs": 20, "ratio_1": np.exp(0.01 * RNG.normal()), "ratio_2": np.exp(0.01 * RNG.normal())}
         for study, of_run, runs in (("pairs", np.nan, 3), ("speed", 1.0, 5))
         for run in range(runs)
         for case in range(8)
@@ -46,6 +47,7 @@ def test_a_study_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> No
         return [SpeedResult(case, [1.03, 1.0], status="undecided") for case in cases]
 
     monkeypatch.setattr(gate, "compare_speed", compare)
+    monkeypatch.setattr(gate, "git", lambda *_: b"")
     monkeypatch.setattr(gate, "tree_of", lambda head, commit: nullcontext(head))
     rows = [row for found in gate.trials([], 1, 2, 0) for row in found]
     suite = len(gate.speed_cases())
@@ -54,8 +56,27 @@ def test_a_study_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> No
     more = [row for found in gate.trials(rows, 2, 3, 0) for row in found]
     assert asked == [(suite, 1.0, 0), (gate.TOGETHER, 1.03, 1)]
     page = report(pd.DataFrame([*rows, *more, *resampled(RECORDED, runs=5, others=1)]))
-    assert "Of 3 runs with a case 3 % slower, that case was called slower in 0" in page
+    assert "Of 3 runs of 8 cases" in page
+    assert "with a case 3 % slower, that case was called slower in 0" in page
     assert "| the whole suite" in page
+
+
+def test_resampled_runs_are_no_longer_than_measured_ones() -> None:
+    suite, *power = resampled(RECORDED.assign(pairs=4), runs=5, others=1)
+    assert suite["most"] == 4
+    assert {row["alarm"] for row in power} == {0.0}  # an alarm takes five pairs
+
+
+def test_runs_by_another_rule_or_elsewhere_are_left_behind() -> None:
+    here = {"study": "speed", **gate.by()}
+    rows = [here, here | {"rule": "x"}, here | {"machine": "x"}, here | {"lanes": 9}, {"study": "speed"}]
+    assert gate.kept([*rows, {"study": "loss"}]) == [here, {"study": "loss"}]
+
+
+def test_code_that_is_edited_is_not_the_same_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "git", lambda *_: b" M baselines/krylov.py")
+    with pytest.raises(UserError, match=r"same code; commit or put away:\s+M baselines/krylov\.py"):
+        list(gate.trials([], 1, 0, 0))
 
 
 def test_every_planted_run_slows_another_of_the_cheap_cases() -> None:

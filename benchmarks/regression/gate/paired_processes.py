@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,12 +14,20 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
+import psutil
+
 from benchmarks.errors import UserError
 
 SIDE = Path(__file__).with_name("side_process.py")
 
 MOST_LANES = 4
-"""Pairs of processes at a time: each holds about 1.3 GB."""
+"""Pairs of processes at a time, at most."""
+
+PAIR_BYTES = 1.5e9
+"""That a pair may hold."""
+
+PATIENCE = 1800.0
+"""Seconds in which a process has to answer: a plug-in's training may take long, and what never ends is to be said."""
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -52,7 +61,7 @@ class Process:
 
     def wait(self) -> None:
         """Wait until it has imported what it can."""
-        self._read()
+        self._read("import", {})
 
     def ask(self, do: str, **what: Any) -> dict[str, Any]:
         """The answer; one with `lacks` or `error` says why there is none."""
@@ -62,7 +71,7 @@ class Process:
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # what it said last is in its standard error
-        return self._read()
+        return self._read(do, what)
 
     def kill(self) -> None:
         """End it in the middle of what it does, for which nobody waits any more."""
@@ -81,16 +90,24 @@ class Process:
             self._process.communicate()
         self._said.close()
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self, do: str, what: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdout is not None
+        if os.name == "posix" and not select.select([self._process.stdout], [], [], PATIENCE)[0]:
+            self.kill()
+            raise UserError(f"{self._who(do, what)} gave no answer in {PATIENCE:g} s")
         line = self._process.stdout.readline()
         if not line:
-            self._process.wait()
+            status = self._process.wait()
             self._said.seek(0)
-            said = self._said.read().strip().splitlines()
-            reason = said[-1] if said else f"exit status {self._process.returncode}"
-            raise UserError(f"the benchmark process of {self.tree.name} ended: {reason}")
+            said = [words for words in self._said.read().strip().splitlines() if words.strip()][-1:]
+            how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
+            raise UserError(f"{self._who(do, what)} ended {how}{': '.join(['', *said])}")
         return json.loads(line)
+
+    def _who(self, do: str, what: dict[str, Any]) -> str:
+        case = what.get("case", {})
+        named = what.get("key") or " on ".join(case[name] for name in ("solver", "law") if name in case)
+        return f"the benchmark process of {self.tree.name}, asked for {do} {named}".rstrip()
 
 
 class Pair(NamedTuple):
@@ -99,6 +116,16 @@ class Pair(NamedTuple):
     base: Process
     head: Process
 
+    def wait(self) -> None:
+        """Wait until both have imported what they can."""
+        for process in self:
+            process.wait()
+
+    def kill(self) -> None:
+        """End both, for whose answers nobody waits any more."""
+        for process in self:
+            process.kill()
+
     def each(self, base: dict[str, Any], head: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Ask both at the same time."""
         with ThreadPoolExecutor(2) as pool:
@@ -106,27 +133,32 @@ class Pair(NamedTuple):
             try:
                 return asked[0].result(), asked[1].result()
             except BaseException:
-                for process in self:  # the pool would wait for their answers
-                    process.kill()
+                self.kill()  # the pool would wait for their answers
                 raise
 
 
 @contextmanager
-def started(base: Path, head: Path, cpu: int | None, plugins: Sequence[str] = (), pair: int = 0) -> Iterator[Pair]:
-    """A fresh pair of side processes.
+def opened(base: Path, head: Path, cpu: int | None, plugins: Sequence[str] = (), number: int = 0) -> Iterator[Pair]:
+    """A fresh pair of side processes that may still import.
 
     Args:
         base: a tree.
         head: the checkout.
         cpu: see `Process`.
         plugins: as a person names them, from the checkout.
-        pair: its number, which gives the seed of both sides' hashes.
+        number: which gives the seed of both sides' hashes.
     """
     theirs = [plugins_of(tree, head, plugins) for tree in (base, head)]
-    with Process(base, cpu, theirs[0], pair) as one, Process(head, cpu, theirs[1], pair) as other:
-        for process in (one, other):
-            process.wait()
+    with Process(base, cpu, theirs[0], number) as one, Process(head, cpu, theirs[1], number) as other:
         yield Pair(one, other)
+
+
+@contextmanager
+def started(base: Path, head: Path, cpu: int | None, plugins: Sequence[str] = ()) -> Iterator[Pair]:
+    """A fresh pair of side processes that can be asked; see `opened`."""
+    with opened(base, head, cpu, plugins) as pair:
+        pair.wait()
+        yield pair
 
 
 def plugins_of(tree: Path, head: Path, plugins: Sequence[str]) -> list[str]:
@@ -147,10 +179,11 @@ def plugins_of(tree: Path, head: Path, plugins: Sequence[str]) -> list[str]:
 
 
 def lanes() -> list[int]:
-    """CPUs that pairs may be pinned to, at most `MOST_LANES`; none where the system cannot pin, or refuses to."""
+    """CPUs that pairs may be pinned to, as many as there is memory for; none where the system cannot pin."""
     try:
         allowed = os.sched_getaffinity(0)
         os.sched_setaffinity(0, allowed)
     except (AttributeError, OSError):
         return []
-    return sorted(allowed)[-MOST_LANES:]
+    room = int(psutil.virtual_memory().available / PAIR_BYTES)
+    return sorted(allowed)[-min(MOST_LANES, max(1, room)) :]

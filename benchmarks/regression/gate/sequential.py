@@ -103,11 +103,11 @@ def decided(ratios: Array, rule: Rule = PINNED) -> tuple[NDArray[np.int_], NDArr
     """Verdicts and numbers of pairs of one run, had it found these ratios.
 
     Args:
-        ratios: `(MOST, cases)` log ratios.
+        ratios: `(pairs, cases)` log ratios.
         rule: what is looked for.
     """
     test, pairs = Sequential(ratios.shape[1], rule), np.zeros(ratios.shape[1], dtype=int)
-    for number in range(FIRST, MOST + 1):
+    for number in range(FIRST, len(ratios) + 1):
         pairs[test.verdicts == UNDECIDED] = number
         test.look(ratios[:number])
     return test.verdicts, pairs

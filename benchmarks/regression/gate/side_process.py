@@ -17,6 +17,7 @@ from __future__ import annotations
 import gc
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import sys
@@ -27,7 +28,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 Answer = dict[str, Any]
+
+_ALWAYS_MORE = itertools.count()
 
 LONG = 0.05
 """Calls of more seconds are not warmed further."""
@@ -85,13 +93,13 @@ class Side:
         )
 
     def time(self, key: str, calls: int) -> Answer:
-        """Mean seconds of that many calls, and those of them that a CPU worked."""
-        call = self.calls[key]
+        """Mean seconds of that many calls, those of them that a CPU worked, and how often it was given up in all."""
+        call, before = self.calls[key], _given_up()
         start, worked = time.perf_counter(), time.process_time()
         for _ in range(calls):
             call()
         worked, seconds = time.process_time() - worked, time.perf_counter() - start
-        return {"seconds": seconds / calls, "cpu": worked / calls}
+        return {"seconds": seconds / calls, "cpu": worked / calls, "waited": _given_up() - before}
 
     def losses(self, case: dict[str, Any], file: str) -> Answer:
         """Per-task losses of what `benchmarks.regression.gate.cases.LossCase` says, `(seeds, steps, tasks)`, in a file.
@@ -133,6 +141,11 @@ class Side:
     def _check(self, kind: str, name: str) -> None:
         if name not in self.door.names(kind):
             raise Lacking(f"no {kind} {name!r}")
+
+
+def _given_up() -> int:
+    """How often this process gave up its CPU by itself, to wait for something; always more where nobody knows."""
+    return next(_ALWAYS_MORE) if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 
 
 def _slowed(call: Callable[[], object], factor: float) -> Callable[[], object]:
@@ -218,7 +231,10 @@ def main() -> None:
     sys.path[0] = str(tree)
     if cpu >= 0:
         os.sched_setaffinity(0, {cpu})
-    answers = sys.stdout
+    requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    with open(os.devnull) as nothing:  # what is run may read and print, and start what does
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
     with redirect_stdout(sys.stderr):
         import torch
 
@@ -227,7 +243,7 @@ def main() -> None:
         gc.disable()
         tidy()
         print(json.dumps({"ready": True}), file=answers, flush=True)
-        for line in sys.stdin:
+        for line in requests:
             request = json.loads(line)
             print(json.dumps(answer(side, request)), file=answers, flush=True)
             if request["do"] != "time":  # between cases, never between timed turns

@@ -62,9 +62,12 @@ def test_a_file_for_the_report_is_made_only_with_the_report_in_it(tiny: Path) ->
     assert not (tiny / "report.md").exists()
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("end", "half"),
+    [(signal.SIGTERM, ()), (signal.SIGHUP, ()), (signal.SIGTERM, ("--all", "--only", "speed", "--solver", "cg"))],
+)
 def test_the_end_that_a_system_asks_for_leaves_neither_folder_nor_process(
-    end: signal.Signals, tiny: Path, tmp_path: Path
+    end: signal.Signals, half: tuple[str, ...], tiny: Path, tmp_path: Path
 ) -> None:
     temporary, pids = tmp_path / "tmp", tmp_path / "pids"
     temporary.mkdir()
@@ -73,7 +76,7 @@ def test_the_end_that_a_system_asks_for_leaves_neither_folder_nor_process(
     )
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     commit(tiny, "a torch that takes for ever")
-    line = [sys.executable, "-P", "-m", "benchmarks.cli.main", "check", "--against", "HEAD"]
+    line = [sys.executable, "-P", "-m", "benchmarks.cli.main", "check", "--against", "HEAD", *half]
     heed = functools.partial(signal.signal, end, signal.SIG_DFL)  # whatever started this may have it ignored
     with subprocess.Popen(line, cwd=tiny, env=environment, preexec_fn=heed) as started:
         while not pids.exists() or pids.read_text().count("\n") < 2:
@@ -196,6 +199,30 @@ def test_what_head_cannot_run_any_more_is_broken_and_what_it_can_run_now_is_not_
     assert "not judged: losses: nothing was compared" in mended.error
 
 
+@pytest.mark.usefixtures("few_cases")
+def test_what_a_solver_prints_or_reads_by_a_process_of_its_own_is_no_answer_and_no_question(tiny: Path) -> None:
+    change(
+        tiny,
+        "return self.factor",
+        "__import__('os').system('cat; echo noise'); return self.factor",
+        "benchmarks/objects.py",
+    )
+    assert run_check(tiny, *LOSSES).code == 0
+
+
+@pytest.mark.usefixtures("few_cases")
+def test_a_side_that_dies_is_named_with_its_end_and_what_it_was_asked(tiny: Path) -> None:
+    change(
+        tiny,
+        "return self.factor",
+        "import warnings; warnings.warn('old'); __import__('os')._exit(7)",
+        "benchmarks/objects.py",
+    )
+    done = run_check(tiny, *LOSSES)
+    assert done.code == 2
+    assert "asked for losses one on isotropic ended with exit status 7" in done.error
+
+
 def test_git_is_asked_about_the_folder_even_in_a_hook_and_keeps_no_record(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,7 +258,9 @@ def test_a_side_process_runs_the_code_of_its_own_tree(clone: Path) -> None:
     change(clone, "\ncg = [", "\nother = [", "benchmarks/catalogue/built_in.toml")
     case = {"kind": "solve", "solver": "cg", "params": {}, "law": "isotropic", "law_params": {"d": 2, "N": 5}}
     case |= {"batch": 3, "steps": 1}
-    with started(ROOT, clone, None) as pair:
+    cpu = max(psutil.Process().cpu_affinity() or [])
+    with started(ROOT, clone, cpu) as pair:
+        assert [psutil.Process(process._process.pid).cpu_affinity() for process in pair] == [[cpu], [cpu]]
         assert pair.base.ask("prepare", key="x", case=case)["seconds"] > 0
         assert pair.head.ask("prepare", key="x", case=case) == {"lacks": "no solver 'cg'"}
         assert pair.base.ask("time", key="x", calls=2)["seconds"] > 0
