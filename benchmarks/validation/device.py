@@ -10,6 +10,7 @@ they have a share of is that of a copy on the device.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,7 @@ def main(
     with full_precision():
         differences = agreement(suite, dtype, place)
         rows = [row for name in TIMED for row in times(name, getattr(torch, dtype), place)]
-    worst = max(differences, key=lambda name: differences[name])
+    worst = max(differences, key=lambda name: math.inf if math.isnan(differences[name]) else differences[name])
     facts = {"worst": worst, "difference": differences[worst], "rounding": ROUNDING[dtype], "solvers": len(differences)}
     facts |= {"command": f"--device {device} --suite {suite}", "machine": machine(place), "dtype": dtype}
     page = render("benchmarks.validation", "device.md.jinja", rows=rows, steps=STEPS, **facts)
@@ -102,8 +103,8 @@ def agreement(suite: str, dtype: str, place: torch.device) -> dict[str, float]:
         )
         on_both = ((solver, tasks), (solver.placed(cell.dtype, place), tasks.to(device=place)))
         here, there = (measure(one, problem, (0, *steps)).losses for one, problem in on_both)
-        worst = max(difference(here[name], there[name], ROUNDING[dtype]) for name in here)
-        found[cell.solver_name] = max(worst, found.get(cell.solver_name, 0.0))
+        all_of_it = [difference(here[name], there[name], ROUNDING[dtype]) for name in here]
+        found[cell.solver_name] = float(np.max([*all_of_it, found.get(cell.solver_name, 0.0)]))  # nan if one is nan
     return found
 
 

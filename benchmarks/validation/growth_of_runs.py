@@ -3,8 +3,9 @@
     python -m benchmarks.validation.growth_of_runs [--rows 1000000]
 
 First `memformer-bench run` with one thing after the other ten times as large, each in a process of its own: seconds and
-the most memory it held, and the exponents of both. Then a run of many rows, made of one cell's, is written, validated,
-and compared with another; and one of a tenth as many is shown as a site. Results in results/studies/growth_of_runs.md.
+the most memory it held, and the exponents of both by least squares. Then a run of many rows, the rows of one cell for
+every law and solver that its suite asks for, is written, validated, and compared with another; and one of a tenth as
+many is shown as a site. Results in results/studies/growth_of_runs.md.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from typing import Annotated
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from typer import Option, run
 
+from benchmarks import api
 from benchmarks.errors import UserError
 from benchmarks.harness.resolve import build_cells
 from benchmarks.harness.scores.fitting import ParameterStore
@@ -40,6 +43,17 @@ BASE = {"tasks": 2000, "d": 5, "N": 50, "steps": 4, "solvers": 3, "seeds": 3}
 """What a run is asked for where it does not grow."""
 
 FACTORS = (1, 3, 10)
+TIMES = 3
+"""Runs of each size, of which the median counts."""
+
+LEAST = (0.2, 5.0)
+"""Seconds and megabytes below which what a run takes is not told from what its start takes."""
+
+CELL = {**BASE, "tasks": 20, "steps": 10, "seeds": 9}
+CELL_LAW = {"law": "isotropic", "d": BASE["d"], "N": BASE["N"]}
+SOLVERS = 25
+"""The run of many rows: of so many solvers on laws of so many noises, each with the rows of a cell of this size."""
+
 BYTES = 2**10 if sys.platform != "darwin" else 1
 """Of the unit in which the system tells a process's most memory."""
 
@@ -78,47 +92,72 @@ def in_a_process(words: Sequence[str], folder: Path) -> tuple[float, float]:
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - began
-    if done.returncode > 1 or "Traceback" in done.stderr:
-        raise UserError(f"{' '.join(words)} failed: {done.stderr.strip()[-300:]}")
+    if done.returncode or "Traceback" in done.stderr:
+        raise UserError(f"{' '.join(words)} failed, exit status {done.returncode}: {done.stderr.strip()[-300:]}")
     return seconds, int(done.stdout.split()[-1]) * BYTES / 1e6
 
 
 def of_runs(folder: Path) -> list[list[str]]:
     """Rows of the first table: exponents of what is beyond a run of next to nothing."""
-    rows, start = [], np.array(measured({**BASE, "tasks": 10, "steps": 1, "seeds": 1}, folder))
+    rows, start = [], measured({**BASE, "tasks": 10, "steps": 1, "seeds": 1}, folder)
     for variable, base in BASE.items():
         sizes = [base * factor for factor in FACTORS]
         asked = [{**BASE, variable: size} for size in sizes]
         if variable == "d":
             asked = [{**one, "N": 10 * one["d"]} for one in asked]
         found = np.array([measured(one, folder) for one in asked])
-        beyond = np.maximum(found - start, 1e-2)
-        exponents = np.log10(beyond[-1] / beyond[0]) / np.log10(FACTORS[-1])
         shown = [f"{seconds:.1f} s, {size:,.0f} MB" for seconds, size in found]
         ends = [f"{size:,}" for size in (sizes[0], sizes[-1])]
-        rows.append([variable, *ends, *shown, *(f"{exponent:.2f}" for exponent in exponents)])
+        exponents = [exponent(beyond, least) for beyond, least in zip((found - start).T, LEAST, strict=True)]
+        rows.append([variable, *ends, *shown, *exponents])
         print(rows[-1], flush=True)
     return rows
 
 
-def measured(asked: dict[str, int], folder: Path) -> tuple[float, float]:
-    """Seconds and megabytes of a run in one process."""
+def exponent(beyond: NDArray[np.float64], least: float) -> str:
+    """Slope of the logarithm of what is beyond the start against that of the size, by least squares.
+
+    Args:
+        beyond: of the sizes `FACTORS`.
+        least: that can be told from nothing; where a size is below it there is no slope.
+
+    Example:
+        >>> exponent(np.array([1.0, 9.0, 100.0]), 0.5), exponent(np.array([0.1, 9.0, 100.0]), 0.5)
+        ('2.00', '–')
+    """
+    if (beyond < least).any():
+        return "–"
+    return f"{np.polyfit(np.log(FACTORS), np.log(beyond), 1)[0]:.2f}"
+
+
+def measured(asked: dict[str, int], folder: Path) -> NDArray[np.float64]:
+    """Seconds and megabytes of a run in one process, the median of some."""
     (folder / "growth.toml").write_text(suite(asked), encoding="utf-8")
-    shutil.rmtree(folder / "results", ignore_errors=True)
-    return in_a_process([*TOOL, "run", "growth.toml", "--jobs", "1", "--name", "growth"], folder)
+    found = []
+    for _ in range(TIMES):
+        shutil.rmtree(folder / "results", ignore_errors=True)
+        found.append(in_a_process([*TOOL, "run", "growth.toml", "--jobs", "1", "--name", "growth"], folder))
+    return np.median(found, axis=0)
 
 
 def write_rows(folder: Path, name: str, rows: int, shift: float) -> None:
-    """A run of so many rows: those of one cell again and again, with settings and losses of their own."""
-    asked = Suite.model_validate(tomllib.loads(suite({**BASE, "tasks": 20, "solvers": 3})) | {"name": "rows"})
-    cell = build_cells(asked)[0]
-    scored = summarised(run_cell(cell, ParameterStore()))
+    """A run of at least so many rows, as its suite asks: those of one cell for every law and solver."""
+    one = Suite.model_validate(tomllib.loads(suite(CELL)) | {"name": "cell", "solvers": ["cg"]})
+    scored = summarised(run_cell(build_cells(one)[0], ParameterStore()))
+    solvers = api.names("solver")[:SOLVERS]
+    noises = [round(0.01 * number, 2) for number in range(-(-rows // (len(scored.rows) * len(solvers))))]
+    laws = [{**CELL_LAW, "noise_std": noise} for noise in noises]
+    asked = Suite.model_validate(
+        {**one.model_dump(mode="json", by_alias=True), "name": "rows", "timings": None}
+        | {"solvers": solvers, "tasks": laws}
+    )
 
     def parts() -> Iterator[Part]:
-        for number in range(-(-rows // len(scored.rows))):
-            own = {"solver": f"method_{number}"}
-            losses = {row: array * (1 + shift) for row, array in scored.losses.items()}
-            yield [row.model_copy(update=own | _scaled(row, 1 + shift)) for row in scored.rows], losses
+        for noise in noises:
+            for solver in solvers:
+                own = {"solver": solver, "noise_std": noise}
+                losses = {row: array * (1 + shift) for row, array in scored.losses.items()}
+                yield [row.model_copy(update=own | _scaled(row, 1 + shift)) for row in scored.rows], losses
 
     meta = {
         "suite": asked.model_dump(mode="json", by_alias=True),
@@ -167,7 +206,13 @@ def main(
         return write_rows(Path(), *write)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        facts = {"rows": of_rows(folder, rows), "runs": of_runs(folder), "base": BASE}
+        facts = {
+            "rows": of_rows(folder, rows),
+            "runs": of_runs(folder),
+            "base": BASE,
+            "times": TIMES,
+            "solvers": SOLVERS,
+        }
     here = environment.machine(torch.device("cpu"))
     page = render("benchmarks.validation", "growth_of_runs.md.jinja", machine=here, **facts)
     (output / "growth_of_runs.md").write_text(page, encoding="utf-8")

@@ -50,6 +50,9 @@ SHOWN = 12
 
 ROOMS = ("memformer", "baselines", "benchmarks", "tests")
 
+_TELLS_STATUS = "import subprocess, sys; open(sys.argv[1], 'w').write(str(subprocess.call(sys.argv[2:])))"
+"""Runs a command and leaves its exit status in a file: the sampler's is its own."""
+
 _FRAME = re.compile(r"^(?P<function>.*) \((?P<file>.*?)(:\d+)?\)$")
 
 
@@ -106,8 +109,11 @@ def profile(command: list[str], folder: Path) -> tuple[float, float, list[tuple[
         raise UserError("py-spy is not installed: pip install -e '.[profile]'")
     about = ["record", "--subprocesses", "--format", "raw", "--rate", str(RATE), "--output", str(raw), "--"]
     start = time.perf_counter()
-    done = subprocess.run([spy, *about, *command], cwd=folder, capture_output=True, text=True, check=False)
+    line = [spy, *about, sys.executable, "-c", _TELLS_STATUS, str(status := folder / "status"), *command]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
+    if status.is_file() and status.read_text(encoding="utf-8") != "0":
+        raise UserError(f"{' '.join(command)} failed: {(done.stderr or done.stdout).strip()[-300:]}")
     if not raw.is_file() or not raw.read_text(encoding="utf-8").strip():
         raise UserError(f"{' '.join(command)} left no samples: {done.stderr.strip()[-300:]}")
     lines = [line.replace(f"{ROOT}/", "") for line in raw.read_text(encoding="utf-8").splitlines()]

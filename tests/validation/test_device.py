@@ -55,8 +55,9 @@ def test_the_page_is_written_and_disagreement_is_a_failure(tmp_path: Path, monke
         text = page.read_text()
         assert "| cg | 6 |" in text
         assert "within the rounding granted" in text
-        monkeypatch.setattr(study, "difference", lambda *_: 1.0)
-        with pytest.raises(Exit) as ended:
-            study.main("pretended", str(suite), page)
+        for lost in (iter([1.0] * 9), iter([1e-10, 1e-10, float("nan"), *[1e-10] * 9])):
+            monkeypatch.setattr(study, "difference", lambda *_, lost=lost: next(lost))
+            with pytest.raises(Exit) as ended:
+                study.main("pretended", str(suite), page)
     assert ended.value.exit_code == 1
     assert "beyond the rounding granted" in page.read_text()
