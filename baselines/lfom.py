@@ -19,6 +19,7 @@ from memformer.core.problem import SPREAD, Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, check_num_steps
 from memformer.core.trace import Trace
 from memformer.kernels.first_order_loss import first_order_loss, prepare, serves
+from memformer.training.recipe import TrainingError
 
 VALIDATION_TASKS = 4096
 VALIDATION_INTERVAL = 25
@@ -159,6 +160,8 @@ def _train(solver: Lfom, sources: Sequence[TaskSource], horizons: list[int]) -> 
             better = loss < best_loss
             best_loss = torch.where(better, loss, best_loss)
             best = torch.where(better[:, :, None, None, None], relative.detach(), best)
+    if not best_loss.isfinite().all():
+        raise TrainingError(f"no coefficients of lfom ({solver.gamma}) have a finite loss")
     read = torch.ones_like(start[..., 0]).tril()[..., None]
     return (eta * best * read).cpu()
 

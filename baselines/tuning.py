@@ -21,6 +21,7 @@ from memformer.core.objective import LeastSquares, Objective
 from memformer.core.problem import SPREAD, Problem, TaskSource, matvec
 from memformer.core.solver import Fitting, Needs, Reach, Solver, check_num_steps
 from memformer.core.trace import Trace
+from memformer.training.recipe import TrainingError
 
 GRID_TASKS = 500
 """The grid is searched on this many tasks, the refinement on all."""
@@ -138,6 +139,8 @@ def _search(method: str, problem: Problem, num_steps: int, C: Tensor | None = No
     betas = GRID_BETAS if has_beta else (0.0,)
     grid = np.array([(eta, beta) for eta in etas for beta in betas])
     losses = _mean_losses(method, few, grid, num_steps, C)
+    if not np.isfinite(losses).any():
+        raise TrainingError(f"no constants of {method} have a finite loss after {num_steps} steps")
     start_eta, start_beta = grid[int(np.argmin(losses))]
 
     def constants(x: np.ndarray) -> tuple[float, float]:
@@ -176,4 +179,4 @@ def _mean_losses(
         following = w + beta * momentum - eta * (g if C is None else C @ g)
         momentum, w = following - w, following
     losses = mean_loss(problem, w.permute(2, 0, 1))
-    return losses.nan_to_num(nan=torch.inf).clamp(min=1e-300).log().cpu().numpy()
+    return losses.nan_to_num(nan=torch.inf, posinf=torch.inf).clamp(min=1e-300).log().cpu().numpy()

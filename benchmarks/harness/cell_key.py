@@ -13,15 +13,12 @@ from typing import Any
 
 from benchmarks.catalogue.registry import METRICS, SOLVERS
 from benchmarks.harness.cell import Cell
-from benchmarks.harness.scores.fitting import modules_of, settings_of
+from benchmarks.harness.scores.fitting import NUMERICAL, modules_of, settings_of
 from benchmarks.harness.scores.table import identity
 from benchmarks.runs import environment
 from benchmarks.runs.schema import SCHEMA_VERSION
 from benchmarks.runs.source import SCORING, foreign_source, source_hash
 from benchmarks.suites.entries import Timings
-
-NUMERICAL = ("torch", "numba", "numpy", "scipy")
-"""Packages whose version can change a number."""
 
 
 def cell_key(cell: Cell, threads: int) -> str:

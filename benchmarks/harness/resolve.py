@@ -17,6 +17,7 @@ from benchmarks.errors import MissingPackage, UserError, one_line
 from benchmarks.harness.cell import Cell
 from benchmarks.harness.devices import build_device, require_dtype
 from benchmarks.harness.guard import guarded
+from benchmarks.harness.held_back import require_apart, require_parts
 from benchmarks.runs.source import TOLD, plugin_source
 from benchmarks.suites.entries import SolverEntry, TaskEntry
 from benchmarks.suites.suite import Suite
@@ -97,6 +98,7 @@ def build_cells(suite: Suite) -> list[Cell]:
             why = "is fitted on the scored tasks" if solver.fitting.required else "learns nothing"
             raise UserError(f"the solver {entry.name!r} {why}; 'trained_on' has no meaning there")
     for task, law in tasks:
+        require_parts(law, suite.seeds)
         if task.draw == "importance":
             _require_importance(task, law, [entry for entry, _ in methods if entry.only.holds(task)])
     return [
@@ -133,6 +135,9 @@ def _cell(suite: Suite, task: TaskEntry, law: Law, entry: SolverEntry, solver: S
     """One solver on one law; what has to be fitted is fitted on the law that its entry names, or else the task's."""
     shifted = solver.fitting.required and entry.protocol != "transductive"
     trained_on = entry.trained_on or (task.trained_on if shifted else None)
+    training_law = trained_on and build_law(trained_on.at(task))
+    if training_law is not None:
+        require_apart(law, training_law)
     return Cell(
         law_name=task.law,
         law=law,
@@ -149,7 +154,7 @@ def _cell(suite: Suite, task: TaskEntry, law: Law, entry: SolverEntry, solver: S
         draw=task.draw,
         protocol=entry.protocol,
         memory_limit=suite.scores.memory_limit,
-        training_law=trained_on and build_law(trained_on.at(task)),
+        training_law=training_law,
         trained_on="" if trained_on is None else trained_on.label,
         fit_steps=tuple(sorted(trained_on.steps or ())) if trained_on is not None else (),
     )
@@ -161,6 +166,11 @@ def _require_importance(task: TaskEntry, law: Law, solvers: Sequence[SolverEntry
         raise UserError(
             f"the law {task.law!r} cannot be drawn by importance sampling, which needs linear labels of Gaussian "
             'covariates; leave out draw = "importance" there'
+        )
+    if law.longest is not None:
+        raise UserError(
+            f"the law {task.law!r} with longest cannot be drawn by importance sampling, which would stretch what is "
+            'drawn and not what is shown; leave out longest, or draw = "importance"'
         )
     shown = next((entry for entry in solvers if entry.protocol != "held_out"), None)
     if shown is not None:

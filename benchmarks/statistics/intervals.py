@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from benchmarks.statistics.sample import Array, SampleMoments, moments
 
@@ -34,6 +34,9 @@ sampling. There Hall's interval covers 95 % up to this skewness; beyond it, its 
 
 Z = float(ndtri((1 + LEVEL) / 2))
 """A Gaussian lies between ±Z with that probability: 1.96."""
+
+FEW = 30
+"""Values below which Student's t takes the Gaussian's place."""
 
 Ends = tuple[Any, Any]
 """Lower and upper end of an interval, numbers or arrays `(...)`."""
@@ -61,22 +64,35 @@ def hall_z(sample: SampleMoments, value: float = 0.0) -> Any:
     return np.where(error > 0, corrected(t, c), np.where(shift == 0, 0.0, np.copysign(np.inf, shift)))
 
 
+def level_z(count: int, groups: int) -> float:
+    """What a standardised mean does not exceed at the level: 1.96, with few values Student's, and nan with too few.
+
+    Example:
+        >>> round(level_z(1000, 3), 2), round(level_z(4, 1), 2), level_z(3, 3)
+        (1.96, 3.18, nan)
+    """
+    freedom = count - groups
+    if freedom < 1:
+        return math.nan
+    return Z if count >= FEW else float(stdtrit(freedom, (1 + LEVEL) / 2))
+
+
 def hall(strata: Sequence[Array]) -> Ends:
     """The values of the mean with `|hall_z| <= 1.96`."""
-    sample = moments(strata)
+    sample, limit = moments(strata), level_z(sum(map(len, strata)), len(strata))
     c = sample.skewness
     nonzero = np.where(np.abs(c) < 1e-9, 1e-9, c)
 
     def inverse(z: float) -> Any:
         return 3 / nonzero * (np.cbrt(1 + nonzero * (z - nonzero / 6)) - 1)
 
-    return sample.mean - inverse(Z) * sample.standard_error, sample.mean - inverse(-Z) * sample.standard_error
+    return sample.mean - inverse(limit) * sample.standard_error, sample.mean - inverse(-limit) * sample.standard_error
 
 
 def normal(strata: Sequence[Array]) -> Ends:
     """`mean ± 1.96 se`."""
-    sample = moments(strata)
-    return sample.mean - Z * sample.standard_error, sample.mean + Z * sample.standard_error
+    sample, limit = moments(strata), level_z(sum(map(len, strata)), len(strata))
+    return sample.mean - limit * sample.standard_error, sample.mean + limit * sample.standard_error
 
 
 def cautious(strata: Sequence[Array]) -> Ends:

@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 from scipy.optimize import brentq
 
-from benchmarks.statistics.intervals import TAIL_LIMIT, Z, cautious_z_of_one, mean_interval, moments
+from benchmarks.statistics.intervals import TAIL_LIMIT, cautious_z_of_one, level_z, mean_interval, moments
 from benchmarks.statistics.sample import Array, Sample
 from benchmarks.statistics.seed_levels import Levels, TwoLevel, two_level
 from benchmarks.statistics.significance import equal_means_test, wilcoxon_log_test
@@ -114,6 +114,9 @@ def log_ratio_interval(
     count = sum(len(a) for a in first)
     mine, theirs = Sample.of(first), Sample.of(second)
     estimate, means = _log_ratio(mine, theirs)
+    limit = level_z(count, len(first))
+    if math.isnan(limit):  # a task for each seed: nothing tells chance from difference
+        return estimate, math.nan, math.nan
     if min(means) <= 0:
         return estimate, estimate, estimate
     a, b = mine.deviations, theirs.deviations
@@ -131,7 +134,7 @@ def log_ratio_interval(
     error = float(np.sqrt(max(aa - 2 * ab + bb, 0.0) / count))
     if error < 1e-9:  # alike but for rounding
         return estimate, estimate, estimate
-    return estimate, estimate + _crossing(z, Z, -error), estimate + _crossing(z, -Z, error)
+    return estimate, estimate + _crossing(z, limit, -error), estimate + _crossing(z, -limit, error)
 
 
 def log_ratio(first: Sequence[Array], second: Sequence[Array]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -73,7 +74,8 @@ def two_level_interval(strata: Sequence[Array]) -> tuple[float, float]:
         strata: one array `(tasks,)` of positive losses for each of at least 2 seeds.
 
     Returns:
-        Lower and upper end of the natural logarithm of the mean, around the logarithm of the pooled mean.
+        Lower and upper end of the natural logarithm of the mean, around the logarithm of the pooled mean; nan where a
+        seed's losses are all 0.
 
     Example:
         >>> generator = np.random.default_rng(0)
@@ -83,7 +85,7 @@ def two_level_interval(strata: Sequence[Array]) -> tuple[float, float]:
     """
     means = np.array([values.mean() for values in strata])
     if means.min() <= 0:
-        return 0.0, 0.0
+        return math.nan, math.nan  # a seed without any loss has no logarithm to be averaged
     errors = np.array([values.std(ddof=1) / len(values) ** 0.5 for values in strata]) / means
     combined = two_level(np.log(means), errors)
     low, high = combined.interval()

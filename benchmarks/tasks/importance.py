@@ -27,6 +27,9 @@ STRETCHES = (1.0, 1.25, 1.6, 2.1)
 PROBABILITIES = (0.55, 0.2, 0.15, 0.1)
 """How often each of them is drawn."""
 
+LARGEST_EXPONENT = 600.0
+"""Of e, in a factor of a density: beyond 709 float64 has no number."""
+
 LARGEST_WEIGHT = 1 / PROBABILITIES[0]
 """No weight exceeds this: a task that is not stretched is one of the law."""
 
@@ -93,6 +96,14 @@ def weights(eigenvalues: Array, size: int, stretches: Sequence[float] = STRETCHE
     density = np.zeros(len(eigenvalues))
     for s, probability in zip(stretches, PROBABILITIES, strict=True):
         gaps = np.maximum(largest / s - others, 0.0) / (largest - others)
-        ratio = s**-power * np.exp(largest[:, 0] * (1 - 1 / s) / 2) * gaps.prod(1)
-        density += probability * (1.0 if s == 1 else ratio)
+        density += probability * (1.0 if s == 1 else _ratio(largest[:, 0] * (1 - 1 / s) / 2, s, power, gaps))
     return 1 / density
+
+
+def _ratio(exponent: Array, s: float, power: float, gaps: Array) -> Array:
+    """`s^-power e^exponent prod(gaps)`: by logarithms where a factor would leave the range of numbers."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        plain = s**-power * np.exp(exponent) * gaps.prod(1)
+        logs = exponent - power * np.log(s) + np.log(gaps).sum(1)
+        small = (exponent < LARGEST_EXPONENT) & (power * np.log(s) < LARGEST_EXPONENT)
+        return np.where(small, plain, np.exp(np.minimum(logs, LARGEST_EXPONENT)))

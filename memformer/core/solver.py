@@ -177,7 +177,8 @@ class Solver(ComparedByValue, ABC):
         """An ordinary solver, fitted to a task law.
 
         Args:
-            tasks: training tasks and what the law knows; scored tasks cannot be reached from here.
+            tasks: training tasks and what the law knows. Only what `TaskSource` names may be used: what is behind it,
+                in this process, would lead to the scored tasks.
             steps: the numbers of steps that will be asked of `solve`.
             seed: of every random choice that is not a task.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
 import torch
 
+from baselines.direct import OLS
 from baselines.exact_risk import exact_risk
 from baselines.lfom import Lfom
 from baselines.lfom_optimal import LfomOptimal, draw_moments
@@ -18,6 +20,7 @@ from baselines.wishart import GaussianTasks
 from benchmarks.tasks.gaussian import Anisotropic, Isotropic
 from benchmarks.tasks.law import Purpose
 from memformer.core.problem import SPREAD, Problem
+from memformer.training.recipe import TrainingError
 from tests.baselines.helpers import scored, training, true_weights, weights_of
 
 LAW = Isotropic()
@@ -215,6 +218,32 @@ def test_the_oracle_has_the_known_values(fresh):
         relative_error = (oracle[k].std() / oracle[k].mean() / few.B**0.5).item()
         assert oracle[k].mean().log().item() == pytest.approx(known, abs=4 * relative_error)
     assert oracle[5].max() < 1e-12
+
+
+def test_the_oracle_ends_with_the_rows_of_the_context():
+    problem = Isotropic(d=20, N=5).stream(0, Purpose.SCORE).sample(200)
+    exact, rounded = (krylov_oracle(one, 12).double() for one in (problem, problem.to(torch.float32)))
+    assert bool((exact[5:] == exact[5]).all())
+    direct = OLS().solve(problem.blinded(), 1).weights  # of all that interpolates, that of the row space
+    torch.testing.assert_close(exact[5].mean(), excess_loss(problem, direct)[1].mean(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(rounded.mean(1), exact.mean(1), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("solver", [Tuned("heavy_ball", num_tasks=100), Lfom(iterations=2, batch=8)])
+def test_a_fit_without_any_finite_loss_is_no_fit(solver):
+    class Lost:
+        def __init__(self, tasks):
+            self.tasks, self.d = tasks, tasks.d
+
+        def spread(self, width):
+            return self
+
+        def sample(self, batch):
+            problem = self.tasks.sample(batch)
+            return dataclasses.replace(problem, y=problem.y * 1e200, w_star=problem.w_star * 1e200)
+
+    with pytest.raises(TrainingError, match="finite loss"):
+        solver.fit(Lost(training(LAW)), [2])
 
 
 @pytest.mark.parametrize("name", ["cg", "steepest_descent", "chebyshev", "lfom_optimal"])

@@ -143,3 +143,10 @@ def test_new_tasks_are_solved_only_where_nothing_else_can_tell(draw: Sampling) -
         solved(Knows(), replace(law, noise_std=1.0), draw).measured[0].fresh is None
     )  # there the Bayes floor is known
     assert solved(SOLVERS.create("cg"), law, draw).measured[0].fresh is None
+
+
+def test_a_floor_of_half_the_digits_that_is_nothing_but_rounding_is_no_floor() -> None:
+    cell = cell_of(SOLVERS.create("cg"), Isotropic(), tasks=50)
+    rounded = replace(cell, dtype=torch.float32, steps=(8,))
+    losses = {0: np.full(50, 1e-11)}
+    assert judge_gap(rounded, Reach.KRYLOV, 8, METRIC, losses).floor == ""

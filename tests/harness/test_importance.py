@@ -235,6 +235,13 @@ def test_a_law_that_cannot_be_drawn_so_is_refused_in_a_sentence(law: str, tmp_pa
         build_cells(suite_of(tmp_path, SUITE.replace('"isotropic"', f'"{law}"', 1)))
 
 
+def test_a_law_that_draws_longer_contexts_is_refused_too(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="with longest cannot be drawn by importance sampling"):
+        build_cells(
+            suite_of(tmp_path, SUITE.replace('draw = "importance"', 'draw = "importance"\nparams = { longest = 40 }'))
+        )
+
+
 def test_what_is_shown_the_scored_tasks_is_refused_unless_on_plain_ones(tmp_path: Path) -> None:
     entry = '{{ name = "lfom", protocol = "transductive"{} }}'
     text = SUITE.replace('"cg", "heavy_ball_tuned"', entry.format(""))

@@ -21,7 +21,7 @@ from benchmarks.harness.scores.fitting import ParameterStore
 from benchmarks.harness.workers import cells, dask
 from benchmarks.harness.workers.cells import Job, cell_worker, run_cells, score
 from benchmarks.harness.workers.dask import run_on_cluster
-from benchmarks.harness.workers.supervisor import Worker
+from benchmarks.harness.workers.supervisor import LOOK_SECONDS, Ended, Worker
 from benchmarks.tasks.gaussian import Isotropic
 from memformer.core.problem import Problem
 from memformer.core.solver import Needs, Solver
@@ -96,6 +96,20 @@ def test_a_cell_that_exceeds_its_memory_limit_is_ended(worker: Worker) -> None:
     assert scored.result.status == "memory_limit"
     assert "its limit is 1 GB; its worker process was ended" in scored.rows[0].reason
     assert {row.status for row in scored.rows} == {"memory_limit"}
+
+
+def test_what_ended_one_worker_does_not_end_the_next(worker: Worker) -> None:
+    worker.restart()
+    worker._broken = Ended("memory_limit", "held too much")  # as the process before left it
+    assert score(worker, job("nothing")).result.status == "ok"
+    assert worker._broken is None
+    worker.restart()
+    worker._broken = Ended("memory_limit", "held too much")
+    process = worker._start()
+    time.sleep(10 * LOOK_SECONDS)
+    assert process.poll() is None
+    process.kill()
+    process.wait()
 
 
 def test_every_cell_comes_back_once_from_two_workers_of_which_one_dies(

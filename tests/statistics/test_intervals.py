@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.statistics import mean_interval, summarise, tail_limited
+from benchmarks.statistics import log_ratio_interval, mean_interval, summarise, tail_limited
 from benchmarks.statistics.intervals import SampleMoments, cautious_z, cautious_z_of_one, hall_z, moments
 from benchmarks.validation.estimators import METHODS
 
@@ -108,3 +108,17 @@ def test_a_mean_carried_by_one_task_is_marked() -> None:
     assert not tail_limited([losses])
     losses[7] = 500.0
     assert tail_limited([losses])
+
+
+@pytest.mark.parametrize(("count", "least"), [(2, 0.9), (4, 0.93), (10, 0.93)])
+def test_few_values_get_students_interval(count: int, least: float) -> None:
+    samples = np.random.default_rng(3).normal(1.0, 0.2, size=(2000, count))
+    covered = np.mean([low <= 1 <= high for low, high in map(mean_interval, samples[:, None])])
+    assert covered >= least
+
+
+def test_a_task_for_each_seed_leaves_no_interval() -> None:
+    few = [np.array([1.0]), np.array([3.0])]
+    assert np.isnan(mean_interval(few)).all()
+    estimate, low, high = log_ratio_interval(few, [np.array([2.0]), np.array([2.0])])
+    assert (estimate, np.isnan(low), np.isnan(high)) == (0.0, True, True)

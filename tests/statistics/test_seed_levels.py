@@ -18,6 +18,12 @@ def test_seeds_that_differ_get_the_student_interval_of_their_means() -> None:
     assert two_level(estimates, errors).p_value() == pytest.approx(stats.ttest_1samp(estimates, 0).pvalue)
 
 
+def test_a_seed_without_any_loss_leaves_no_interval() -> None:
+    found = summarise([np.zeros(50), np.r_[np.zeros(49), 1.0]], "seeds_and_tasks")
+    assert found.mean == pytest.approx(0.01)
+    assert np.isnan([found.log_low, found.log_high]).all()
+
+
 def test_seeds_that_agree_get_the_interval_over_tasks() -> None:
     combined = two_level(np.array([0.30, 0.31, 0.30]), np.full(3, 0.1))
     assert combined.interval() == pytest.approx((0.3033 - 0.1132, 0.3033 + 0.1132), abs=1e-3)

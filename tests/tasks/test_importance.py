@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from baselines.wishart import trace_moment
+from benchmarks.tasks import importance
+from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.importance import LARGEST_WEIGHT, PROBABILITIES, STRETCHES, weights
 from benchmarks.tasks.law import Law, Purpose
 from benchmarks.tasks.stream import MAX_BLOCK
-from memformer.core.problem import Problem
+from memformer.core.problem import SPREAD, Problem
 from tests.tasks.variants import LABEL_POWER, VARIANTS, arrays, assert_mean, every_law, make
 
 GAUSSIAN = [name for name in VARIANTS if name.startswith(("iso", "aniso", "ood", "sparse", "task_pool"))]
@@ -101,6 +103,22 @@ def test_weights_are_the_ratio_of_the_densities() -> None:
     total = density(largest, other)
     mixture = total / weights(np.stack([other, largest], 1), n)
     assert (mixture @ areas) / (total @ areas) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_weights_of_long_contexts_are_numbers() -> None:
+    for N, d in ((60, 3), (3000, 2), (5000, 5)):
+        weights = Isotropic(d=d, N=N).stream(0, Purpose.TRAIN).spread(SPREAD).sample(300).weights
+        assert weights is not None
+        assert bool(((weights > 0) & (weights <= LARGEST_WEIGHT)).all()), (N, d)
+        assert float(weights.mean()) == pytest.approx(1.0, abs=0.25)
+
+
+def test_weights_by_logarithms_are_those_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    Z = np.random.default_rng(0).normal(size=(200, 20, 5))
+    eigenvalues = np.linalg.eigvalsh(Z.transpose(0, 2, 1) @ Z)
+    expected = importance.weights(eigenvalues, 20)
+    monkeypatch.setattr(importance.np, "where", lambda small, plain, by_logs: by_logs)
+    assert importance.weights(eigenvalues, 20) == pytest.approx(expected, rel=1e-11)
 
 
 def test_the_stretch_changes_one_singular_value_and_no_singular_vector() -> None:

@@ -31,6 +31,10 @@ NO_SOURCE = "no source"
 """In a header, in place of the hash of a plug-in that has no source file."""
 
 
+NUMERICAL = ("torch", "numba", "numpy", "scipy")
+"""Packages whose version can change a number."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """Fitted solvers, one for each seed, and the seconds it took (None: nothing is fitted).
@@ -187,8 +191,7 @@ def header_of(
         "seed": str(seed),
         "dtype": str(dtype).removeprefix("torch."),
         "device": device.type if device.type == "cpu" else f"{device.type}, {machine(device)}",
-        "torch": version("torch"),
-        "numba": version("numba"),
+        **{package: version(package) for package in NUMERICAL},
         "source": source_hash(),
         "plugin": NO_SOURCE if foreign is None else foreign,
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -33,8 +33,8 @@ NEARLY_ALL = 0.99
 FRESH_LEVEL = 1e-6
 """Where no floor is known, the p-value of "no better on the scored tasks than on new ones" that raises the alarm."""
 
-ROUNDING = sys.float_info.epsilon**1.5
-"""A mean loss below this is 0 but for rounding."""
+ROUNDING = 1.5
+"""A mean loss below this power of the unit of rounding is 0 but for rounding."""
 
 Losses = NDArray[np.float64]
 
@@ -89,9 +89,9 @@ def judge_gap(
         return Gap()
     place = (cell.tasks, max(cell.steps), cell.dtype, cell.device, cell.draw)
     keys = tuple(FloorKey(cell.law, seed, *place) for seed in losses)
-    best = _known(best_losses(keys, None, metric, steps))
+    best = _known(best_losses(keys, None, metric, steps), cell.dtype)
     to_bayes = float("nan") if best is None else log_ratio(mine, best)
-    floor = _known(best_losses(keys, reach, metric, steps))
+    floor = _known(best_losses(keys, reach, metric, steps), cell.dtype)
     if floor is None:
         return Gap(gap_to_bayes=to_bayes, alarm=_known_tasks(losses, fresh))
     estimate, low, high = log_ratio_interval(mine, floor, levels)
@@ -126,9 +126,9 @@ def best_losses(keys: tuple[FloorKey, ...], reach: Reach | None, metric: str, st
     return None if losses is None else Sample([losses[steps]])
 
 
-def _known(best: Sample | None) -> Sample | None:
+def _known(best: Sample | None, dtype: torch.dtype) -> Sample | None:
     """None in place of losses that are 0 but for rounding."""
-    return None if best is None or best.mean < ROUNDING else best
+    return None if best is None or best.mean < torch.finfo(dtype).eps ** ROUNDING else best
 
 
 def _carried_by_few(losses: Sample, floor: Sample) -> bool:

@@ -151,6 +151,7 @@ class Worker:
         if kind != READY:
             self._stop()
             raise Ended("error", "its worker process could not be started")
+        self._broken = None  # that of the process before would end this one too
         threading.Thread(target=self._watch, args=(process,), daemon=True).start()
         return process
 

@@ -86,6 +86,10 @@ def test_trained_on_another_law_is_trained_on_that_law_and_scored_on_this(cells:
         ('{ name = "lfom", trained_on = "isotropi" }', "did you mean 'isotropic'"),
         ('{ name = "lfom", trained_on = { law = "isotropic", M = 3 } }', "unknown key .*trained_on.M"),
         ('{ name = "lfom", trained_on = { law = "isotropic", params = { x = 1 } } }', "unknown parameter 'x'"),
+        (
+            '{ name = "lfom", trained_on = { law = "real", params = { dataset = "auto_mpg", folds = 4 } } }',
+            "would see rows that it is scored on: folds and law_seed of trained_on must be those of the task",
+        ),
     ],
 )
 def test_mistakes_about_the_training_law_are_one_sentence(entry: str, sentence: str, tmp_path: Path) -> None:
@@ -94,6 +98,13 @@ def test_mistakes_about_the_training_law_are_one_sentence(entry: str, sentence: 
     with pytest.raises(UserError, match=sentence) as caught:
         build_cells(load_suite(str(path)))
     assert "\n" not in str(caught.value)
+
+
+def test_a_part_of_a_table_is_scored_once(tmp_path: Path) -> None:
+    path = tmp_path / "twice.toml"
+    path.write_text(SUITE.replace("[0, 1]", "[0, 5]"))
+    with pytest.raises(UserError, match=r"the seeds 0, 5 score a part of auto_mpg twice: .* modulo 5"):
+        build_cells(load_suite(str(path)))
 
 
 def test_suites_from_before_there_was_another_training_law_keep_their_hash() -> None:
