@@ -60,13 +60,14 @@ def time_pass(
         return []
     progress.start("timings", sum(len(r.cell.steps) * max(1, len(r.cell.batches)) for r in results))
     rows: list[TimingRow] = []
-    for law, group in groupby(zip(results, keys, strict=True), key=lambda pair: pair[0].cell.law):
+    alike = groupby(zip(results, keys, strict=True), key=lambda pair: (pair[0].cell.law, pair[0].cell.batches))
+    for (law, batches), group in alike:
 
         def tick(solver: str, title: str = f"{law.metadata.name} d={law.d}") -> None:
             progress.advance(f"{title} {solver}")
 
         raced = list(group)
-        key = timings_key([key for _, key in raced], suite.timings, raced[0][0].cell.batches)
+        key = timings_key([key for _, key in raced], suite.timings, batches)
         found = kept.find_timings(key)
         if found is None:
             found = list(time_cells([r for r, _ in raced], suite.timings, suite.threads, tick, kept.keep_traceback))

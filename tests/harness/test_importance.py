@@ -235,6 +235,16 @@ def test_a_law_that_cannot_be_drawn_so_is_refused_in_a_sentence(law: str, tmp_pa
         build_cells(suite_of(tmp_path, SUITE.replace('"isotropic"', f'"{law}"', 1)))
 
 
+def test_each_draw_is_timed_on_the_batches_that_it_asks_for(tmp_path: Path) -> None:
+    text = SUITE.replace('draw = "importance"', 'draw = "importance"\nbatch = [3]').replace(
+        "tasks = 4000", "tasks = 20"
+    )
+    text = text.replace('"cg", "heavy_ball_tuned", "lfom_optimal", "gradient_descent_tuned"', '"cg"')
+    found = run(suite_of(tmp_path, text + "batch = [2, 5]\n"), tmp_path, "both")
+    assert problems(found) == []
+    assert sorted(found.timings["batch"]) == [2, 2, 3, 3, 5, 5]
+
+
 def test_a_law_that_draws_longer_contexts_is_refused_too(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="with longest cannot be drawn by importance sampling"):
         build_cells(
