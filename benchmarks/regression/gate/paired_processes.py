@@ -139,18 +139,22 @@ class Pair(NamedTuple):
 
 @contextmanager
 def opened(base: Path, head: Path, cpu: int | None, plugins: Sequence[str] = (), number: int = 0) -> Iterator[Pair]:
-    """A fresh pair of side processes that may still import.
+    """A fresh pair of side processes that may still import; base is the first of every other pair.
+
+    Whichever comes first may lie otherwise in memory: were it always base, head could seem slower in a whole run.
 
     Args:
         base: a tree.
         head: the checkout.
         cpu: see `Process`.
         plugins: as a person names them, from the checkout.
-        number: which gives the seed of both sides' hashes.
+        number: of the pair, which gives the seed of both sides' hashes and says who is first.
     """
     theirs = [plugins_of(tree, head, plugins) for tree in (base, head)]
-    with Process(base, cpu, theirs[0], number) as one, Process(head, cpu, theirs[1], number) as other:
-        yield Pair(one, other)
+    trees = list(zip((base, head), theirs, strict=True))
+    (first, more), (second, others) = reversed(trees) if number % 2 else trees
+    with Process(first, cpu, more, number) as one, Process(second, cpu, others, number) as other:
+        yield Pair(other, one) if number % 2 else Pair(one, other)
 
 
 @contextmanager

@@ -28,8 +28,9 @@ def rule_text(rule: Rule) -> str:
     """The rule in words."""
     where = " on one CPU" if rule == PINNED else ""
     return (
-        f"Pairs of fresh processes, each with {LEAST_BLOCKS} to {BLOCKS} blocks base-head-head-base{where}; after "
-        "every pair each case is judged by a sequential probability ratio test of no change against "
+        f"Pairs of fresh processes, base and head the first to start in turn, each with {LEAST_BLOCKS} to {BLOCKS} "
+        f"blocks base-head-head-base{where}; after every pair each case is judged by a sequential probability ratio "
+        "test of no change against "
         f"{rule.effect - 1:.0%} slower, with the variance of this run, at most {sequential.CLIP:g} nats a pair. No "
         f"slower at {sequential.CLEARED:g} nats; slower at {sequential.ALARM:g}, after at least {sequential.FEWEST} "
         f"pairs, if their median ratio is {rule.least:g} or more. A case with evidence for a slowdown gets so many, "

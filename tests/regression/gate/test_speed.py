@@ -203,6 +203,27 @@ def test_a_system_that_does_not_pin_or_refuses_to_gives_no_cpu(monkeypatch: pyte
     assert lanes() == []
 
 
+def test_base_and_head_are_the_first_to_start_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    class Started:
+        def __init__(self, tree: Path, *_: object) -> None:
+            order.append(tree.name)
+            self.tree = tree
+
+        def __enter__(self) -> Started:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            """It is no process."""
+
+    monkeypatch.setattr(paired_processes, "Process", Started)
+    for number in (0, 1):
+        with paired_processes.opened(Path("base"), Path("head"), None, number=number) as pair:
+            assert [process.tree.name for process in pair] == ["base", "head"]
+    assert order == ["base", "head", "head", "base"]
+
+
 def test_a_plug_in_in_the_checkout_is_each_trees_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     head, base, other = (tmp_path / name for name in ("head", "base", "other"))
     for folder, names in ((head, ("old.py", "new.py")), (base, ("old.py",)), (other, ("far.py",))):
