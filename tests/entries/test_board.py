@@ -275,7 +275,7 @@ def test_flags_are_raised_by_what_chance_does_not_explain() -> None:
 def test_a_report_says_where_an_entry_would_stand(root: Path) -> None:
     done = call("entries", "report", "momentum", "--output", "out/report.md", folder=root)
     assert done.code == 0, done.error
-    assert "It keeps to the contract (10 checks)." in done.output
+    assert "It keeps to the contract (11 checks)." in done.output
     assert "**isotropic, d = 3, N = 8**: rank 2 of 2 that are told as much, after 2 steps" in done.output
     assert "| told nothing   | rank   | k = 1" in done.output
     assert (root / "out/report.md").read_text() == done.output

@@ -120,6 +120,17 @@ def test_a_dishonest_entry_is_stopped_by_what_it_is_shown(name: str, said: str) 
     assert said in why
 
 
+@copied
+def test_what_looks_at_the_other_tasks_of_a_large_batch_alone_is_stopped(tmp_path: Path) -> None:
+    leaks = "b = problem.moments.b + (problem.moments.b.mean(0) if problem.B > 100 else 0)\n"
+    file = entry(tmp_path, **{"b = problem.moments.b\n": leaks})
+    assert leaks in file.read_text()
+    *kept, (check, why) = broken(Boxed(str(file)))
+    assert {why for _, why in kept} == {""}
+    assert check == "tasks of a batch as large as those scored do not know each other"
+    assert why == "among 2,000 tasks, as many as are scored, a task must be answered as it is among 4"
+
+
 @boxed
 @pytest.mark.parametrize(
     ("name", "said"),
