@@ -6,9 +6,11 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +21,7 @@ import torch
 
 from benchmarks import api
 from benchmarks.catalogue.registry import SOLVERS
-from benchmarks.entries import box, contract, inside, wire
+from benchmarks.entries import box, contract, inside, pytest_plugin, wire
 from benchmarks.entries.box import Box, BoxError, available
 from benchmarks.entries.boxed import Boxed, _Fit, seed_of_fit
 from benchmarks.entries.contract import CHECKS, broken
@@ -27,7 +29,7 @@ from benchmarks.entries.enter import SUITE, preview, write
 from benchmarks.entries.metadata import Tier, read_metadata
 from benchmarks.errors import UserError
 from benchmarks.harness.scores import floors
-from benchmarks.runs.source import ENTRIES
+from benchmarks.runs.source import ENTRIES, ROOT
 from benchmarks.suites.entries import Scores
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.law import Purpose
@@ -426,7 +428,14 @@ def test_a_message_that_is_none_is_refused() -> None:
 
 
 @copied
-def test_the_contract_is_a_plugin_of_pytest(pytester: pytest.Pytester) -> None:
-    done = pytester.runpytest_inprocess("--entry", str(FILES / "peeks.py"), "-q", "-x")
+def test_the_contract_is_a_plugin_of_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    file = str(shutil.copy(FILES / "peeks.py", pytester.path))
+    done = pytester.runpytest_inprocess("-p", pytest_plugin.__name__, "--entry", file, "-q", "-x")
     done.stdout.fnmatch_lines(["*TypeError: expected Tensor as element 1 in argument 0, but got NoneType*"])
     assert done.ret == 1
+
+
+def test_no_pytest_but_one_that_asks_loads_the_contract() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(project.get("entry-points", {})) == set()  # `benchmarks` may be a package of somebody else there
