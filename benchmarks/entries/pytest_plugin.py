@@ -1,7 +1,7 @@
 """The contract as tests of pytest: `pytest -p benchmarks.entries.pytest_plugin --entry FILE`.
 
-Each check is a test of its own, and no other is run. No pytest loads it of itself: where one is run, `benchmarks` may be
-another project's package.
+Each check is a test of its own, and no other is run. No pytest loads it of itself: where one is run, `benchmarks` may
+be another project's package.
 """
 
 from __future__ import annotations
