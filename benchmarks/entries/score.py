@@ -29,7 +29,7 @@ SOURCE = (*SCORING, *(f"benchmarks/entries/{name}.py" for name in ("box", "boxed
 """What the rows of an entry depend on, beside its file."""
 
 
-AGAIN = ("error", "time_limit")
+AGAIN = {"error", "time_limit"}
 """What may end otherwise another time: the machine may have been busy, or short of something."""
 
 
@@ -76,7 +76,7 @@ def execute(
         given: dict[str, Any] = {"file": solver.file, "isolated": solver.isolated, "log": str(log)}
         suite = suite.model_copy(update={"solvers": [SolverEntry(name=ENTRY, params=given)]})
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / place / "meta.json").is_file() and read_run(folder / place).scores["status"].isin(AGAIN).any():
+    if (folder / place / "meta.json").is_file() and AGAIN & set(read_run(folder / place).scores["status"]):
         shutil.rmtree(folder / place)
         log.unlink(missing_ok=True)
     run = read_run(run_suite(suite, folder, None, command, progress, name=place, resume=True).path)
