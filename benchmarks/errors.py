@@ -24,13 +24,14 @@ def one_line(error: BaseException) -> str:
         text = f"{type(error).__name__}: {error}"
     except Exception:  # what it raises when it is asked what it says
         text = f"{type(error).__name__}, which does not say why"
-    return _printable(" ".join(text.split()))[:300]
+    return printable(" ".join(text.split()))[:300]
 
 
 def traced(error: BaseException) -> str:
     """The traceback of an exception, of letters that can be printed and stored."""
-    return "\n".join(map(_printable, "".join(traceback.format_exception(error)).splitlines()))
+    return "\n".join(map(printable, "".join(traceback.format_exception(error)).splitlines()))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A text whose letters can all be printed and stored: others, half a surrogate pair among them, are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

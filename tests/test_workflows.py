@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,68 @@ def test_the_comment_waits_for_the_workflow_of_entries() -> None:
     assert started["workflows"] == [WORKFLOWS["entries"]["name"]]
     assert permissions("entries-comment", "comment") == {"actions": "read", "pull-requests": "write"}
     assert "actions/checkout" not in (FOLDER / "entries-comment.yml").read_text()
+
+
+def step(name: str, job: str, said: str) -> str:
+    """The command of the one step that says something."""
+    (found,) = (one["run"] for one in WORKFLOWS[name]["jobs"][job]["steps"] if said in one.get("run", ""))
+    return found
+
+
+MOMENTUM, OTHER = ("baselines/entries/momentum/momentum.py", "baselines/entries/other/other.py")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({MOMENTUM: "new"}, "make entry NAME=momentum"),
+        ({MOMENTUM: None}, "Nothing is entered here"),
+        ({MOMENTUM: "new", "README.md": None}, "one folder"),
+        ({MOMENTUM: "new", OTHER: None}, "one folder"),
+        ({MOMENTUM: None, OTHER: None}, "one folder"),
+        ({OTHER: None, "baselines/entries/third/third.py": "other"}, "one folder"),  # renamed
+        ({"README.md": None}, "one folder"),
+        ({MOMENTUM: None, "README.md": None}, "one folder"),
+    ],
+)
+def test_a_pull_request_changes_one_folder_of_entries(
+    tmp_path: Path, changed: dict[str, str | None], said: str
+) -> None:
+    def git(*words: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    for name, text in ((MOMENTUM, "old"), (OTHER, "other"), ("README.md", "read")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "Makefile").write_text("entry:\n\t@echo make entry NAME=$(NAME)\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "before")
+    for name, text in changed.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if text is None:
+            (tmp_path / name).unlink()
+        else:
+            (tmp_path / name).write_text(text)
+    git("add", "-A")
+    git("commit", "-qm", "after")
+    command = step("entries", "report", "make entry")
+    done = subprocess.run(["bash", "-e", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    pages = "".join(path.read_text() for path in (tmp_path / "build/entries").glob("*.md"))
+    assert said in done.stdout + pages
+    assert done.returncode == (said == "one folder")
+
+
+def test_the_board_is_committed_onto_what_it_was_made_from() -> None:
+    jobs = WORKFLOWS["entries"]["jobs"]
+    assert all(job["steps"][0]["with"]["ref"] == "main" for job in (jobs["board"], jobs["commit"]))
+    assert "concurrency" in WORKFLOWS["entries"]  # of both jobs together
+    step("entries", "board", "sha=$(git rev-parse HEAD)")
+    (guarded,) = (one for one in jobs["commit"]["steps"] if "provenance" in one.get("run", ""))
+    assert guarded["env"] == {"BASE": "${{ needs.board.outputs.base }}"}
+
+
+@pytest.mark.parametrize(("name", "job"), [("checks", "tests"), ("entries", "report"), ("entries", "board")])
+def test_there_is_a_box_where_entries_are_run(name: str, job: str) -> None:
+    step(name, job, "install -y -qq --no-install-recommends bubblewrap")

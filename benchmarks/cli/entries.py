@@ -57,6 +57,7 @@ def board(
     for one in made.entries:
         if one.kind == "entry":
             said = f": {one.reason}" if one.reason else f", {len(one.flags)} flags" if one.flags else ""
+            said += f", {alarms} alarms" if (alarms := sum(bool(row.alarm) for row in one.rows)) else ""
             say(f"{one.name} {one.status}{said}")
     say(f"written to {place.board / BOARD}: version {chosen.name}, base {chosen.base}")
 
@@ -72,7 +73,7 @@ def report(
 ) -> None:
     """What a pull request with an entry is told: does it keep to the contract, and where would it stand?
 
-    Exit status: 0, or 1 if it breaks the contract or does not run; the report says why.
+    Exit status: 0, or 1 if it breaks the contract, does not run or raises an alarm; the report says why.
     """
     from benchmarks.cli.progress import make_progress
     from benchmarks.entries.board import Version
@@ -95,7 +96,7 @@ def report(
             output.write_text(text, encoding="utf-8")
     say(text, nl=False)
     one = found.entry(name) if found is not None else None
-    if one is None or one.status != "runs":
+    if one is None or one.status != "runs" or any(row.alarm for row in one.rows):
         raise typer.Exit(1)
 
 

@@ -13,9 +13,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,12 +24,16 @@ import psutil
 from torch import Tensor
 
 from benchmarks.entries import wire
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, printable
 
 PROGRAM = "bwrap"
 SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 SCRATCH_BYTES = 2**28
+"""That it may write, and hold as shared memory."""
+
+MOST_PROCESSES = 64
 LOOK_SECONDS = 0.05
+SEND_SECONDS = 60.0
 PATIENCE = 10.0
 """So many times its seconds of the processor an entry may take by the clock: the machine may be busy with others."""
 
@@ -76,15 +81,21 @@ def command(file: Path, isolated: bool) -> list[str]:
         return [sys.executable, str(here / "inside.py"), str(file)]
     prefixes = dict.fromkeys(str(Path(prefix).resolve()) for prefix in (sys.base_prefix, sys.prefix))
     seen = [path for path in (*SYSTEM, *prefixes) if Path(path).exists()]
-    words = [PROGRAM, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
+    words = [shutil.which(PROGRAM) or PROGRAM, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
+    words += ["--cap-drop", "ALL"]
+    words += ["--proc", "/proc", "--dev", "/dev", "--chdir", "/tmp"]
+    for path in ("/dev/shm", "/tmp"):
+        words += ["--size", str(SCRATCH_BYTES), "--tmpfs", path]
     for path in seen:
         words += ["--ro-bind", path, path]
-    for path in _installed(seen):
-        words += ["--tmpfs", str(path)]
-    words += ["--proc", "/proc", "--dev", "/dev", "--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    hidden = [str(path) for path in _installed(seen)]
+    for path in hidden:
+        words += ["--size", "4096", "--tmpfs", path]
     words += ["--ro-bind", str(package), "/box/memformer"]
     words += [part for name in ("inside.py", "wire.py") for part in ("--ro-bind", str(here / name), f"/box/{name}")]
     words += ["--ro-bind", str(file.resolve()), f"/entry/{file.name}"]
+    for path in (*hidden, "/dev", "/"):
+        words += ["--remount-ro", path]
     for name, value in {"HOME": "/tmp", "PYTHONPATH": "/box", **_ENVIRONMENT}.items():
         words += ["--setenv", name, value]
     python = Path(sys.executable)  # its folder is where the box has it, and it the one that knows its environment
@@ -121,7 +132,8 @@ class Box:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=None if isolated else {**_ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parents[2])},
+            # nor has bubblewrap another: it is process 1 in the box, whose environment can be read there
+            env=_ENVIRONMENT if isolated else {**_ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parents[2])},
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -131,6 +143,7 @@ class Box:
         self._said = b""
         self._ended_for = ""
         self._limits: tuple[float, float, float] | None = None
+        self._used = 0.0
         self._listener = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
         self._listener.start()
         threading.Thread(target=self._watch, args=(memory,), daemon=True).start()
@@ -150,35 +163,47 @@ class Box:
         """Ask.
 
         Raises:
-            BoxError: if nobody is there.
+            BoxError: if nobody is there, or listens.
         """
         try:
-            wire.send(self._asks, words, tensors)
+            with self._within(SEND_SECONDS):
+                wire.send(self._asks, words, tensors)
         except (BrokenPipeError, ValueError):
             raise self._gone() from None
 
-    def receive(self, seconds: float) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """What it answers, or asks, within so many seconds of the processor.
+    def receive(self, seconds: float, until: float = inf) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What it answers, or asks.
+
+        Args:
+            seconds: of the processor that it may take.
+            until: when it must have answered, by the monotonic clock; `PATIENCE` bounds that too.
 
         Raises:
             BoxError: if it raised, took longer, or is gone.
         """
-        self._limits = self.used() + seconds, time.monotonic() + PATIENCE * seconds, seconds
         try:
-            words, tensors = wire.receive(self._answers)
+            with self._within(seconds, until):
+                words, tensors = wire.receive(self._answers)
         except EOFError:
             raise self._gone() from None
         except wire.NoMessage as error:
             raise BoxError(str(error)) from None
-        finally:
-            self._limits = None
         if words.get("op") == "raised":
-            raise BoxError(str(words.get("why", ""))[:500])
+            raise BoxError(printable(str(words.get("why", ""))[:500]))
         return words, tensors
 
+    @contextmanager
+    def _within(self, seconds: float, until: float = inf) -> Iterator[None]:
+        self._limits = self.used() + seconds, min(until, time.monotonic() + PATIENCE * seconds), seconds
+        try:
+            yield
+        finally:
+            self._limits = None
+
     def used(self) -> float:
-        """Seconds of the processor that its processes have used."""
-        return sum(_used(process) for process in _family(self._process.pid))
+        """Seconds of the processor that its processes have used, those that have ended included."""
+        self._used = max(self._used, sum(_used(process) for process in _family(self._process.pid)))
+        return self._used
 
     def close(self) -> None:
         """End it."""
@@ -192,13 +217,14 @@ class Box:
     def _end(self, why: str) -> None:
         self._ended_for = self._ended_for or why
         for process in _family(self._process.pid):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait()
 
     def _gone(self) -> BoxError:
         self._process.wait()
-        last = self._said.decode(errors="replace").strip().splitlines()
-        return BoxError(self._ended_for or (last[-1] if last else f"its process ended with {self._process.returncode}"))
+        last = printable((self._said.decode(errors="replace").strip().splitlines() or [""])[-1])
+        return BoxError(self._ended_for or last or f"its process ended with {self._process.returncode}")
 
     def _listen(self, stream: IO[bytes]) -> None:
         """Keep the end of what it says."""
@@ -207,7 +233,10 @@ class Box:
 
     def _watch(self, most: float) -> None:
         while self._process.poll() is None:
-            held, limits = sum(_held(process) for process in _family(self._process.pid)), self._limits
+            family, limits = _family(self._process.pid), self._limits
+            held = sum(map(_held, family))
+            if len(family) > MOST_PROCESSES:
+                self._end(f"it had more than {MOST_PROCESSES} processes at once; they were ended")
             if held > most:
                 self._end(f"it held {held:.3g} GB, and may hold {most:g}; its process was ended")
             if limits is not None and (self.used() > limits[0] or time.monotonic() > limits[1]):
@@ -216,10 +245,10 @@ class Box:
 
 
 def _family(process: int) -> list[psutil.Process]:
-    """A process and all that it started."""
+    """A process and all that it started; it is the first, with which, a box's, the others end."""
     try:
         first = psutil.Process(process)
-        return [*first.children(recursive=True), first]
+        return [first, *first.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
 
@@ -227,7 +256,7 @@ def _family(process: int) -> list[psutil.Process]:
 def _used(process: psutil.Process) -> float:
     try:
         times = process.cpu_times()
-        return times.user + times.system
+        return times.user + times.system + times.children_user + times.children_system
     except psutil.NoSuchProcess:
         return 0.0
 

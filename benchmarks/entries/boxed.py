@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,12 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.entries.box import Box, BoxError, require
+from benchmarks.entries.box import PATIENCE, Box, BoxError, require
 from benchmarks.entries.metadata import Tier, read_metadata
 from memformer.core.objective import Huber, LeastSquares, Logistic, Objective, SquaredErrors
 from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Reach, Solver, check_num_steps
 from memformer.core.trace import Trace
+
+IMPORT_SECONDS = 5.0
+"""Of the processor, that importing a file may take; what it takes beyond is its fit's."""
 
 SOLVE_SECONDS = 60.0
 """That one solve may take, of the processor."""
@@ -66,10 +70,16 @@ class Boxed(Solver):
         told = _traits(self.file, self.sha256, self.isolated)
         for name, kind in (("needs", Needs), ("reach", Reach), ("fitting", Fitting)):
             object.__setattr__(self, name, _member(kind, told.get(name), name))
-        for name, kind in (("learned", bool), ("batched", bool), ("anytime", bool), ("version", int)):
-            if not isinstance(told.get(name), kind):
-                raise BoxError(f"it must declare {name}, of type {kind.__name__}; it is {told.get(name)!r}")
+        if self.fitting.required and self.needs in (Needs.NOTHING, Needs.L, Needs.MU_L):
+            object.__setattr__(self, "needs", Needs.LAW)  # training tasks tell it
+        for name in ("learned", "batched", "anytime"):
+            if not isinstance(told.get(name), bool):
+                raise BoxError(f"it must declare {name}, True or False; it is {told.get(name)!r}")
             object.__setattr__(self, name, told[name])
+        version = told.get("version")
+        if type(version) is not int or not 1 <= version < 2**31:
+            raise BoxError(f"it must declare version, a whole number from 1 on; it is {version!r}")
+        object.__setattr__(self, "version", version)
         object.__setattr__(self, "countable", False)
         object.__setattr__(self, "serves", _SERVES.get(str(told.get("serves")), LeastSquares))
 
@@ -108,7 +118,7 @@ class _Fit:
 
     def __init__(self, box: Box, tasks: TaskSource, tier: Tier) -> None:
         self._box, self._tier, self._sources, self.drawn = box, tier, [tasks], 0
-        self._began = box.used()
+        self._began, self._until = min(box.used(), IMPORT_SECONDS), time.monotonic() + PATIENCE * tier.seconds
 
     @property
     def seconds(self) -> float:
@@ -122,14 +132,14 @@ class _Fit:
         while True:
             left = self._tier.seconds - self.seconds
             try:
-                words, tensors = self._box.receive(max(left, 0.01))
+                words, tensors = self._box.receive(max(left, 0.01), self._until)
             except BoxError as error:
                 if "it took more than" not in str(error):
                     raise
                 late = f"it trained for more than the {self._tier.seconds:g} s of its budget"
                 raise BoxError(late) from error
             if words.get("op") == "fitted":
-                return tensors
+                return _kept(tensors)
             self._box.send(*self._answer(words, tensors))
 
     def _answer(self, words: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -171,6 +181,15 @@ class _Fit:
         names = ("d", "N", "noise_var", "whitens_to_isotropic")
         facts = {name: getattr(source, name) for name in names}
         return {"id": place, "objective": _told(source.objective), **facts}
+
+
+def _kept(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name, value in parameters.items():
+        try:
+            value.numpy()
+        except TypeError:
+            raise BoxError(f"it keeps {name!r} as {value.dtype}, which NumPy lacks; float32 would do") from None
+    return parameters
 
 
 def seed_of_fit(seed: int) -> int:

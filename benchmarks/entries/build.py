@@ -15,7 +15,7 @@ from benchmarks.entries.boxed import Boxed
 from benchmarks.entries.flags import flags
 from benchmarks.entries.metadata import read_metadata
 from benchmarks.entries.score import SOURCE, Executed, execute, suite_of
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, one_line
 from benchmarks.harness.passes import Progress
 from benchmarks.runs import cells
 from benchmarks.runs.cells import grouped, rows_of
@@ -142,9 +142,10 @@ def build(place: Place, version: Version, command: Sequence[str], progress: Prog
             )
             solver = Boxed(str(place.file(name)), isolated=place.isolated)
             executed[name] = execute(suite, runs, command, progress, name, solver)
-        except (BoxError, UserError) as error:
+        except Exception as error:  # of one entry, which must not end the board of all
+            reason = str(error) if isinstance(error, BoxError | UserError) else one_line(error)
             bare = known.get(name) or Entry(name=name, kind="entry")
-            known[name] = bare.model_copy(update={"status": "no longer runs", "reason": str(error)})
+            known[name] = bare.model_copy(update={"status": "no longer runs", "reason": reason})
     entries = [*_with_rows(known, executed, version)]
     old = read_board(place.board / BOARD)
     there = {one.name for one in entries}

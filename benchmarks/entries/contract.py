@@ -11,13 +11,19 @@ import torch
 from torch import Tensor
 
 from benchmarks.entries.boxed import Boxed
+from benchmarks.entries.enter import SUITE
 from benchmarks.harness.guard import checked
+from benchmarks.harness.resolve import build_law
+from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.law import Law, Purpose
 from memformer.core.problem import Problem
 from memformer.core.trace import Outcome, Trace
 
 STEPS = 3
+FEW = 4
+"""Tasks of a large batch that are answered apart from it, too."""
+
 LAW = Isotropic(d=4, N=10, noise_std=0.1)
 WIDE = Isotropic(d=4, N=2, noise_std=0.1)
 """Fewer points than dimensions."""
@@ -138,6 +144,18 @@ def _anytime(one: Candidate) -> None:
             raise Broken("it says that it is anytime: its first step must not hang on how many follow")
 
 
+def _as_scored(one: Candidate) -> None:
+    suite = load_suite(SUITE)
+    law, steps = build_law(suite.tasks[0]), max(suite.steps)
+    solver, many = one._solver.fit(law.stream(0, Purpose.TRAIN), suite.steps, seed=0), tasks(law, suite.scores.tasks)
+    few = slice(0, many.B, many.B // FEW)
+    alone, together = (
+        answers(checked(solver.solve(problem, steps), problem, steps)) for problem in (many.select(few), many)
+    )
+    if not close(alone.nan_to_num(), together[:, few].nan_to_num()):
+        raise Broken(f"among {many.B:,} tasks, as many as are scored, a task must be answered as it is among {FEW}")
+
+
 class Check(NamedTuple):
     """A name for people, and what raises `Broken`, `ValueError` or `BoxError`."""
 
@@ -156,6 +174,7 @@ CHECKS = (
     Check("a nonfinite task", _nonfinite),
     Check("fewer points than dimensions", _wide),
     Check("anytime, if it says so", _anytime),
+    Check("tasks of a batch as large as those scored do not know each other", _as_scored),
 )
 """In this order: the later ones build on the earlier."""
 

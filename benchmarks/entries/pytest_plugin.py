@@ -1,4 +1,8 @@
-"""The contract as tests of pytest: `pytest --entry FILE` runs each check as a test of its own, and nothing else."""
+"""The contract as tests of pytest: `pytest -p benchmarks.entries.pytest_plugin --entry FILE`.
+
+Each check is a test of its own, and no other is run. No pytest loads it of itself: where one is run, `benchmarks` may
+be another project's package.
+"""
 
 from __future__ import annotations
 

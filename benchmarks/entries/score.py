@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ SOURCE = (*SCORING, *(f"benchmarks/entries/{name}.py" for name in ("box", "boxed
 """What the rows of an entry depend on, beside its file."""
 
 
+AGAIN = {"error", "time_limit"}
+"""What may end otherwise another time: the machine may have been busy, or short of something."""
+
+
 @dataclass(frozen=True)
 class Executed:
     """A run of one entry or of the references, with the training tasks and seconds that its fits used."""
@@ -49,7 +54,7 @@ def execute(
     """Run a suite's own solvers, or one entry in their place.
 
     A run is found again by a key: a hash of the suite with its seeds, of the file, of the laws' versions and
-    fingerprints, and of the source.
+    fingerprints, and of the source. One in which something ended by an error or out of time is executed again.
 
     Args:
         suite: of a version.
@@ -71,6 +76,9 @@ def execute(
         given: dict[str, Any] = {"file": solver.file, "isolated": solver.isolated, "log": str(log)}
         suite = suite.model_copy(update={"solvers": [SolverEntry(name=ENTRY, params=given)]})
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / place / "meta.json").is_file() and AGAIN & set(read_run(folder / place).scores["status"]):
+        shutil.rmtree(folder / place)
+        log.unlink(missing_ok=True)
     run = read_run(run_suite(suite, folder, None, command, progress, name=place, resume=True).path)
     fits = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     return Executed(run, sum(fit["tasks"] for fit in fits), round(sum(fit["seconds"] for fit in fits), 1))

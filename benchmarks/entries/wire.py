@@ -15,8 +15,8 @@ from torch import Tensor
 
 _SIZES = struct.Struct(">QQ")
 
-MOST_BYTES = 2**30
-"""No part of a message is larger: what is read from a box is held in memory."""
+MOST_WORDS, MOST_BYTES = 2**20, 2**30
+"""No message has more bytes of words, or of tensors: what is read from a box is held in memory."""
 
 
 class NoMessage(ValueError):
@@ -48,7 +48,7 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ({'op': 'solve'}, {'y': tensor([1.])})
     """
     head, content = _SIZES.unpack(_exactly(stream, _SIZES.size))
-    if max(head, content) > MOST_BYTES:
+    if head > MOST_WORDS or content > MOST_BYTES:
         raise NoMessage("a message is larger than any can be")
     try:
         words = json.loads(_exactly(stream, head))

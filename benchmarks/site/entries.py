@@ -39,6 +39,7 @@ class EntriesPage:
             "told": GROUPS,
             "entries": mine,
             "flagged": [one for one in mine if one.flags],
+            "alarmed": [(one, row) for one in mine for row in one.rows if row.alarm],
             "boards": ARCHIVE,
             "of_boards": list(self.files),
             "shown_loss": shown_loss,

@@ -148,6 +148,15 @@ def stale(product: Product, results: Path = RESULTS) -> str:
     return ""
 
 
+def edited(product: Product, results: Path = RESULTS) -> list[str]:
+    """Its files that are not what this same source made: somebody wrote into them."""
+    kept, source = read_provenance(results), product.source
+    known = [(file, kept[name]) for file in product.files(results) if (name := _name(file, results)) in kept]
+    return [
+        _name(file, results) for file, made in known if made["source"] == source and made["file"] != _file_digest(file)
+    ]
+
+
 def make(product: Product, results: Path = RESULTS) -> float:
     """Run a product's commands and keep what made its files.
 

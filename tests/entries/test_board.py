@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +16,13 @@ import pytest
 from benchmarks.catalogue.registry import SOLVERS
 from benchmarks.entries import build as making
 from benchmarks.entries.board import BOARD, SCHEMA, Board, Entry, Row, Version, kept_board, read_board, write_board
+from benchmarks.entries.box import BoxError
 from benchmarks.entries.build import Place, build, choose_version, held, keep
 from benchmarks.entries.flags import flags
 from benchmarks.entries.report import report, shown_rank
+from benchmarks.entries.score import Executed
 from benchmarks.errors import UserError
+from benchmarks.harness.passes import Progress
 from benchmarks.runs.source import ROOT
 from benchmarks.suites.suite import Suite, load_suite
 from benchmarks.tasks.gaussian import Isotropic
@@ -193,6 +198,49 @@ def test_what_no_longer_runs_and_what_is_withdrawn_is_shown(place: Place, root: 
     assert made(place).entry("pseudoinverse") == gone
 
 
+def test_an_entry_that_fails_as_nobody_foresaw_does_not_end_the_board(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = making.execute
+
+    def execute(suite: Suite, runs: Path, command: Sequence[str], progress: Progress, *more: Any) -> Executed:
+        if more[:1] == ("momentum",):
+            raise TypeError("nobody\nforesaw \ud800")
+        return kept(suite, runs, command, progress, *more)
+
+    monkeypatch.setattr(making, "execute", execute)
+    board = made(place)
+    assert read_board(place.board / BOARD) == board
+    assert {one.name: (one.status, one.reason) for one in board.entries} == {
+        "learned_steps": ("runs", ""),
+        "momentum": ("no longer runs", "TypeError: nobody foresaw \\ud800"),
+        "pseudoinverse": ("runs", ""),
+        "cg": ("runs", ""),
+        "ols": ("runs", ""),
+    }
+
+
+def test_what_ended_by_an_error_is_executed_again(
+    place: Place, executed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise BoxError("the machine was short of memory")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Local, "fit", fails)
+        learned = made(place).entry("learned_steps")
+    assert learned is not None
+    assert (learned.status, learned.train_tasks) == ("no longer runs", 0)
+    assert "short of memory" in learned.reason
+    executed.clear()
+    learned = made(place).entry("learned_steps")
+    assert learned is not None
+    assert (learned.status, learned.train_tasks) == ("runs", 2 * 7)
+    assert executed == ["entry"]  # the others are found again
+    made(place)
+    assert executed == ["entry"]
+
+
 def rows(losses: np.ndarray) -> Entry:
     """An entry whose rows have these log losses, ± 0.1."""
     told = {"law": "isotropic", "law_version": 1, "law_params": "{}", "d": 3, "N": 8, "noise_std": 0.0}
@@ -227,11 +275,25 @@ def test_flags_are_raised_by_what_chance_does_not_explain() -> None:
 def test_a_report_says_where_an_entry_would_stand(root: Path) -> None:
     done = call("entries", "report", "momentum", "--output", "out/report.md", folder=root)
     assert done.code == 0, done.error
-    assert "It keeps to the contract (10 checks)." in done.output
+    assert "It keeps to the contract (11 checks)." in done.output
     assert "**isotropic, d = 3, N = 8**: rank 2 of 2 that are told as much, after 2 steps" in done.output
     assert "| told nothing   | rank   | k = 1" in done.output
     assert (root / "out/report.md").read_text() == done.output
     assert not (root / "results/entries" / BOARD).exists()
+
+
+def test_an_alarm_is_in_the_report_and_in_its_exit_status(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = making._row
+
+    def row(given: Any, *more: Any) -> Row:
+        found = kept(given, *more)
+        return found.model_copy(update={"alarm": "below the floor | of it"}) if given["entry"] == "momentum" else found
+
+    monkeypatch.setattr(making, "_row", row)
+    done = call("entries", "report", "momentum", folder=root)
+    assert done.code == 1
+    assert "- **Alarm**: isotropic, d = 3, N = 8, after 2 steps: below the floor \\| of it\n" in done.output
+    assert ", 2 alarms\n" in call("entries", "board", folder=root).output
 
 
 def test_a_report_of_what_is_not_as_enter_leaves_it_says_so(root: Path) -> None:

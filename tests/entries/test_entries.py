@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+import time
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 from benchmarks import api
 from benchmarks.catalogue.registry import SOLVERS
-from benchmarks.entries import box, contract, inside, wire
+from benchmarks.entries import box, contract, inside, pytest_plugin, wire
 from benchmarks.entries.box import Box, BoxError, available
-from benchmarks.entries.boxed import Boxed, seed_of_fit
+from benchmarks.entries.boxed import Boxed, _Fit, seed_of_fit
 from benchmarks.entries.contract import CHECKS, broken
 from benchmarks.entries.enter import SUITE, preview, write
-from benchmarks.entries.metadata import read_metadata
+from benchmarks.entries.metadata import Tier, read_metadata
 from benchmarks.errors import UserError
 from benchmarks.harness.scores import floors
-from benchmarks.runs.source import ENTRIES
+from benchmarks.runs.source import ENTRIES, ROOT
 from benchmarks.suites.entries import Scores
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.law import Purpose
@@ -41,7 +46,7 @@ MOMENTUM, LEARNED, DIRECT = (ENTRIES / name / f"{name}.py" for name in ("momentu
 AUTHOR = "The memformer-bench developers"
 LAW = api.law("isotropic", d=3, N=8)
 
-boxed = pytest.mark.skipif(not available(), reason="this machine has no bubblewrap")
+boxed = pytest.mark.usefixtures("a_box")
 
 copied = pytest.mark.usefixtures("copies")
 """For what is said to an entry and what it may say, whatever the walls between."""
@@ -51,6 +56,14 @@ copied = pytest.mark.usefixtures("copies")
 def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
     list(SOLVERS)
     monkeypatch.setattr(SOLVERS, "_entries", dict(SOLVERS._entries))
+
+
+@pytest.fixture
+def a_box() -> None:
+    """Skips where there is no box, but for Linux in CI, where one must be."""
+    if not available():
+        missing = pytest.fail if "CI" in os.environ and sys.platform == "linux" else pytest.skip
+        missing("this machine has no bubblewrap, or does not allow it")
 
 
 @pytest.fixture
@@ -109,6 +122,17 @@ def test_a_dishonest_entry_is_stopped_by_what_it_is_shown(name: str, said: str) 
     assert said in why
 
 
+@copied
+def test_what_looks_at_the_other_tasks_of_a_large_batch_alone_is_stopped(tmp_path: Path) -> None:
+    leaks = "b = problem.moments.b + (problem.moments.b.mean(0) if problem.B > 100 else 0)\n"
+    file = entry(tmp_path, **{"b = problem.moments.b\n": leaks})
+    assert leaks in file.read_text()
+    *kept, (check, why) = broken(Boxed(str(file)))
+    assert {why for _, why in kept} == {""}
+    assert check == "tasks of a batch as large as those scored do not know each other"
+    assert why == "among 2,000 tasks, as many as are scored, a task must be answered as it is among 4"
+
+
 @boxed
 @pytest.mark.parametrize(
     ("name", "said"),
@@ -154,6 +178,8 @@ SNOOPS = {
     "this repository": f"Path({str(Path(__file__).parents[2] / 'README.md')!r}).read_text()",
     "other processes": "','.join(p for p in os.listdir('/proc') if p.isdigit() and int(p) > 50)",
     "a home": "str(os.listdir(os.path.expanduser('~root')))",
+    "the environment of process 1": "'SECRET_OF_MINE' in Path('/proc/1/environ').read_text()",
+    "any environment": "'SECRET_OF_MINE' in os.popen('cat /proc/[0-9]*/environ 2>&1').read()",
 }
 
 
@@ -174,6 +200,24 @@ def test_a_box_shows_nothing_of_this_machine(
 
 
 @boxed
+def test_a_box_can_write_to_its_scratch_folders_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = tmp_path / "site"
+    (hidden / "baselines").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(hidden))
+    monkeypatch.setattr(box, "SYSTEM", (*box.SYSTEM, str(hidden)))
+    places = ["/x", "/dev/x", "/dev/null", str(hidden / "baselines/x"), "/tmp/x", "/dev/shm/x"]
+    code = f"import os\nfrom pathlib import Path\nmade, sizes = [], []\nfor place in {places}:\n"
+    code += "    try: made.append((Path(place).write_text('x'), place)[1])\n    except OSError: pass\n"
+    code += "for place in ('/tmp', '/dev/shm'):\n"
+    code += "    found = os.statvfs(place)\n    sizes.append(found.f_blocks * found.f_frsize)\n"
+    code += "assert False, f'{made} {sizes}'\n"
+    file = entry(tmp_path, **{"from dataclasses import dataclass\n": f"from dataclasses import dataclass\n{code}"})
+    with pytest.raises(BoxError) as caught:
+        Box(file)
+    assert str(caught.value) == f"AssertionError: ['/dev/null', '/tmp/x', '/dev/shm/x'] {[box.SCRATCH_BYTES] * 2}"
+
+
+@boxed
 def test_an_environment_may_be_reached_by_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "venv").symlink_to(sys.prefix)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "venv/bin" / Path(sys.executable).name))
@@ -191,6 +235,73 @@ def test_an_entry_that_takes_too_much_memory_or_time_is_ended(tmp_path: Path) ->
         pytest.raises(BoxError, match=r"it took more than 0\.02 s; its process was ended"),
     ):
         box.receive(0.02)  # it waits for us; by the clock it may take ten times that
+
+
+@boxed
+def test_an_entry_of_too_many_processes_is_ended(tmp_path: Path) -> None:
+    code = "import subprocess, time\nfor _ in range(80): subprocess.Popen(['/bin/sleep', '60'])\ntime.sleep(60)\n"
+    with pytest.raises(BoxError, match="it had more than 64 processes at once; they were ended"):
+        Box(entry(tmp_path, **{"from dataclasses import dataclass\n": f"from dataclasses import dataclass\n{code}"}))
+
+
+def test_what_an_ended_process_used_stays_used() -> None:
+    burn = "(i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done); echo done; read -r line"
+    with subprocess.Popen(["sh", "-c", burn], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"done\n"
+        assert box._used(psutil.Process(process.pid)) > 0.02
+        process.kill()
+
+
+class Scripted:
+    """Stands for a box whose import took 8 s of the processor, and that answers as it is told."""
+
+    def __init__(self, *answers: tuple[dict[str, Any], dict[str, torch.Tensor]]) -> None:
+        self._answers, self.until = list(answers), set()
+
+    def used(self) -> float:
+        return 8.0
+
+    def send(self, *_: object) -> None:
+        pass
+
+    def receive(self, seconds: float, until: float) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        self.until.add(until)
+        return self._answers.pop(0)
+
+
+def test_a_fit_has_one_deadline_and_pays_for_a_long_import() -> None:
+    asks = ({"op": "second_moment", "id": 0}, {})
+    stub: Any = Scripted(asks, asks, ({"op": "fitted"}, {"w": torch.ones(1)}))
+    fit, began = _Fit(stub, LAW.stream(0, Purpose.TRAIN), Tier(10, 7.0)), time.monotonic()
+    assert fit.run([1], 0) == {"w": torch.ones(1)}
+    (until,) = stub.until
+    assert until == pytest.approx(began + 70, abs=1)
+    assert fit.seconds == 3
+
+
+def test_a_fit_that_keeps_what_cannot_be_stored_is_a_sentence() -> None:
+    stub: Any = Scripted(({"op": "fitted"}, {"w": torch.ones(1, dtype=torch.bfloat16)}))
+    with pytest.raises(BoxError, match=r"it keeps 'w' as torch.bfloat16, which NumPy lacks"):
+        _Fit(stub, LAW.stream(0, Purpose.TRAIN), Tier(10, 7.0)).run([1], 0)
+
+
+@pytest.mark.parametrize(
+    ("fitting", "says", "is_told"),
+    [
+        ("none", "nothing", "nothing"),
+        ("none", "L", "L"),
+        ("random", "nothing", "law"),
+        ("random", "direct", "direct"),
+        ("closed_form", "mu, L", "law"),
+    ],
+)
+def test_what_is_fitted_knows_the_law_whatever_it_says(
+    monkeypatch: pytest.MonkeyPatch, fitting: str, says: str, is_told: str
+) -> None:
+    told = {"reach": "any", "learned": False, "batched": True, "anytime": True, "version": 1}
+    monkeypatch.setattr("benchmarks.entries.boxed._traits", lambda *_: {**told, "fitting": fitting, "needs": says})
+    assert Boxed(str(MOMENTUM), isolated=False).needs == is_told
 
 
 @boxed
@@ -267,6 +378,12 @@ def test_metadata_that_is_wrong_is_a_sentence(tmp_path: Path, changed: dict[str,
     [
         ({"class Momentum(IterativeSolver)": "class Momentum(object)"}, "a file must define one solver"),
         ({"needs = Needs.NOTHING": "needs = 'secrets'"}, "it must declare needs, one of nothing, L, "),
+        *(
+            ({"needs = Needs.NOTHING": f"needs = Needs.NOTHING; version = {version}"}, said)
+            for version in ("0", "True", "'1'", "10**30")
+            for said in ("it must declare version, a whole number from 1 on; it is ",)
+        ),
+        ({"import torch\n": "import torch\nraise ValueError(chr(0xD800))\n"}, "ValueError: \\ud800"),
         ({"import torch\n": "import torch\nraise SystemExit(3)\n"}, "SystemExit: 3"),
         ({"import torch\n": "import torch\nimport os; os._exit(3)\n"}, "its process ended with 3"),
         ({"import torch\n": "import not_there\nimport torch\n"}, "No module named 'not_there'"),
@@ -306,10 +423,19 @@ def test_a_message_that_is_none_is_refused() -> None:
     for content in (b"\x00" * 15, b"\xff" * 16, b"\x00" * 7 + b"\x02" + b"\x00" * 8 + b"[]"):
         with pytest.raises((EOFError, wire.NoMessage)):
             wire.receive(io.BytesIO(content))
+    with pytest.raises(wire.NoMessage, match="larger than any can be"):
+        wire.receive(io.BytesIO((2**20 + 1).to_bytes(8) + bytes(8)))  # 1 MiB of words is the most
 
 
 @copied
-def test_the_contract_is_a_plugin_of_pytest(pytester: pytest.Pytester) -> None:
-    done = pytester.runpytest_inprocess("--entry", str(FILES / "peeks.py"), "-q", "-x")
+def test_the_contract_is_a_plugin_of_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    file = str(shutil.copy(FILES / "peeks.py", pytester.path))
+    done = pytester.runpytest_inprocess("-p", pytest_plugin.__name__, "--entry", file, "-q", "-x")
     done.stdout.fnmatch_lines(["*TypeError: expected Tensor as element 1 in argument 0, but got NoneType*"])
     assert done.ret == 1
+
+
+def test_no_pytest_but_one_that_asks_loads_the_contract() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(project.get("entry-points", {})) == set()  # `benchmarks` may be a package of somebody else there

@@ -28,7 +28,8 @@ def row(steps: int, log_loss: float | None = -1.0) -> Row:
 def board() -> Board:
     flag = Flag(law="isotropic, d = 3, N = 8", steps=2, before="1", difference=-0.5, p_value=1e-5)
     about = {"authors": [EVIL], "source": "javascript:alert(1)", "licence": "MIT", "budget": "none", "commit": "c" * 40}
-    mine = Entry(name=EVIL, kind="entry", sha256="s" * 64, rows=[row(1), row(2)], flags=[flag], **about)
+    alarmed = row(2).model_copy(update={"alarm": f"below the floor {EVIL}"})
+    mine = Entry(name=EVIL, kind="entry", sha256="s" * 64, rows=[row(1), alarmed], flags=[flag], **about)
     gone = Entry(name="gone", kind="entry", status="no longer runs", reason=EVIL, source="https://example.org/x")
     other = Entry(name="cg", kind="reference", rows=[row(1), row(2, None)])
     told = {"suite": "entry", "suite_hash": "h", "software": "0", "source": "s"}
@@ -51,6 +52,7 @@ def test_the_page_shows_where_entries_are_from_and_where_they_stand(run: Run, tm
     assert "s" * 12 in provenance.text
     assert "c" * 12 in provenance.text
     assert "after 2 steps: −0.50 against version 1" in page.text
+    assert f"{EVIL} on isotropic, d = 3, N = 8 after 2 steps: below the floor {EVIL}" in page.text
     assert f"memformer-bench site of {run.name}" in " ".join(page.text.split())
     assert not page.all("img")
     assert [script for script in page.all("script") if "src" not in script.attributes] == []
