@@ -23,7 +23,7 @@ from benchmarks.runs.recompute import (
     tail_by_losses,
 )
 from benchmarks.runs.schema import PREFERRED_METRICS, SCORED, TIMED, Identity
-from benchmarks.runs.standing import standings
+from benchmarks.runs.standing import MOST, standings
 
 IDENTITY = list(Identity.model_fields)
 
@@ -32,8 +32,6 @@ TOLERANCE = 1e-4
 
 LEAST = 1e-30
 """A mean of losses below this, of which float32 has few digits or none, says little of quantiles and intervals."""
-
-MOST = float(np.finfo(np.float32).max)
 
 LOGS = {"log_mean", "log_low", "log_high", "gap_to_floor", "gap_to_bayes"}
 """Columns that are logarithms: what is relative of a loss is absolute of them."""
