@@ -19,6 +19,7 @@ from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import LAW, PREFERRED_METRICS, SCORED_ON, TASK
 from benchmarks.runs.standing import ROUNDING
+from benchmarks.runs.timed import comparable_times
 from benchmarks.statistics import Levels, Summary, summarise, tail_limited, thinned
 
 SHOWN = [*LAW, "protocol", "draw"]
@@ -41,7 +42,8 @@ class SolverLosses:
         levels: what its intervals hold random.
         losses: for each number of steps, one array `(tasks,)` of per-task losses for each seed, times their weights if
             they have any.
-        seconds: for each number of steps, median warm time of one solve, in seconds a task; empty without timings.
+        seconds: for each number of steps, median warm time of one solve, in seconds a task; empty without timings that
+            can be compared with the others'.
         tail_limited: numbers of steps after which few tasks carry the mean, as `scores.csv` says of all seeds.
         weights: of the tasks, one array `(tasks,)` for each seed; None where the law itself was drawn from.
     """
@@ -209,7 +211,8 @@ def settings(
             of_all = pooled.get(_of(row, _POOLED), row)
             row |= {"levels": of_all["levels"], "tail_limited": of_all["tail_limited"]}
             groups.setdefault(_of(row, SCORED_ON), []).append(row)
-    timings: list[Row] = [{**row, "label": solver_label(row)} for row in run.timings.to_dict("records")]
+    timed = run.timings[comparable_times(run.timings)]
+    timings: list[Row] = [{**row, "label": solver_label(row)} for row in timed.to_dict("records")]
     return [
         _setting(run, group, [row for row in timings if _of(row, TASK) == _of(group[0], TASK)], metric)
         for group in groups.values()

@@ -15,6 +15,7 @@ from benchmarks.runs.pairing import refuse_other_tasks
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import SCORED_ON, SOLVER, TASK
 from benchmarks.runs.standing import DIRECT, ROUNDING, takes_no_steps
+from benchmarks.runs.timed import comparable_times
 from benchmarks.statistics import shared_ranks
 
 TOLD = ("L", "mu, L")
@@ -43,8 +44,8 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
         The identity columns, `group` (what a solver needs, or `direct` if it takes no steps), `rank` (1 is best, shared
         by those that cannot be told apart; missing where there is none), `log_loss` with its 95 % interval `log_low`,
         `log_high`, `median_loss`, the gap to the floor of the solver's class with its paired interval, `alarm`, where
-        parameters are from, what the starts of training found, `warm_seconds` and `batch` of the timing with its
-        `flops`, `eigenvalue_seconds` and `eigenvalue_flops` (of the same batch, of a task: what finding the eigenvalues
+        parameters are from, what the starts of training found, `warm_seconds` and `batch` of the timing (missing where
+        it was measured otherwise than most of its task, see `benchmarks.runs.timed`) with its `flops`, `eigenvalue_seconds` and `eigenvalue_flops` (of the same batch, of a task: what finding the eigenvalues
         takes of those two, where a solver is told some and it was measured), `status` and `reason`.
 
     Raises:
@@ -61,7 +62,11 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     last = scores.assign(pooled=scores["seed"].isna()).sort_values("pooled", kind="stable")
     kept = last.groupby(key, sort=False).tail(1).index
     table = scores.loc[scores.index.isin(kept)]
-    timed = timings.groupby(timing_key, sort=False).tail(1)
+    # The last row that can be compared with the others of its task; of a row that cannot, its work alone is told.
+    timings = timings.assign(same=comparable_times(timings)).sort_values("same", kind="stable")
+    timed = timings.groupby(timing_key, sort=False).tail(1).sort_index()
+    times = ["warm_median", "batch", "train_seconds"]
+    timed[times] = timed[times].where(timed["same"])
     table = table.merge(
         timed[[*timing_key, "warm_median", "batch", "flops", "train_seconds"]], on=timing_key, how="left"
     )

@@ -89,6 +89,26 @@ def test_of_two_runs_the_later_counts(run: Run, tmp_path: Path) -> None:
         assert both["log_loss"].sum() == pytest.approx(rank([run])["log_loss"].sum() - len(both))
 
 
+@pytest.mark.parametrize("column", ["machine", "batch", "threads"])
+def test_times_that_were_measured_otherwise_than_most_are_blank(run: Run, column: str) -> None:
+    changed = run.timings.copy()
+    mine = (changed["solver"] == "cg") & (changed["steps"] == 2)
+    changed.loc[mine, column] = "another" if column == "machine" else 7
+    table = rank([Run(run.path, run.scores, changed, run.meta)]).set_index(["solver", "steps"])
+    blank = table["warm_seconds"].isna()
+    assert table.index[blank].tolist() == [("cg", 2)]
+    assert table["batch"].isna().tolist() == blank.tolist()
+    assert table["flops"].notna().sum() == rank([run])["flops"].notna().sum()
+
+
+def test_of_equally_many_times_the_last_measured_are_shown(run: Run) -> None:
+    other = run.timings.assign(machine="another", warm_median=123.0)
+    for tables, shown in (([run.timings, other], 8), ([other, run.timings], 0), ([run.timings, other.iloc[1:]], 0)):
+        both = pd.concat(tables, ignore_index=True)
+        table = rank([Run(run.path, run.scores, both, run.meta)])
+        assert (table["warm_seconds"] == 123.0).sum() == shown
+
+
 def test_runs_that_drew_different_tasks_are_refused(run: Run) -> None:
     changed = Run(run.path, run.scores.assign(fingerprint="0123456789ab"), run.timings, run.meta)
     with pytest.raises(UserError, match=r"the law 'isotropic' at d = 3 has fingerprint .*: it drew other tasks"):

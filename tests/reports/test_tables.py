@@ -164,3 +164,10 @@ def test_many_solvers_with_long_names_leave_room_for_the_ranks(setting: Setting)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a layout that does not fit
         critical_difference_figure(setting, long).canvas.draw()
+
+
+def test_times_of_another_machine_are_left_out(run: Run) -> None:
+    changed = run.timings.copy()
+    changed.loc[changed["solver"] == "cg", "machine"] = "another"
+    seconds = {entry.label: entry.seconds for entry in settings(replace(run, timings=changed), d=4)[0].entries}
+    assert [label for label, own in seconds.items() if not own] == ["cg"]
