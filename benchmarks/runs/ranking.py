@@ -45,8 +45,9 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
         by those that cannot be told apart; missing where there is none), `log_loss` with its 95 % interval `log_low`,
         `log_high`, `median_loss`, the gap to the floor of the solver's class with its paired interval, `alarm`, where
         parameters are from, what the starts of training found, `warm_seconds` and `batch` of the timing (missing where
-        it was measured otherwise than most of its task, see `benchmarks.runs.timed`) with its `flops`, `eigenvalue_seconds` and `eigenvalue_flops` (of the same batch, of a task: what finding the eigenvalues
-        takes of those two, where a solver is told some and it was measured), `status` and `reason`.
+        it was measured otherwise than most of its task, see `benchmarks.runs.timed`) with its `flops`,
+        `eigenvalue_seconds` and `eigenvalue_flops` (of the same batch, of a task: what finding the eigenvalues takes of
+        those two, where a solver is told some and it was measured), `status` and `reason`.
 
     Raises:
         UserError: if two runs hold different versions or fingerprints of one law.
