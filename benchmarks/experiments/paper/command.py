@@ -113,7 +113,7 @@ def redo_and_judge(request: Request, output: Path, redone: Path | None) -> Finis
 PAPER = Experiment(
     "paper",
     "the published experiments redone, the same questions on fresh tasks, and which claims hold",
-    lambda request: redo_and_judge(request, request.results / "paper", None),
+    lambda request: redo_and_judge(request, request.folder("paper"), None),
     SUITE_OPTIONS | {"only"},
     ids,
     lambda: "\n".join(f"{e.id:<8} {e.title}" for e in experiments()),

@@ -98,7 +98,7 @@ def test_the_table_is_the_same_however_many_processes_share_the_work(table: pd.D
 def test_the_experiment_writes_a_table_and_a_figure_of_the_solver_chosen(tmp_path: Path) -> None:
     done = call("run", "transfer", "--quick", "--only", "pcg", "--jobs", "1", "--results", tmp_path)
     assert done.code == 0, done.error
-    folder = tmp_path / "transfer-quick"
+    folder = tmp_path / "transfer-quick-pcg"
     assert {path.name for path in folder.iterdir()} == {"transfer_pcg.csv", "transfer_pcg_3.svg"}
     table = pd.read_csv(folder / "transfer_pcg.csv")
     assert len(table) == 11 * 11
