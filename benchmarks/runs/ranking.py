@@ -75,7 +75,7 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     table = table[table["solver"] != NO_METHOD].merge(costs, on=TASK, how="left")
     table.loc[~table["needs"].isin(TOLD), costs.columns.difference(TASK)] = float("nan")
     table["group"] = _groups(table)
-    if len(runs) > 1 or table["rank"].isna().all():
+    if by_intervals(runs):
         table["rank"] = _by_intervals(table)
     names = {"log_mean": "log_loss", "median": "median_loss", "warm_median": "warm_seconds"}
     columns = [*key, "group", "metric", "rank", "log_loss", "log_low", "log_high", "median_loss", "num_tasks"]
@@ -108,6 +108,11 @@ def _groups(table: pd.DataFrame) -> list[str]:
     rows = list(rows_of(pd.DataFrame(table, columns=["seed", "shown", "mean", *SCORED_ON, *SOLVER, "steps"])))
     direct = takes_no_steps(rows)
     return [DIRECT if row["row"] in direct else str(row["needs"]) for row in rows]
+
+
+def by_intervals(runs: Sequence[Run]) -> bool:
+    """Whether ranks are shared where intervals overlap, and not by the paired tests that a run was stored with."""
+    return len(runs) > 1 or bool(runs[0].scores["rank"].isna().all())
 
 
 def _by_intervals(table: pd.DataFrame) -> pd.Series:

@@ -69,6 +69,29 @@ def test_csv_is_a_table(run: Run) -> None:
     assert table["rank"].min() == 1
 
 
+def test_the_caption_tells_the_rule_that_ranks_are_shared_by(run: Run) -> None:
+    old = Run(run.path, run.scores.assign(rank=pd.NA), run.timings, run.meta)
+    for runs, said in (
+        ([run], "paired tests with Holm"),
+        ([run, run], "intervals overlap"),
+        ([old], "intervals overlap"),
+    ):
+        assert said in render(runs, "markdown")
+        assert ("paired tests" in render(runs, "terminal")) == ("paired" in said)
+
+
+def test_one_variant_on_fewer_tasks_takes_no_other_with_it(run: Run) -> None:
+    few = run.scores["solver"] == "cg"
+    variant = run.scores[few].assign(solver_params='{"few": 1}', num_tasks=1)
+    both = pd.concat([run.scores, variant], ignore_index=True)
+    lines = render([Run(run.path, both, run.timings, run.meta)], "terminal").splitlines()
+    at = {
+        name: next(i for i, line in enumerate(lines) if line.strip().startswith(name)) for name in ("cg  ", "cg (few")
+    }
+    title = next(index for index, line in enumerate(lines) if "scored on the first" in line)
+    assert at["cg  "] < title < at["cg (few"]
+
+
 def test_markdown_cells_show_loss_interval_and_rank(run: Run) -> None:
     line = next(line for line in render([run], "markdown").splitlines() if line.startswith("| `cg`"))
     assert len(re.findall(r"-?\d+\.\d{3} ±\d+\.\d{3} \(1\)", line)) == 2
