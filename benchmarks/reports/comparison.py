@@ -18,7 +18,7 @@ from benchmarks.errors import UserError
 from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import LAW, PREFERRED_METRICS, SCORED_ON, TASK
-from benchmarks.runs.standing import ROUNDING
+from benchmarks.runs.standing import DIGITS, ROUNDING
 from benchmarks.runs.timed import comparable_times
 from benchmarks.statistics import Levels, Summary, summarise, tail_limited, thinned
 
@@ -83,6 +83,7 @@ class Setting:
         metric: the loss that is compared.
         entries: solvers scored on all of the tasks, in the order of the run.
         tasks: number of tasks, all seeds.
+        dtype: floating-point type that losses were computed in.
         left_out: solvers that cannot be compared with them, each with the reason.
     """
 
@@ -90,6 +91,7 @@ class Setting:
     metric: str
     entries: list[SolverLosses]
     tasks: int
+    dtype: str
     left_out: dict[str, str]
 
     @property
@@ -125,6 +127,10 @@ class Setting:
     def steps(self) -> list[int]:
         """Every number of steps that a solver has."""
         return sorted({steps for entry in self.entries for steps in entry.losses})
+
+    def is_exact(self, log_loss: float) -> bool:
+        """Whether a log loss is that of an exact answer but for rounding: it is drawn at the edge of a figure."""
+        return log_loss <= ROUNDING[self.dtype] + DIGITS  # losses below rounding have been raised to it
 
     def at(self, steps: int) -> list[SolverLosses]:
         """Solvers that were scored after this number of steps and answered every task."""
@@ -247,7 +253,7 @@ def _setting(run: Run, rows: list[Row], timings: list[Row], metric: str | None) 
             entries.append(_entry(run, label, own, [row for row in timings if row["label"] == label]))
     identity = {name: mine[0][name] for name in SHOWN}
     kept = sum(map(len, next(iter(entries[0].losses.values())))) if entries else most * len(seeds)
-    return Setting(identity, metric, entries, kept, left_out)
+    return Setting(identity, metric, entries, kept, str(mine[0]["dtype"]), left_out)
 
 
 def _common_metric(rows: list[Row]) -> str:

@@ -17,6 +17,7 @@ from benchmarks.reports.profile import profile, speedups
 from benchmarks.reports.style import short_names
 from benchmarks.reports.targets import steps_needed, target_losses, targets
 from benchmarks.runs.read import Run
+from benchmarks.runs.standing import ROUNDING
 
 CLASSIC = "heavy_ball"
 
@@ -171,3 +172,12 @@ def test_times_of_another_machine_are_left_out(run: Run) -> None:
     changed.loc[changed["solver"] == "cg", "machine"] = "another"
     seconds = {entry.label: entry.seconds for entry in settings(replace(run, timings=changed), d=4)[0].entries}
     assert [label for label, own in seconds.items() if not own] == ["cg"]
+
+
+def test_what_is_exact_depends_on_the_type(setting: Setting) -> None:
+    for dtype, least in (("float64", -58.27), ("float32", -18.07)):
+        own = replace(setting, dtype=dtype)
+        assert not own.is_exact(least + 0.01)
+        assert own.is_exact(least - 0.01)
+        raised = [np.full(300, np.exp(ROUNDING[dtype]))]  # as losses below rounding are
+        assert own.is_exact(replace(own.entry("cg"), losses={2: raised}).summary(2).log_mean)

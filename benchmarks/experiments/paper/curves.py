@@ -11,6 +11,10 @@ import pandas as pd
 from torch import Tensor
 
 from benchmarks.errors import UserError
+from benchmarks.runs.standing import ROUNDING
+
+EXACT = ROUNDING["float64"]
+"""A log loss below this is an exact answer but for rounding: all of this is computed in that type."""
 
 Scored = Literal["published", "fresh"]
 
