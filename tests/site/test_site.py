@@ -261,6 +261,12 @@ def test_a_site_takes_the_place_of_a_site_and_of_nothing_else(tmp_path: Path) ->
     assert (tmp_path / "thesis" / "text.tex").exists()
 
 
+def test_the_folder_that_one_is_in_is_not_swapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"'\.' cannot be swapped for a site as a whole"):
+        write_site({MARK: ""}, Path())
+
+
 def test_the_command_says_where_the_page_is_and_what_is_wrong(results: Path, tmp_path: Path) -> None:
     done = call("site", "small", "--results", results, "--output", "here", folder=tmp_path)
     assert done.code == 0, done.error
