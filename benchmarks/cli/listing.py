@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, Registry
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, one_line
 from benchmarks.reports.escape import plain
 
 REGISTRIES: dict[str, Registry] = {"laws": LAWS, "solvers": SOLVERS, "metrics": METRICS}
@@ -89,7 +89,12 @@ def find_runs(names: Sequence[str] | None, runs: Path) -> list[Path]:
 
 def _describe_entry(registry: Registry, name: str) -> str:
     entry = registry[name]
-    target = entry.load()
+    try:
+        target = entry.load()
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"the {registry.kind} {name!r} ({entry.origin}) cannot be imported: {one_line(error)}"
+        ) from None
     parts = [f"{registry.kind} {name}: {entry.summary}", f"{target.__module__}.{target.__qualname__}"]
     if inspect.isclass(target):
         parameters = inspect.signature(target).parameters.values()
