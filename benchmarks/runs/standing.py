@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.runs.cells import Row, grouped
 from benchmarks.runs.schema import PREFERRED_METRICS, SCORED_ON, SOLVER
+from benchmarks.runs.tables import as_written
 from benchmarks.statistics import Levels, equal_means_test, log_ratio_p_value, shared_ranks
 from benchmarks.statistics.sample import Sample
 from benchmarks.statistics.seed_levels import two_level
@@ -76,16 +77,11 @@ def takes_no_steps(rows: Sequence[Row]) -> set[int]:
     found: set[int] = set()
     for own in grouped([row for row in rows if row["shown"]], [*SCORED_ON, *SOLVER]).values():
         by_seed = grouped([row for row in own if row["steps"] > 0], ["seed"]).values()
-        same = all(len({as_written(row["mean"]) for row in of_seed}) == 1 for of_seed in by_seed)
+        same = all(len({row["mean"] and as_written(row["mean"]) for row in of_seed}) == 1 for of_seed in by_seed)
         several = any(len(of_seed) > 1 and min(row["steps"] for row in of_seed) == 1 for of_seed in by_seed)
         if own[0]["needs"] == DIRECT or (same and several and own[0]["mean"] is not None and not own[0]["learned"]):
             found |= {row["row"] for row in own}
     return found
-
-
-def as_written(mean: float | None) -> float | None:
-    """A mean with the digits of `scores.csv`: ranks are the same before it is written and after."""
-    return None if mean is None else float(f"{mean:.8g}")
 
 
 def comparable(stored: NDArray[np.float32], dtype: str) -> NDArray[np.float64]:
