@@ -54,13 +54,13 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     """
     refuse_other_tasks(runs)
     ordered = sorted(runs, key=lambda run: str(run.meta.get("measured_at", "")))
-    scores = pd.concat([run.scores for run in ordered], ignore_index=True)
+    scores = pd.concat([run.scores.assign(run=place) for place, run in enumerate(ordered)], ignore_index=True)
     timings = pd.concat([run.timings for run in ordered], ignore_index=True)
     timing_key = [*TASK, *SOLVER, "steps"]
     key = [*timing_key, "draw"]
     scores = scores.loc[scores["shown"]]
-    # The row of all seeds has no seed and comes last of its kind; a run of one seed has only that row.
-    last = scores.assign(pooled=scores["seed"].isna()).sort_values("pooled", kind="stable")
+    # Of the last run the row of all seeds, which has no seed; a run of one seed has only that row.
+    last = scores.assign(pooled=scores["seed"].isna()).sort_values(["run", "pooled"], kind="stable")
     kept = last.groupby(key, sort=False).tail(1).index
     table = scores.loc[scores.index.isin(kept)]
     # The last row that can be compared with the others of its task; of a row that cannot, its work alone is told.

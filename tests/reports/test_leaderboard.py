@@ -132,6 +132,14 @@ def test_of_equally_many_times_the_last_measured_are_shown(run: Run) -> None:
         assert (table["warm_seconds"] == 123.0).sum() == shown
 
 
+def test_a_later_run_of_one_seed_counts_before_all_seeds_of_an_older(run: Run) -> None:
+    scores = run.scores[run.scores["seed"] == 0].assign(log_mean=7.0)
+    later = Run(run.path, scores, run.timings, {**run.meta, "measured_at": "2999-01-01T00:00:00+00:00"})
+    assert run.scores["seed"].isna().any()
+    for order in ([run, later], [later, run]):
+        assert set(rank(order)["log_loss"]) == {7.0}
+
+
 def test_runs_that_drew_different_tasks_are_refused(run: Run) -> None:
     changed = Run(run.path, run.scores.assign(fingerprint="0123456789ab"), run.timings, run.meta)
     with pytest.raises(UserError, match=r"the law 'isotropic' at d = 3 has fingerprint .*: it drew other tasks"):

@@ -119,6 +119,18 @@ def test_profiles_and_speedups(setting: Setting) -> None:
     assert set(profile(setting, CLASSIC, "seconds")["cost"]) == {"seconds"}
 
 
+def test_no_steps_are_no_payment(setting: Setting) -> None:
+    def with_none(entry: SolverLosses) -> SolverLosses:
+        return replace(entry, losses={0: entry.losses[1], **entry.losses})
+
+    begun = replace(setting, entries=[with_none(entry) for entry in setting.entries])
+    pd.testing.assert_frame_equal(profile(begun, CLASSIC), profile(setting, CLASSIC))
+    pd.testing.assert_frame_equal(speedups(begun, CLASSIC), speedups(setting, CLASSIC))
+    only = replace(setting, entries=[replace(e, losses={0: e.losses[1]}) for e in setting.entries])
+    with pytest.raises(UserError, match="scored after no steps alone"):
+        profile(only, CLASSIC)
+
+
 def test_the_front_is_monotone(setting: Setting) -> None:
     table = pareto(setting)
     assert len(table) == 15
