@@ -217,7 +217,7 @@ def settings(
             of_all = pooled.get(_of(row, _POOLED), row)
             row |= {"levels": of_all["levels"], "tail_limited": of_all["tail_limited"]}
             groups.setdefault(_of(row, SCORED_ON), []).append(row)
-    timed = run.timings[comparable_times(run.timings)]
+    timed: Any = run.timings[comparable_times(run.timings)]
     timings: list[Row] = [{**row, "label": solver_label(row)} for row in timed.to_dict("records")]
     return [
         _setting(run, group, [row for row in timings if _of(row, TASK) == _of(group[0], TASK)], metric)

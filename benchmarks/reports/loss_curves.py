@@ -103,9 +103,10 @@ def curves_figure(title: str, table: pd.DataFrame) -> Figure:
     return drawn
 
 
-def _inexact(table: pd.DataFrame) -> pd.Series:
+def _inexact(table: pd.DataFrame) -> Any:
     """Which rows have a loss above rounding."""
-    return table["log_loss"] > table["dtype"].map(ROUNDING).astype(float)
+    dtypes: Any = table["dtype"]
+    return table["log_loss"] > dtypes.map(ROUNDING).astype(float)
 
 
 def _curve(table: pd.DataFrame, best: Any) -> pd.DataFrame:

@@ -23,7 +23,8 @@ def comparable_times(timings: pd.DataFrame) -> pd.Series:
         >>> comparable_times(rows).tolist()
         [True, True, False]
     """
-    cells = timings[timings["warm_median"].notna()].drop_duplicates([*TASK, *TIMED, *SOLVER, "steps"], keep="last")
+    timed: Any = timings[timings["warm_median"].notna()]
+    cells = timed.drop_duplicates([*TASK, *TIMED, *SOLVER, "steps"], keep="last")
     known: Any = cells.assign(place=range(len(cells))).groupby([*TASK, *TIMED], sort=False, dropna=False)["place"]
     ways = known.agg(["size", "max"]).reset_index().sort_values(["size", "max"])
     chosen = ways.drop_duplicates(TASK, keep="last")[[*TASK, *TIMED]].assign(chosen=True)

@@ -239,5 +239,6 @@ def read_table(path: Path) -> list[dict[str, Any]]:
         UserError: if it is not one, or of a time when the control was not adapted.
     """
     texts: dict[str, type] = dict.fromkeys(("experiment", "law", "method", "against"), str)
-    numbers: dict[str, type] = dict.fromkeys(("log_mean", "log_low", "log_high", *Part("", *[0.0] * 4).row), float)
+    ratio = Part("", 0.0, 0.0, 0.0, 0.0).row
+    numbers: dict[str, type] = dict.fromkeys(("log_mean", "log_low", "log_high", *ratio), float)
     return read_rows(path, "mixtures of experts ('run paper' makes it anew)", {**texts, "layers": int, **numbers})

@@ -111,7 +111,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: if it is not one.
     """
-    numbers: dict[str, type] = dict.fromkeys((*Part("", *[0.0] * 4).row, "steps_several", "steps_one"), float)
+    numbers: dict[str, type] = dict.fromkeys((*Part("", 0.0, 0.0, 0.0, 0.0).row, "steps_several", "steps_one"), float)
     return read_rows(path, "heads ('run paper' makes it anew)", {"kind": str, "layers": int, **numbers})
 
 
