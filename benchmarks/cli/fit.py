@@ -32,6 +32,7 @@ def fit(
     """Fit one solver on one law, keep its parameters, and say what it reaches on fresh tasks."""
     load_plugins(plugin)
     import torch
+    from pydantic import ValidationError
 
     from benchmarks.cli.progress import training_progress
     from benchmarks.harness.guard import guarded
@@ -42,6 +43,7 @@ def fit(
     from benchmarks.harness.workers.limits import pinned_threads
     from benchmarks.statistics import summarise
     from benchmarks.suites.entries import SolverEntry, TaskEntry
+    from benchmarks.suites.suite import first_problem
 
     try:
         settings = json.loads(params)
@@ -49,8 +51,11 @@ def fit(
         raise UserError(f"--params is not JSON: {error}") from None
     if not isinstance(settings, dict):
         raise UserError("--params must be a JSON object such as '{\"learning_rate\": 0.03}'")
-    where = build_law(TaskEntry(law=law, d=d, N=n, noise_std=noise_std))
-    fitted = build_solver(SolverEntry(name=solver, params=settings))
+    try:
+        entries = TaskEntry(law=law, d=d, N=n, noise_std=noise_std), SolverEntry(name=solver, params=settings)
+    except ValidationError as error:
+        raise UserError(first_problem(error)) from None
+    where, fitted = build_law(entries[0]), build_solver(entries[1])
     if not fitted.fitting.required:
         raise UserError(f"the solver {solver!r} learns nothing; 'memformer-bench list solvers' shows which do")
     depths = sorted(steps or [1, 2, 3, 4])

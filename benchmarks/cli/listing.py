@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.catalogue.registry import LAWS, METRICS, SOLVERS, Registry
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, one_line
 from benchmarks.reports.escape import plain
 
 REGISTRIES: dict[str, Registry] = {"laws": LAWS, "solvers": SOLVERS, "metrics": METRICS}
@@ -89,22 +89,38 @@ def find_runs(names: Sequence[str] | None, runs: Path) -> list[Path]:
 
 def _describe_entry(registry: Registry, name: str) -> str:
     entry = registry[name]
-    target = entry.load()
+    try:
+        target = entry.load()
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"the {registry.kind} {name!r} ({entry.origin}) cannot be imported: {one_line(error)}"
+        ) from None
     parts = [f"{registry.kind} {name}: {entry.summary}", f"{target.__module__}.{target.__qualname__}"]
     if inspect.isclass(target):
         parameters = inspect.signature(target).parameters.values()
         shown = [str(parameter).split(":")[0] + _default(parameter, entry.defaults) for parameter in parameters]
         parts.append(f"parameters: {', '.join(shown) or 'none'}")
-        built = registry.create(name) if registry is SOLVERS else None
-        if built is not None:
-            parts += [
-                f"needs: {built.needs.sentence}",
-                f"reach: {built.reach.sentence}",
-                f"fitting: {built.fitting.sentence}",
-                f"learned: {'yes' if built.learned else 'no'}",
-                f"tasks: {'a batch at once' if built.batched else 'one after another, in a loop'}",
-            ]
+        if registry is SOLVERS:
+            parts += _traits(name)
     return "\n".join([*parts, "", inspect.getdoc(target) or ""])
+
+
+def _traits(name: str) -> list[str]:
+    """What a solver declares, or why it cannot be made here."""
+    from benchmarks.harness.resolve import build_solver
+    from benchmarks.suites.entries import SolverEntry
+
+    try:
+        built = build_solver(SolverEntry(name=name))
+    except UserError as error:
+        return [f"cannot be made here: {plain(error)}"]
+    return [
+        f"needs: {built.needs.sentence}",
+        f"reach: {built.reach.sentence}",
+        f"fitting: {built.fitting.sentence}",
+        f"learned: {'yes' if built.learned else 'no'}",
+        f"tasks: {'a batch at once' if built.batched else 'one after another, in a loop'}",
+    ]
 
 
 def _default(parameter: inspect.Parameter, implied: Mapping[str, object]) -> str:

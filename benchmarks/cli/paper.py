@@ -14,7 +14,10 @@ def judge(
     run: Annotated[str, typer.Argument(help="A run of the suite `paper`.")],
     only: Annotated[list[str] | None, typer.Option(help="Only this experiment (a, b, ...); repeatable.")] = None,
     redone: Annotated[Path, typer.Option(help="The redone curves.")] = Path("results/paper/published_protocol.csv"),
-    output: Annotated[Path, typer.Option(help="Folder that is written to.")] = Path("results/paper"),
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder that is written to; by default results/paper, or paper-b of --only b."),
+    ] = None,
     results: Results = RESULTS,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; by default a core each.")] = None,
 ) -> None:
@@ -30,5 +33,7 @@ def judge(
 
     given = Finished(find_runs([run], results / "runs")[0], [], [])
     with make_progress() as progress:
-        redo_and_judge(Request(results, False, only or (), jobs, progress, lambda *_: given), output, redone)
-    say(f"written to {output}")
+        request = Request(results, False, only or (), jobs, progress, lambda *_: given)
+        folder = output or request.folder("paper")
+        redo_and_judge(request, folder, redone)
+    say(f"written to {folder}")

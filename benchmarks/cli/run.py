@@ -30,7 +30,7 @@ def run(
     refit: Annotated[bool, typer.Option("--refit", help="Fit learned solvers anew instead of finding them.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="The short form, about a minute, of what has one.")] = False,
     only: Annotated[
-        list[str] | None, typer.Option(help="Only this part of an experiment: paper a, transfer lfom, ...; repeatable.")
+        list[str] | None, typer.Option(help="Only this part of an experiment, into a folder paper-a, ...; repeatable.")
     ] = None,
 ) -> None:
     """Run a suite or an experiment.

@@ -77,16 +77,23 @@ def _view(make: Callable[..., Iterator["Part"]]) -> None:
 @_view
 def pairwise(
     setting: "Setting",
-    steps: Annotated[list[int] | None, typer.Option(help="Number of steps; repeatable; by default all.")] = None,
+    steps: Annotated[
+        list[int] | None, typer.Option(help="Number of steps; repeatable; by default all that two solvers have.")
+    ] = None,
 ) -> Iterator["Part"]:
     """Fixed budgets: intervals and ties, every pair with Holm's correction, critical-difference diagram."""
     from benchmarks.reports.critical_difference import critical_difference_figure
+    from benchmarks.reports.escape import plain
     from benchmarks.reports.pairwise import pairwise as view
     from benchmarks.reports.pairwise import standing, standing_figure
 
     for budget in steps or setting.steps:
         if len(setting.at(budget)) < 2:
-            raise UserError(f"fewer than two solvers were scored after {budget} steps on {setting.title}")
+            why = f"fewer than two solvers were scored after {budget} steps on {setting.title}"
+            if steps:
+                raise UserError(why)
+            say(plain(f"left out: {why}"), err=True)
+            continue
         pairs = view(setting, budget)
         table = standing(setting, budget, pairs)
         name = f"{setting.slug}_k{budget}"

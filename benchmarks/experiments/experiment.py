@@ -84,12 +84,14 @@ class Request:
         return map_ordered(function, items, self.processes, lambda place: self.progress.advance(names[place]))
 
     def folder(self, name: str) -> Path:
-        """`results/NAME`, or `results/NAME-quick`, made; fails before an hour's work and not after it.
+        """`results/NAME`, made; fails before an hour's work and not after it.
+
+        The short form and parts have folders of their own, `NAME-quick` and `NAME-PART`: the whole stays as it is.
 
         Raises:
             UserError: if it cannot be made.
         """
-        return make_folder(self.results / (f"{name}-quick" if self.quick else name))
+        return make_folder(self.results / "-".join([name, *["quick"] * self.quick, *sorted(set(self.only))]))
 
 
 @dataclass(frozen=True)

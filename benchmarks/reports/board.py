@@ -101,10 +101,11 @@ class Board:
 
 
 def leader(rows: pd.DataFrame) -> str:
-    """The best of some solvers in a few words, with those that share its rank."""
+    """The best of some solvers in a few words, with those of its group that share its rank."""
     first, names = rows.iloc[0], list[str]()
     if not pd.isna(first["rank"]):
-        names = [escape.plain(row["name"]) for row in rows.to_dict("records")[1:] if row["rank"] == first["rank"]]
+        place, others = (first["group"], first["rank"]), rows.to_dict("records")[1:]
+        names = [escape.plain(row["name"]) for row in others if (row["group"], row["rank"]) == place]
     more = f" and {len(names) - 2} more" * (len(names) > 2)
     return _said(first) + (f" (tied: {', '.join(names[:2])}{more})" if names else "")
 
@@ -113,7 +114,8 @@ def _said(row: Any) -> str:
     """One solver in a few words."""
     words = f"{escape.plain(row['name'])} at {_loss(row)}"
     if not pd.isna(row["gap_to_floor"]):
-        above = f"{row['gap_to_floor']:.2f} above" if row["gap_to_floor"] >= 0.005 else "at"
+        gap = row["gap_to_floor"]
+        above = "at" if abs(gap) < 0.005 else f"{abs(gap):.2f} {'above' if gap > 0 else 'below'}"
         words += f", {above} its floor ({row['floor']})"
     if not pd.isna(row["warm_seconds"]):
         words += f", {1e3 * row['warm_seconds']:.2g} ms for {int(row['batch'])} tasks"

@@ -18,7 +18,8 @@ from benchmarks.errors import UserError
 from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import LAW, PREFERRED_METRICS, SCORED_ON, TASK
-from benchmarks.runs.standing import ROUNDING
+from benchmarks.runs.standing import DIGITS, ROUNDING
+from benchmarks.runs.timed import comparable_times
 from benchmarks.statistics import Levels, Summary, summarise, tail_limited, thinned
 
 SHOWN = [*LAW, "protocol", "draw"]
@@ -41,7 +42,8 @@ class SolverLosses:
         levels: what its intervals hold random.
         losses: for each number of steps, one array `(tasks,)` of per-task losses for each seed, times their weights if
             they have any.
-        seconds: for each number of steps, median warm time of one solve, in seconds a task; empty without timings.
+        seconds: for each number of steps, median warm time of one solve, in seconds a task; empty without timings that
+            can be compared with the others'.
         tail_limited: numbers of steps after which few tasks carry the mean, as `scores.csv` says of all seeds.
         weights: of the tasks, one array `(tasks,)` for each seed; None where the law itself was drawn from.
     """
@@ -81,6 +83,7 @@ class Setting:
         metric: the loss that is compared.
         entries: solvers scored on all of the tasks, in the order of the run.
         tasks: number of tasks, all seeds.
+        dtype: floating-point type that losses were computed in.
         left_out: solvers that cannot be compared with them, each with the reason.
     """
 
@@ -88,6 +91,7 @@ class Setting:
     metric: str
     entries: list[SolverLosses]
     tasks: int
+    dtype: str
     left_out: dict[str, str]
 
     @property
@@ -123,6 +127,10 @@ class Setting:
     def steps(self) -> list[int]:
         """Every number of steps that a solver has."""
         return sorted({steps for entry in self.entries for steps in entry.losses})
+
+    def is_exact(self, log_loss: float) -> bool:
+        """Whether a log loss is that of an exact answer but for rounding: it is drawn at the edge of a figure."""
+        return log_loss <= ROUNDING[self.dtype] + DIGITS  # losses below rounding have been raised to it
 
     def at(self, steps: int) -> list[SolverLosses]:
         """Solvers that were scored after this number of steps and answered every task."""
@@ -209,7 +217,8 @@ def settings(
             of_all = pooled.get(_of(row, _POOLED), row)
             row |= {"levels": of_all["levels"], "tail_limited": of_all["tail_limited"]}
             groups.setdefault(_of(row, SCORED_ON), []).append(row)
-    timings: list[Row] = [{**row, "label": solver_label(row)} for row in run.timings.to_dict("records")]
+    timed: Any = run.timings[comparable_times(run.timings)]
+    timings: list[Row] = [{**row, "label": solver_label(row)} for row in timed.to_dict("records")]
     return [
         _setting(run, group, [row for row in timings if _of(row, TASK) == _of(group[0], TASK)], metric)
         for group in groups.values()
@@ -244,7 +253,7 @@ def _setting(run: Run, rows: list[Row], timings: list[Row], metric: str | None) 
             entries.append(_entry(run, label, own, [row for row in timings if row["label"] == label]))
     identity = {name: mine[0][name] for name in SHOWN}
     kept = sum(map(len, next(iter(entries[0].losses.values())))) if entries else most * len(seeds)
-    return Setting(identity, metric, entries, kept, left_out)
+    return Setting(identity, metric, entries, kept, str(mine[0]["dtype"]), left_out)
 
 
 def _common_metric(rows: list[Row]) -> str:

@@ -16,7 +16,7 @@ from benchmarks.reports.board import GROUPS, shared_steps
 from benchmarks.reports.budgets import COSTS, REFERENCE, budgets, eigenvalues, within
 from benchmarks.reports.devices import devices
 from benchmarks.reports.write import csv_text
-from benchmarks.runs.ranking import rank, solver_label
+from benchmarks.runs.ranking import by_intervals, rank, solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import SCORED_ON, SOLVER
 from benchmarks.runs.standing import ROUNDING
@@ -58,6 +58,7 @@ def render(runs: Sequence[Run], form: Format, ranked: pd.DataFrame | None = None
         comment="% " if form == "latex" else "",
         names=TEXT[form](", ".join(run.name for run in runs)),
         devices=TEXT[form](devices(runs)),
+        by_intervals=by_intervals(runs),
         tables=[
             (TEXT[form](_heading(table)), _table(table, form), eigenvalues(table, shared_steps(pd.DataFrame(table))))
             for table in _split(rows, SCORED_ON)
@@ -109,13 +110,11 @@ def _lines(
 ) -> Iterator[list[str]]:
     """Lines of one table: a title for each group, then its solvers, best first; those on fewer tasks come last."""
     most = max(row["num_tasks"] for row in table)
-    fewer = {row["solver"] for row in table if 0 < row["num_tasks"] < most}
-    groups = {
-        title: [row for row in table if row["group"] == key and row["solver"] not in fewer]
-        for key, title in GROUPS.items()
-    }
-    groups[FEWER] = [row for row in table if row["solver"] in fewer]
-    for title, rows in groups.items():
+    all_tasks, fewer = list[Row](), list[Row]()
+    for rows in _split(table, SOLVER):
+        (fewer if any(0 < row["num_tasks"] < most for row in rows) else all_tasks).extend(rows)
+    groups = {title: [row for row in all_tasks if row["group"] == key] for key, title in GROUPS.items()}
+    for title, rows in {**groups, FEWER: fewer}.items():
         solvers = _split(rows, SOLVER)
         if not solvers:
             continue

@@ -11,8 +11,9 @@ import pandas as pd
 
 from benchmarks.errors import UserError
 from benchmarks.reports.board import Board, slug
-from benchmarks.reports.style import COLOURS, EXACT, LEARNED, NEEDS, caption, figure, label_ends
+from benchmarks.reports.style import COLOURS, LEARNED, NEEDS, caption, figure, label_ends
 from benchmarks.runs.schema import SCORED_ON
+from benchmarks.runs.standing import ROUNDING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ def loss_curves(
     for _, table in ranked.groupby(SCORED_ON, sort=False, dropna=False):
         board, name = Board(table), slug(table.iloc[0])
         times[name] += 1
-        inexact = list(table.loc[table["log_loss"] > EXACT, "solver"])
+        inexact = list(table.loc[_inexact(table), "solver"])
         rows: Any = board.rows[board.rows["solver"].isin(inexact)]
         kinds = np.where(rows["learned"].astype(bool), "learned", rows["group"])
         place = pd.Series(kinds, rows.index).groupby(kinds).cumcount()
@@ -102,10 +103,16 @@ def curves_figure(title: str, table: pd.DataFrame) -> Figure:
     return drawn
 
 
+def _inexact(table: pd.DataFrame) -> Any:
+    """Which rows have a loss above rounding."""
+    dtypes: Any = table["dtype"]
+    return table["log_loss"] > dtypes.map(ROUNDING).astype(float)
+
+
 def _curve(table: pd.DataFrame, best: Any) -> pd.DataFrame:
     """A solver's losses after each number of steps, those above rounding."""
     same = (table["solver"] == best["solver"]) & (table["solver_params"] == best["solver_params"])
-    own: Any = table[same & (table["trained_on"] == best["trained_on"]) & (table["log_loss"] > EXACT)]
+    own: Any = table[same & (table["trained_on"] == best["trained_on"]) & _inexact(table)]
     kind = "learned" if best["learned"] else best["group"]
     columns = ["steps", "log_loss", "log_low", "log_high"]
     return own.sort_values("steps")[columns].assign(curve=best["name"], kind=kind).astype({"log_loss": float})
@@ -131,7 +138,7 @@ def _merged(curves: Sequence[pd.DataFrame]) -> Iterator[pd.DataFrame]:
 
 def floors(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """The floor of each class that has one, which is a row's loss less its gap."""
-    known: Any = table[table["gap_to_floor"].notna() & (table["floor"] != "") & (table["log_loss"] > EXACT)]
+    known: Any = table[table["gap_to_floor"].notna() & (table["floor"] != "") & _inexact(table)]
     known = known.assign(log_loss=known["log_loss"] - known["gap_to_floor"])
     for name, part in known.groupby("floor", sort=False):
         at = part.groupby("steps", as_index=False)["log_loss"].first()

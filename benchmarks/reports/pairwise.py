@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.reports.comparison import Setting, levels_of_pair
-from benchmarks.reports.style import COLOURS, EXACT, NEEDS, caption, figure, short_names
+from benchmarks.reports.style import COLOURS, NEEDS, caption, figure, short_names
 from benchmarks.statistics import Comparison, compare, holm, letters, rank_solvers, tie_groups
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def standing_figure(setting: Setting, table: pd.DataFrame) -> Figure:
     """Log loss of every solver with its interval, best on top; letters show ties, colours what a solver is told."""
     drawn, (axes,) = figure(6.6, 0.17 * len(table) + 1.35)
     rows = table.to_dict("records")
-    inexact = [row for row in rows if row["log_loss"] > EXACT]
+    inexact = [row for row in rows if not setting.is_exact(row["log_loss"])]
     ends = [row[end] for row in inexact for end in ("log_loss", "log_low", "log_high")]
     finite = [value for value in ends if np.isfinite(value)] or [0.0]
     span = max(max(finite) - min(finite), 0.1)
@@ -101,7 +101,7 @@ def standing_figure(setting: Setting, table: pd.DataFrame) -> Figure:
     axes.set_xlim(left, right)
     for y, row in enumerate(rows):
         colour = COLOURS[row["needs"]]
-        if row["log_loss"] <= EXACT:
+        if setting.is_exact(row["log_loss"]):
             axes.plot(left, y, "<", ms=4.5, color=colour, clip_on=False)
             axes.annotate("exact", (left, y), (6, 0), textcoords="offset points", va="center", fontsize=7, color=colour)
         else:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.errors import UserError
 from benchmarks.reports.comparison import Setting
-from benchmarks.reports.style import COLOURS, EXACT, NEEDS, caption, figure, short_names
+from benchmarks.reports.style import COLOURS, NEEDS, caption, figure, short_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,9 +59,9 @@ def pareto_figure(setting: Setting, table: pd.DataFrame) -> Figure:
 
     drawn, (axes,) = figure(7.0, 4.4)
     rows = table.to_dict("records")
-    finite = [row["log_loss"] for row in rows if row["log_loss"] > EXACT]
+    finite = [row["log_loss"] for row in rows if not setting.is_exact(row["log_loss"])]
     span = max(finite, default=0.0) - min(finite, default=-1.0)
-    exact = any(row["log_loss"] <= EXACT for row in rows)
+    exact = len(finite) < len(rows)
     floor = min(finite, default=-1.0) - (0.12 * span + 0.2 if exact else 0.05 * span + 0.05)
     axes.set_ylim(floor, max(finite, default=0.0) + 0.05 * span + 0.2)
     axes.set_xscale("log")
@@ -78,7 +78,8 @@ def pareto_figure(setting: Setting, table: pd.DataFrame) -> Figure:
     for i, row in enumerate(front):
         # Names of neighbours at one height stand above each other, the leftmost highest.
         crowd = sum(abs(other - y[i]) < 0.04 * height for other in y[i + 1 :])
-        _label(axes, {**row, "solver": names[row["solver"]]}, (x[i], y[i]), lift=9 * crowd)
+        marked = {**row, "solver": names[row["solver"]], "exact": setting.is_exact(row["log_loss"])}
+        _label(axes, marked, (x[i], y[i]), lift=9 * crowd)
     needs = [name for name in COLOURS if name in set(table["needs"])]
     handles = [axes.plot([], [], "o", ms=4, color=COLOURS[name], label=NEEDS[name])[0] for name in needs]
     drawn.legend(handles=handles, loc="outside right upper", handletextpad=0.2)
@@ -99,7 +100,7 @@ def pareto_figure(setting: Setting, table: pd.DataFrame) -> Figure:
 def _label(axes: Axes, row: dict[Any, Any], place: tuple[float, float], lift: float) -> None:
     from matplotlib.patheffects import withStroke
 
-    colour, exact = COLOURS[row["needs"]], row["log_loss"] <= EXACT
+    colour, exact = COLOURS[row["needs"]], row["exact"]
     axes.plot(*place, "v" if exact else "o", ms=5, color=colour, zorder=3, clip_on=False)
     halo = [withStroke(linewidth=2.5, foreground="white")]
     text, offset = f"{row['solver']}:{row['steps']}", (6, (7 if exact else 4) + lift)

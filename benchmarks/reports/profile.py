@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.reports.comparison import Setting
+from benchmarks.reports.comparison import Setting, SolverLosses
 from benchmarks.reports.curves import best_curves
 from benchmarks.reports.style import caption, figure
 from benchmarks.reports.targets import CLASSIC, first_hits, in_seconds, target_losses
@@ -21,21 +22,28 @@ Cost = Literal["steps", "seconds"]
 
 
 def costs(setting: Setting, classic: str = CLASSIC, cost: Cost = "steps") -> tuple[list[str], np.ndarray]:
-    """What each solver pays to solve each (task, target), inf where it does not solve it.
+    """What each solver pays to solve each (task, target), inf where it does not solve it; no steps are no payment.
 
     Returns:
         Labels, and costs `(solvers, targets * tasks)`.
 
     Raises:
-        UserError: if seconds are asked of a run without timings.
+        UserError: if seconds are asked of a run without timings, or the classic took no step.
     """
-    losses = list(target_losses(setting, classic).values())
-    entries = [entry for entry in setting.entries if cost == "steps" or entry.seconds]
+    losses = [loss for steps, loss in target_losses(setting, classic).items() if steps]
+    if not losses:
+        raise UserError(f"{classic!r} was scored after no steps alone; name another with --classic")
+    stepped = [_after_a_step(entry) for entry in setting.entries if any(entry.losses)]
+    entries = [entry for entry in stepped if cost == "steps" or entry.seconds]
     if not entries:
         raise UserError("the run has no timings; profiles of it can only count steps")
     hits = [first_hits(entry, losses) for entry in entries]
     paid = hits if cost == "steps" else [in_seconds(e, h) for e, h in zip(entries, hits, strict=True)]
     return [entry.label for entry in entries], np.stack([values.ravel() for values in paid])
+
+
+def _after_a_step(entry: SolverLosses) -> SolverLosses:
+    return replace(entry, losses={steps: losses for steps, losses in entry.losses.items() if steps})
 
 
 def profile(setting: Setting, classic: str = CLASSIC, cost: Cost = "steps") -> pd.DataFrame:

@@ -28,9 +28,6 @@ COLOURS = {
 LEARNED = "#CC79A7"
 """The colour of what is learned from tasks, where learned methods are told apart from others that know the law."""
 
-EXACT = -30.0
-"""A log loss below this is an exact answer but for rounding: it is drawn at the edge of a figure."""
-
 
 class Cycle(tuple[str, ...]):
     """Begins again after its last item: there may be any number of solvers.

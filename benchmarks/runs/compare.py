@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.runs.cells import Cells, Row, grouped
 from benchmarks.runs.pairing import refuse_other_tasks
@@ -17,7 +16,7 @@ from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.read import Run
 from benchmarks.runs.recompute import CELL, from_seeds
 from benchmarks.runs.schema import FAILURES, NAMED, SOLVER, TIMED
-from benchmarks.runs.standing import ROUNDING
+from benchmarks.runs.standing import ROUNDING, comparable
 from benchmarks.statistics import Levels, log_ratio_interval
 
 SHOWN = 20
@@ -78,10 +77,10 @@ def compare_runs(first: Run, second: Run, least_loss: float = 0.001, least_facto
     """Compare run B with run A, row by row.
 
     Losses are compared by the paired 95 % interval of the log ratio of their means over the same tasks (and over seeds,
-    where the rows' own intervals are) where both runs have per-task losses of the same seeds, else by the log ratio
-    alone. Nothing is corrected for the number of pairs; the same source gives the same losses to the last digit. A loss
-    that is undefined in B alone is worse. A time changed if its ratio exceeds the factor and the quartiles do not
-    overlap; times of different machines are not compared.
+    where the rows' own intervals are) where both runs have per-task losses of the same seeds, which float32 holds, else
+    by the log ratio alone. Nothing is corrected for the number of pairs; the same source gives the same losses to the
+    last digit. A loss that is undefined in B alone is worse. A time changed if its ratio exceeds the factor and the
+    quartiles do not overlap; times of different machines are not compared.
 
     Args:
         first: run A.
@@ -187,22 +186,21 @@ def _compare_losses(before: list[Row], after: list[Row], least: float, changes: 
         return
     changes.compared["loss"] += 1
     exact = ROUNDING[before[0]["dtype"]]
-    if stored:
-        losses = [[np.maximum(_losses(pair[side]), math.exp(exact)) for pair in pairs] for side in (0, 1)]
+    losses = [[pair[side]["run"].losses(pair[side]["row"]) for pair in pairs] for side in (0, 1)] if stored else []
+    held = stored and all(np.isfinite(array).all() for side in losses for array in side)
+    if held:
         levels: Levels = (
             "seeds_and_tasks" if any(row["levels"] == "seeds_and_tasks" for row in before + after) else "tasks"
         )
-        change, low, high = log_ratio_interval(losses[1], losses[0], levels)
+        old, new = ([comparable(array, before[0]["dtype"]) for array in side] for side in losses)
+        change, low, high = log_ratio_interval(new, old, levels)
         how = f"[{low:+.4f}, {high:+.4f}]"
     else:
         low = high = change = max(b, exact) - max(a, exact)
-        how = "without an interval, since there are no per-task losses of the same tasks"
+        why = "float32 does not hold its losses" if stored else "there are no per-task losses of the same tasks"
+        how = f"without an interval, since {why}"
     if low > least or high < -least:
         changes.add("loss", change, f"{name}: log loss {change:+.4f} {how}")
-
-
-def _losses(row: Row) -> NDArray[np.float64]:
-    return row["run"].losses(row["row"]).astype(np.float64)
 
 
 def _compare_times(first: Run, second: Run, least: float, changes: Changes) -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.runs.cells import Cells, Row, grouped
 from benchmarks.runs.read import Run
+from benchmarks.runs.tables import as_written
 from benchmarks.suites.entries import SolverEntry, TaskEntry
 from benchmarks.suites.meetings import settings
 from benchmarks.suites.suite import Suite
@@ -146,7 +147,7 @@ def _found(
 ) -> list[Row]:
     """The rows of a cell of a suite."""
     device, trained_on = suite.device.partition(":")[0], entry.trained_on or task.trained_on
-    place = (task.law, task.d, task.N, task.noise_std, entry.name)
+    place = (task.law, task.d, task.N, as_written(task.noise_std), entry.name)
     rest = (entry.protocol, suite.dtype, device, step, *draw)
     labels = {"" if trained_on is None else trained_on.label, *([""] if entry.trained_on is None else [])}
     mine = [row for on in sorted(labels) for row in cells.of((*place, on, *rest))]

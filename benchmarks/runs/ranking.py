@@ -15,6 +15,7 @@ from benchmarks.runs.pairing import refuse_other_tasks
 from benchmarks.runs.read import Run
 from benchmarks.runs.schema import SCORED_ON, SOLVER, TASK
 from benchmarks.runs.standing import DIRECT, ROUNDING, takes_no_steps
+from benchmarks.runs.timed import comparable_times
 from benchmarks.statistics import shared_ranks
 
 TOLD = ("L", "mu, L")
@@ -43,25 +44,30 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
         The identity columns, `group` (what a solver needs, or `direct` if it takes no steps), `rank` (1 is best, shared
         by those that cannot be told apart; missing where there is none), `log_loss` with its 95 % interval `log_low`,
         `log_high`, `median_loss`, the gap to the floor of the solver's class with its paired interval, `alarm`, where
-        parameters are from, what the starts of training found, `warm_seconds` and `batch` of the timing with its
-        `flops`, `eigenvalue_seconds` and `eigenvalue_flops` (of the same batch, of a task: what finding the eigenvalues
-        takes of those two, where a solver is told some and it was measured), `status` and `reason`.
+        parameters are from, what the starts of training found, `warm_seconds` and `batch` of the timing (missing where
+        it was measured otherwise than most of its task, see `benchmarks.runs.timed`) with its `flops`,
+        `eigenvalue_seconds` and `eigenvalue_flops` (of the same batch, of a task: what finding the eigenvalues takes of
+        those two, where a solver is told some and it was measured), `status` and `reason`.
 
     Raises:
         UserError: if two runs hold different versions or fingerprints of one law.
     """
     refuse_other_tasks(runs)
     ordered = sorted(runs, key=lambda run: str(run.meta.get("measured_at", "")))
-    scores = pd.concat([run.scores for run in ordered], ignore_index=True)
+    scores = pd.concat([run.scores.assign(run=place) for place, run in enumerate(ordered)], ignore_index=True)
     timings = pd.concat([run.timings for run in ordered], ignore_index=True)
     timing_key = [*TASK, *SOLVER, "steps"]
     key = [*timing_key, "draw"]
     scores = scores.loc[scores["shown"]]
-    # The row of all seeds has no seed and comes last of its kind; a run of one seed has only that row.
-    last = scores.assign(pooled=scores["seed"].isna()).sort_values("pooled", kind="stable")
+    # Of the last run the row of all seeds, which has no seed; a run of one seed has only that row.
+    last = scores.assign(pooled=scores["seed"].isna()).sort_values(["run", "pooled"], kind="stable")
     kept = last.groupby(key, sort=False).tail(1).index
     table = scores.loc[scores.index.isin(kept)]
-    timed = timings.groupby(timing_key, sort=False).tail(1)
+    # The last row that can be compared with the others of its task; of a row that cannot, its work alone is told.
+    timings = timings.assign(same=comparable_times(timings)).sort_values("same", kind="stable")
+    timed = timings.groupby(timing_key, sort=False).tail(1).sort_index()
+    times = ["warm_median", "batch", "train_seconds"]
+    timed[times] = timed[times].where(timed["same"])
     table = table.merge(
         timed[[*timing_key, "warm_median", "batch", "flops", "train_seconds"]], on=timing_key, how="left"
     )
@@ -69,7 +75,7 @@ def rank(runs: Sequence[Run]) -> pd.DataFrame:
     table = table[table["solver"] != NO_METHOD].merge(costs, on=TASK, how="left")
     table.loc[~table["needs"].isin(TOLD), costs.columns.difference(TASK)] = float("nan")
     table["group"] = _groups(table)
-    if len(runs) > 1 or table["rank"].isna().all():
+    if by_intervals(runs):
         table["rank"] = _by_intervals(table)
     names = {"log_mean": "log_loss", "median": "median_loss", "warm_median": "warm_seconds"}
     columns = [*key, "group", "metric", "rank", "log_loss", "log_low", "log_high", "median_loss", "num_tasks"]
@@ -102,6 +108,11 @@ def _groups(table: pd.DataFrame) -> list[str]:
     rows = list(rows_of(pd.DataFrame(table, columns=["seed", "shown", "mean", *SCORED_ON, *SOLVER, "steps"])))
     direct = takes_no_steps(rows)
     return [DIRECT if row["row"] in direct else str(row["needs"]) for row in rows]
+
+
+def by_intervals(runs: Sequence[Run]) -> bool:
+    """Whether ranks are shared where intervals overlap, and not by the paired tests that a run was stored with."""
+    return len(runs) > 1 or bool(runs[0].scores["rank"].isna().all())
 
 
 def _by_intervals(table: pd.DataFrame) -> pd.Series:

@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 
 from benchmarks.runs.cells import Row, grouped
 from benchmarks.runs.schema import PREFERRED_METRICS, SCORED_ON, SOLVER
+from benchmarks.runs.tables import as_written
 from benchmarks.statistics import Levels, equal_means_test, log_ratio_p_value, shared_ranks
 from benchmarks.statistics.sample import Sample
 from benchmarks.statistics.seed_levels import two_level
 
 ROUNDING = {name: 2 * math.log(1e3 * eps) for name, eps in (("float64", 2.0**-52), ("float32", 2.0**-23))}
 """A log loss below this is 0 but for rounding: it is shown as exact, and such losses share a rank."""
+
+MOST = float(np.finfo(np.float32).max)
+"""The largest loss that is stored as it is; a larger one is stored as infinite, and compared as this."""
 
 DIRECT = "direct"
 """What a method needs that takes no steps, and the group of all that take none."""
@@ -66,15 +70,24 @@ def standings(rows: Iterable[Row], stored: Stored) -> dict[int, int]:
 
 
 def takes_no_steps(rows: Sequence[Row]) -> set[int]:
-    """Numbers of the rows of solvers whose mean loss is the same after every number of steps from 1 on."""
+    """Numbers of the rows of solvers that are direct, or whose mean loss is the same from the first step on.
+
+    Where no row is of one step, nobody can tell what takes none from what has converged.
+    """
     found: set[int] = set()
     for own in grouped([row for row in rows if row["shown"]], [*SCORED_ON, *SOLVER]).values():
         by_seed = grouped([row for row in own if row["steps"] > 0], ["seed"]).values()
-        same = all(len({row["mean"] for row in of_seed}) == 1 for of_seed in by_seed)
-        several = any(len(of_seed) > 1 for of_seed in by_seed)
+        same = all(len({row["mean"] and as_written(row["mean"]) for row in of_seed}) == 1 for of_seed in by_seed)
+        several = any(len(of_seed) > 1 and min(row["steps"] for row in of_seed) == 1 for of_seed in by_seed)
         if own[0]["needs"] == DIRECT or (same and several and own[0]["mean"] is not None and not own[0]["learned"]):
             found |= {row["row"] for row in own}
     return found
+
+
+def comparable(stored: NDArray[np.float32], dtype: str) -> NDArray[np.float64]:
+    """Stored losses as they are compared: what is below rounding is exact, what float32 does not hold its largest."""
+    wide = stored.astype(np.float64)
+    return np.clip(wide, math.exp(ROUNDING[dtype]), MOST, out=wide)
 
 
 class _Solver:
@@ -85,19 +98,19 @@ class _Solver:
         last = next((row for row in shown if row["seed"] is None), shown[-1])
         self.row, self.needs, self.tasks = last["row"], last["needs"], last["num_tasks"]
         self.levels: Levels = last["levels"]
-        self.least = math.exp(ROUNDING[last["dtype"]])
-        self.mean = math.inf if last["mean"] is None else max(float(f"{last['mean']:.8g}"), self.least)  # as stored
+        self.dtype = last["dtype"]
+        least = math.exp(ROUNDING[self.dtype])
+        self.mean = math.inf if last["mean"] is None else max(as_written(last["mean"]), least)
         self._rows = grouped([row for row in rows if row["seed"] is not None], ["metric"])
         self._stored = stored
         self.kept: dict[str, Sample] | None = None
 
     def losses(self, metric: str) -> Sample:
-        """Of each seed; what is below rounding is exact."""
+        """Of each seed, as they are compared."""
         if self.kept is not None and metric in self.kept:
             return self.kept[metric]
         arrays = [self._stored(row["row"]) for row in self._rows[metric,]]
-        wide = [(array[0] if array.ndim == 2 else array).astype(np.float64) for array in arrays]
-        found = Sample(np.maximum(array, self.least, out=array) for array in wide)
+        found = Sample(comparable(array[0] if array.ndim == 2 else array, self.dtype) for array in arrays)
         if self.kept is not None:
             self.kept[metric] = found
         return found
@@ -110,7 +123,7 @@ class _Solver:
         mine, theirs = self.losses(metric), other.losses(metric)
         if [len(array) for array in mine] != [len(array) for array in theirs]:  # of a damaged run
             return math.nan
-        if not (mine.finite and theirs.finite):  # float32 does not hold all losses
+        if not (mine.finite and theirs.finite):  # nan: of a damaged run
             return math.nan
         levels = other.levels if self.levels == "tasks" else self.levels
         differences = [a - b for a, b in zip(mine, theirs, strict=True)]

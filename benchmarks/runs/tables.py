@@ -23,6 +23,10 @@ TEXT = pd.StringDtype("python", na_value=np.nan)
 """Of columns of words: rows are read one by one, which strings held by Arrow are slow at."""
 
 
+FORM = "%.8g"
+"""Of numbers in tables."""
+
+
 def read_table(path: Path) -> Iterator[pd.DataFrame]:
     """A table as text, missing cells as nan, some thousand rows at a time."""
     try:
@@ -101,10 +105,20 @@ def _column(rows: Sequence[BaseModel], name: str, field: FieldInfo) -> pd.Series
     return pd.Series([known.setdefault(value, value) for value in values] if kind is TEXT else values, dtype=kind)
 
 
+def as_written(number: float) -> float:
+    """A number with the digits that tables are written with: it is the same before it is written and after.
+
+    Example:
+        >>> as_written(2**0.5)
+        1.4142136
+    """
+    return float(FORM % number)
+
+
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """A table as a file that is on the disk when this returns."""
     with durable(path) as file:
-        table.to_csv(file, index=False, float_format="%.8g", lineterminator="\n")
+        table.to_csv(file, index=False, float_format=FORM, lineterminator="\n")
 
 
 @contextmanager

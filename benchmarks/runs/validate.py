@@ -23,7 +23,7 @@ from benchmarks.runs.recompute import (
     tail_by_losses,
 )
 from benchmarks.runs.schema import PREFERRED_METRICS, SCORED, TIMED, Identity
-from benchmarks.runs.standing import standings
+from benchmarks.runs.standing import MOST, standings
 
 IDENTITY = list(Identity.model_fields)
 
@@ -32,8 +32,6 @@ TOLERANCE = 1e-4
 
 LEAST = 1e-30
 """A mean of losses below this, of which float32 has few digits or none, says little of quantiles and intervals."""
-
-MOST = float(np.finfo(np.float32).max)
 
 LOGS = {"log_mean", "log_low", "log_high", "gap_to_floor", "gap_to_bayes"}
 """Columns that are logarithms: what is relative of a loss is absolute of them."""
@@ -97,7 +95,7 @@ def _say(name: str, bad: Any, what: str) -> Iterator[str]:
 
 def _cells(run: Run) -> Iterator[str]:
     """What does not follow from losses, or from other rows; the first of each kind in a cell."""
-    whole = not any(one.get("has_losses") is False for one in run.meta.get("merged_from", ()))
+    whole = not _without_losses(run.meta)
     try:
         stored = run.with_losses if run.has_losses else frozenset()
         for (cell,) in Cells([run.scores], CELL):
@@ -117,6 +115,11 @@ def _cells(run: Run) -> Iterator[str]:
                     yield from _row(row, parts, [losses[one["row"]] for one in parts] if known else None)
     except UserError as error:
         yield str(error)
+
+
+def _without_losses(meta: Mapping[str, Any]) -> bool:
+    """Whether a run that this was merged from, however often, had no losses."""
+    return any(one.get("has_losses") is False or _without_losses(one) for one in meta.get("merged_from", ()))
 
 
 def _ranks(run: Run) -> Iterator[str]:

@@ -107,6 +107,8 @@ def write_site(files: Mapping[str, Content], folder: Path) -> None:
     Raises:
         UserError: if the folder holds something else, or cannot be written.
     """
+    if not folder.name:
+        raise UserError(f"{str(folder)!r} cannot be swapped for a site as a whole; name a folder in it")
     if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there and no site of memformer-bench; name another folder, or empty it")
     fresh, old = (folder.with_name(f".{folder.name}.{what}-{os.getpid()}") for what in ("new", "old"))

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.reports.loss_curves import FLOORS
-from benchmarks.reports.style import EXACT
 from benchmarks.runs.ranking import solver_label
 from benchmarks.runs.schema import SOLVER
+from benchmarks.runs.standing import ROUNDING
 from benchmarks.site.numbers import fixed, interval, minus, missing, significant
 
 BEST = 2
@@ -109,7 +109,8 @@ def _short(row: Row, shift: str) -> str:
 
 
 def _shown(rows: BySteps) -> list[Row]:
-    return [row for row in rows.values() if not missing(row["log_loss"]) and EXACT < row["log_loss"] < math.inf]
+    known = (row for row in rows.values() if not missing(row["log_loss"]))
+    return [row for row in known if ROUNDING[row["dtype"]] < row["log_loss"] < math.inf]
 
 
 def _point(name: str, row: Row) -> Point:

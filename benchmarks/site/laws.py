@@ -31,12 +31,14 @@ class Cell:
         value: what it is sorted by; None sorts last.
         text: what it shows; `small` is under it, in small print.
         note: what a mark on it means, in a sentence; empty without one.
+        mark: `!`, or `~` where few tasks carry a mean and nothing else is to be said.
     """
 
     value: Any
     text: str
     small: str = ""
     note: str = ""
+    mark: str = "!"
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def _loss(row: Row | None) -> Cell:
         note += f"{'; ' * bool(note)}a few tasks carry this mean, so its interval is too narrow"
         if row["median_loss"] > 0:
             note += f"; the logarithm of the median is {fixed(math.log(row['median_loss']))}"
-    return Cell(loss, fixed(loss), interval(row["log_low"], row["log_high"]), note)
+    return Cell(loss, fixed(loss), interval(row["log_low"], row["log_high"]), note, "~" if status == "ok" else "!")
 
 
 def _equal(row: Row | None) -> Cell:

@@ -126,10 +126,10 @@ def load_suite(name_or_path: str) -> Suite:
     try:
         return Suite.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path.name}: {_first_problem(error)}") from None
+        raise UserError(f"{path.name}: {first_problem(error)}") from None
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """The first thing that is wrong, as `key: what`."""
     problem = error.errors()[0]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")

@@ -86,6 +86,7 @@ def test_what_is_asked_often_waits_for_no_torch(words: list[str], heavy: list[st
         (["fit", "heavy_ball_tuned", "isotopic"], "unknown law 'isotopic'; did you mean 'isotropic'?"),
         (["fit", "heavy_ball_tuned", "--d", "0"], "d is 0; it must be a whole number"),
         (["fit", "heavy_ball_tuned", "--noise-std", "-1"], "noise_std is -1.0"),
+        (["fit", "heavy_ball_tuned", "--noise-std", "nan"], "noise_std: Input should be a finite number"),
         (["fit", "heavy_ball_tuned", "--params", "{"], "--params is not JSON"),
     ],
 )

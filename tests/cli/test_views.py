@@ -63,6 +63,15 @@ def test_mistakes_are_one_sentence(words: list[str], message: str, results: Path
     assert message in mistake("views", *words, *options, "--output", tmp_path)
 
 
+def test_numbers_of_steps_with_one_solver_are_left_out(results: Path, tmp_path: Path) -> None:
+    words = ("views", "pairwise", "small", "--d", "4", "--solver", "cg", "--results", results, "--output", tmp_path)
+    done = call(*words)
+    assert done.code == 0, done.error
+    assert done.error.count("left out: fewer than two solvers were scored after ") == 3
+    assert not list(tmp_path.iterdir())
+    assert "fewer than two solvers" in mistake(*words, "--steps", "2")
+
+
 def test_a_folder_that_cannot_be_written_is_one_sentence(results: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     said = mistake("views", "pareto", "small", "--results", results, "--output", tmp_path / "file")

@@ -73,7 +73,10 @@ def test_a_new_experiment_is_a_folder_and_a_line(toy: Path) -> None:
     assert "failed: 5: too many" in whole.error
     assert (toy / "toy" / "TOY.md").read_text() == "30\n"
     assert call("run", "toy", "--only", "3", "--results", toy, "--jobs", "1").code == 0
-    assert (toy / "toy" / "TOY.md").read_text() == "9\n"
+    assert (toy / "toy-3" / "TOY.md").read_text() == "9\n"
+    assert (toy / "toy" / "TOY.md").read_text() == "30\n", "a part does not replace the whole"
+    assert call("run", "toy", "--only", "3", "--only", "2", "--quick", "--results", toy, "--jobs", "1").code == 0
+    assert (toy / "toy-quick-2-3" / "TOY.md").read_text() == "13\n"
     assert "toy                            squares of numbers" in call("list", "experiments").output
     shown = call("show", "toy").output
     assert "experiment toy: squares of numbers" in shown

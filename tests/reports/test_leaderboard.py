@@ -69,6 +69,29 @@ def test_csv_is_a_table(run: Run) -> None:
     assert table["rank"].min() == 1
 
 
+def test_the_caption_tells_the_rule_that_ranks_are_shared_by(run: Run) -> None:
+    old = Run(run.path, run.scores.assign(rank=pd.NA), run.timings, run.meta)
+    for runs, said in (
+        ([run], "paired tests with Holm"),
+        ([run, run], "intervals overlap"),
+        ([old], "intervals overlap"),
+    ):
+        assert said in render(runs, "markdown")
+        assert ("paired tests" in render(runs, "terminal")) == ("paired" in said)
+
+
+def test_one_variant_on_fewer_tasks_takes_no_other_with_it(run: Run) -> None:
+    few = run.scores["solver"] == "cg"
+    variant = run.scores[few].assign(solver_params='{"few": 1}', num_tasks=1)
+    both = pd.concat([run.scores, variant], ignore_index=True)
+    lines = render([Run(run.path, both, run.timings, run.meta)], "terminal").splitlines()
+    at = {
+        name: next(i for i, line in enumerate(lines) if line.strip().startswith(name)) for name in ("cg  ", "cg (few")
+    }
+    title = next(index for index, line in enumerate(lines) if "scored on the first" in line)
+    assert at["cg  "] < title < at["cg (few"]
+
+
 def test_markdown_cells_show_loss_interval_and_rank(run: Run) -> None:
     line = next(line for line in render([run], "markdown").splitlines() if line.startswith("| `cg`"))
     assert len(re.findall(r"-?\d+\.\d{3} ±\d+\.\d{3} \(1\)", line)) == 2
@@ -87,6 +110,34 @@ def test_of_two_runs_the_later_counts(run: Run, tmp_path: Path) -> None:
         both = rank(order)
         assert len(both) == len(rank([run]))
         assert both["log_loss"].sum() == pytest.approx(rank([run])["log_loss"].sum() - len(both))
+
+
+@pytest.mark.parametrize("column", ["machine", "batch", "threads"])
+def test_times_that_were_measured_otherwise_than_most_are_blank(run: Run, column: str) -> None:
+    changed = run.timings.copy()
+    mine = (changed["solver"] == "cg") & (changed["steps"] == 2)
+    changed.loc[mine, column] = "another" if column == "machine" else 7
+    table = rank([Run(run.path, run.scores, changed, run.meta)]).set_index(["solver", "steps"])
+    blank = table["warm_seconds"].isna()
+    assert table.index[blank].tolist() == [("cg", 2)]
+    assert table["batch"].isna().tolist() == blank.tolist()
+    assert table["flops"].notna().sum() == rank([run])["flops"].notna().sum()
+
+
+def test_of_equally_many_times_the_last_measured_are_shown(run: Run) -> None:
+    other = run.timings.assign(machine="another", warm_median=123.0)
+    for tables, shown in (([run.timings, other], 8), ([other, run.timings], 0), ([run.timings, other.iloc[1:]], 0)):
+        both = pd.concat(tables, ignore_index=True)
+        table = rank([Run(run.path, run.scores, both, run.meta)])
+        assert (table["warm_seconds"] == 123.0).sum() == shown
+
+
+def test_a_later_run_of_one_seed_counts_before_all_seeds_of_an_older(run: Run) -> None:
+    scores = run.scores[run.scores["seed"] == 0].assign(log_mean=7.0)
+    later = Run(run.path, scores, run.timings, {**run.meta, "measured_at": "2999-01-01T00:00:00+00:00"})
+    assert run.scores["seed"].isna().any()
+    for order in ([run, later], [later, run]):
+        assert set(rank(order)["log_loss"]) == {7.0}
 
 
 def test_runs_that_drew_different_tasks_are_refused(run: Run) -> None:

@@ -96,3 +96,11 @@ def test_tables_of_one_name_are_numbered(everything: pd.DataFrame) -> None:
     twice = pd.concat([ranked, ranked.assign(trained_on="elsewhere", law_version=7)])
     names = [name for name, _, _ in loss_curves(twice)]
     assert len(set(names)) == len(names) == 2
+
+
+@pytest.mark.parametrize(("dtype", "loss", "drawn"), [("float64", -40.0, True), ("float32", -20.0, False)])
+def test_what_is_exact_depends_on_the_type(everything: pd.DataFrame, dtype: str, loss: float, drawn: bool) -> None:
+    table = everything.query("law == 'isotropic' and d == 5").assign(dtype=dtype)
+    table.loc[table["solver"] == "cg", "log_loss"] = loss
+    (_, _, curves), *_ = loss_curves(table, ["cg", "gradient_descent"])
+    assert ("cg" in set(curves["curve"])) == drawn

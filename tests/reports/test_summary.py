@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from benchmarks.reports.board import leader
 from benchmarks.reports.devices import devices
 from benchmarks.reports.summary import summary
 from benchmarks.runs.ranking import choose
@@ -58,6 +59,20 @@ def test_each_law_has_one_reading_that_its_rows_bear_out(run: Run, ranked: pd.Da
     row = ranked.query("law == 'isotropic' and d == 5 and solver == 'cg' and steps == 4").iloc[0]
     assert f"told nothing beyond the context: cg at {row['log_loss']:.2f} ±" in text
     assert f"{row['gap_to_floor']:.2f} above its floor (krylov_oracle)" in text
+
+
+def test_equal_ranks_of_two_groups_are_no_tie(ranked: pd.DataFrame) -> None:
+    rows: pd.DataFrame = choose(ranked, law=["isotropic"], d=[5], group=["L", "mu, L"]).query("steps == 4")
+    first = rows[rows["rank"] == 1].groupby("group").head(1).assign(name=lambda table: table["solver"])
+    assert len(first) == 2
+    assert "tied" not in leader(first)
+    assert "tied" in leader(pd.concat([first.head(1), first.head(1).assign(name="the same again")]))
+
+
+@pytest.mark.parametrize(("gap", "said"), [(0.004, "at"), (-0.004, "at"), (0.125, "0.12 above"), (-0.5, "0.50 below")])
+def test_a_loss_below_its_floor_is_not_at_it(ranked: pd.DataFrame, gap: float, said: str) -> None:
+    row = ranked.query("solver == 'cg' and steps == 4").head(1).assign(name="cg", gap_to_floor=gap)
+    assert f", {said} its floor (" in leader(row)
 
 
 def test_the_table_has_the_best_of_each_group_and_the_best_learned_one(run: Run, ranked: pd.DataFrame) -> None:

@@ -17,6 +17,7 @@ from benchmarks.reports.profile import profile, speedups
 from benchmarks.reports.style import short_names
 from benchmarks.reports.targets import steps_needed, target_losses, targets
 from benchmarks.runs.read import Run
+from benchmarks.runs.standing import ROUNDING
 
 CLASSIC = "heavy_ball"
 
@@ -118,6 +119,18 @@ def test_profiles_and_speedups(setting: Setting) -> None:
     assert set(profile(setting, CLASSIC, "seconds")["cost"]) == {"seconds"}
 
 
+def test_no_steps_are_no_payment(setting: Setting) -> None:
+    def with_none(entry: SolverLosses) -> SolverLosses:
+        return replace(entry, losses={0: entry.losses[1], **entry.losses})
+
+    begun = replace(setting, entries=[with_none(entry) for entry in setting.entries])
+    pd.testing.assert_frame_equal(profile(begun, CLASSIC), profile(setting, CLASSIC))
+    pd.testing.assert_frame_equal(speedups(begun, CLASSIC), speedups(setting, CLASSIC))
+    only = replace(setting, entries=[replace(e, losses={0: e.losses[1]}) for e in setting.entries])
+    with pytest.raises(UserError, match="scored after no steps alone"):
+        profile(only, CLASSIC)
+
+
 def test_the_front_is_monotone(setting: Setting) -> None:
     table = pareto(setting)
     assert len(table) == 15
@@ -164,3 +177,19 @@ def test_many_solvers_with_long_names_leave_room_for_the_ranks(setting: Setting)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a layout that does not fit
         critical_difference_figure(setting, long).canvas.draw()
+
+
+def test_times_of_another_machine_are_left_out(run: Run) -> None:
+    changed = run.timings.copy()
+    changed.loc[changed["solver"] == "cg", "machine"] = "another"
+    seconds = {entry.label: entry.seconds for entry in settings(replace(run, timings=changed), d=4)[0].entries}
+    assert [label for label, own in seconds.items() if not own] == ["cg"]
+
+
+def test_what_is_exact_depends_on_the_type(setting: Setting) -> None:
+    for dtype, least in (("float64", -58.27), ("float32", -18.07)):
+        own = replace(setting, dtype=dtype)
+        assert not own.is_exact(least + 0.01)
+        assert own.is_exact(least - 0.01)
+        raised = [np.full(300, np.exp(ROUNDING[dtype]))]  # as losses below rounding are
+        assert own.is_exact(replace(own.entry("cg"), losses={2: raised}).summary(2).log_mean)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -91,6 +92,35 @@ def test_a_loss_that_became_undefined_is_worse(results: Path) -> None:
     back = command(results, "compare", "a-b", "a", "--fail-on", "loss")
     assert back.code == 0
     assert "undefined ->" in back.output
+
+
+def too_large(path: Path, factor: float) -> None:
+    """What a run is whose losses of cg under seed 1 are so many times larger: some are infinite in float32."""
+    table = pd.read_csv(path / "scores.csv", dtype=str, keep_default_na=False)
+    found = table.query("solver == 'cg' and seed == '1'").index
+    with np.load(path / "losses.npz") as arrays:
+        losses = dict(arrays)
+    with np.errstate(over="ignore"):
+        for row in found:
+            losses[str(row)] = (losses[str(row)].astype(float) * factor).astype(np.float32)
+            assert np.isinf(losses[str(row)]).any()
+    np.savez(path / "losses.npz", **losses)
+
+    def means(table: pd.DataFrame) -> None:
+        for row in found:
+            mean = float(table.at[row, "mean"]) * factor
+            table.loc[row, ["mean", "log_mean"]] = [f"{mean:.8g}", f"{np.log(mean):.8g}"]
+
+    edit(path / "scores.csv", means)
+
+
+def test_losses_that_float32_does_not_hold_are_compared_by_their_means(results: Path) -> None:
+    too_large(results / "runs/a-b", 1e40)
+    said = fails(results, "loss")
+    assert "loss: 8 compared, 4 worse, 0 better" in said
+    assert "without an interval, since float32 does not hold its losses" in said
+    too_large(results / "runs/a", 1e39)
+    assert "loss: 8 compared, 4 worse, 0 better" in fails(results, "loss")
 
 
 @pytest.mark.parametrize("kind", ["loss", "status", "rows", "time", "ci"])

@@ -31,7 +31,8 @@ class Losses:
         row |= {"metric": "expected_test_loss", "shown": True, "seed": 0, "levels": "tasks", "num_tasks": len(losses)}
         row |= {"mean": float(losses.mean()), "row": len(self.rows), **changed}
         self.rows.append(row)
-        self.arrays[row["row"]] = losses.astype(np.float32)
+        with np.errstate(over="ignore"):
+            self.arrays[row["row"]] = losses.astype(np.float32)
         return row["row"]
 
     def ranks(self) -> dict[int, int]:
@@ -64,6 +65,29 @@ def test_a_solver_on_fewer_tasks_or_without_a_loss_has_no_rank() -> None:
     law.add("few", BASE[:100] / 2)
     law.add("failed", BASE, mean=None)
     assert law.ranks() == {best: 1}
+
+
+@pytest.mark.parametrize("scale", [1e38, 1e60])
+def test_a_loss_that_float32_does_not_hold_ties_nobody_with_the_best(scale: float) -> None:
+    law = Losses()
+    best = law.add("best", BASE)
+    worst = law.add("worst", scale * BASE)
+    assert law.ranks() == {best: 1, worst: 2}
+
+
+def test_what_has_converged_by_the_smallest_number_of_steps_takes_steps() -> None:
+    law = Losses()
+    steps = [law.add("cg", BASE / 2, steps=k) for k in (10, 20)]
+    better = [law.add("told", BASE / 3, steps=k) for k in (10, 20)]
+    direct = [law.add("solve", BASE / 4, steps=k, needs="direct") for k in (10, 20)]
+    assert takes_no_steps(law.rows) == set(direct)
+    assert [law.ranks()[row] for row in (*steps, *better, *direct)] == [2, 2, 1, 1, 1, 1]
+
+
+def test_what_takes_no_steps_is_told_by_the_digits_that_are_written() -> None:
+    law, mean = Losses(), float(BASE.mean())
+    same = [law.add("closed", BASE, steps=k, mean=mean * (1 + k * 1e-13)) for k in (1, 2)]
+    assert takes_no_steps(law.rows) == set(same)
 
 
 def test_solvers_without_a_common_metric_are_not_told_apart() -> None:

@@ -164,6 +164,25 @@ def test_a_cell_of_a_merged_run_is_missed(results: Path) -> None:
     assert "cg (held_out) at 1 steps is missing" in command(results, "validate", "both").output
 
 
+def test_a_merged_run_is_good_if_one_far_back_had_no_losses(results: Path) -> None:
+    for name in ("b", "c"):
+        shutil.copytree(results / "runs/a", results / "runs" / name)
+        drop(results / f"runs/{name}/scores.csv", "solver == 'cg'" if name == "b" else "solver != 'cg'")
+        (results / f"runs/{name}/losses.npz").unlink()
+    run(results, "whole", SUITE.replace("[[tasks]]", '[[tasks]]\ndraw = "importance"', 1).replace("[0, 1]", "[2]"))
+    assert command(results, "merge", "b", "c", "--name", "without").code == 0
+    assert command(results, "merge", "without", "whole", "--name", "nested").code == 0
+    nested = read_run(results / "runs/nested")
+    assert nested.has_losses
+    assert command(results, "merge", "nested", "whole", "--name", "again").code == 0
+    assert not [one for one in problems(read_run(results / "runs/again")) if "there are no losses" in one]
+
+
+def test_a_number_with_more_digits_than_tables_have_is_found_again(tmp_path: Path) -> None:
+    run(tmp_path, "root", SMALL.replace("N = 8", "N = 8\nnoise_std = 0.7071067811865476"))
+    assert problems(read_run(tmp_path / "runs/root")) == []
+
+
 def test_seeds_beyond_the_suite_are_found(results: Path) -> None:
     meta = json.loads((results / "runs/a/meta.json").read_text())
     assert meta["suite"]["seeds"] == [0, 1]

@@ -228,6 +228,15 @@ def test_a_law_without_losses_or_times_is_shown_all_the_same(ranked: pd.DataFram
     assert page.remarks[0].endswith("error: it raised")
 
 
+def test_a_failure_is_marked_as_one_where_few_tasks_carry_the_mean_too(ranked: pd.DataFrame) -> None:
+    one = ranked[ranked["fingerprint"] == ranked["fingerprint"].iloc[0]].assign(tail_limited=True, log_loss=1.0)
+    for status, reason, mark in (("ok", "", "~"), ("diverged", "1 of 9 tasks: it grew", "!")):
+        (page,) = law_pages(one.assign(status=status, reason=reason))
+        cell = page.groups[0].lines[0].losses[0]
+        assert "few tasks carry" in cell.note
+        assert cell.mark == mark
+
+
 def test_names_beside_a_plot_do_not_overprint_however_many_there_are() -> None:
     points = [[Point(step, -step * (1 + n // 7), -step, -step + 1, 1.0, "") for step in (1, 2, 3)] for n in range(60)]
     plot = against_steps("many", [Curve(f"s{n}", f"n{n}", "learned", True, own) for n, own in enumerate(points)])
@@ -259,6 +268,12 @@ def test_a_site_takes_the_place_of_a_site_and_of_nothing_else(tmp_path: Path) ->
         with pytest.raises(UserError, match="no site of memformer-bench"):
             write_site({MARK: ""}, place)
     assert (tmp_path / "thesis" / "text.tex").exists()
+
+
+def test_the_folder_that_one_is_in_is_not_swapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"'\.' cannot be swapped for a site as a whole"):
+        write_site({MARK: ""}, Path())
 
 
 def test_the_command_says_where_the_page_is_and_what_is_wrong(results: Path, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def redo_and_judge(request: Request, output: Path, redone: Path | None) -> Finis
     else:
         mixtures = kept("experts", [row for shift in shifts(chosen) for row in experts_fresh.table(shift, request)])
     if "heads.csv" in beside:
-        several: list[Any] = pd.read_csv(beside["heads.csv"]).to_dict("records")
+        several: list[Any] = heads.read_table(beside["heads.csv"])
     else:
         several = kept("heads", heads.table(request) if HEADS_IN & {e.id for e in chosen} else [])
     run = None if finished is None else read_run(finished.path)
@@ -113,7 +113,7 @@ def redo_and_judge(request: Request, output: Path, redone: Path | None) -> Finis
 PAPER = Experiment(
     "paper",
     "the published experiments redone, the same questions on fresh tasks, and which claims hold",
-    lambda request: redo_and_judge(request, request.results / "paper", None),
+    lambda request: redo_and_judge(request, request.folder("paper"), None),
     SUITE_OPTIONS | {"only"},
     ids,
     lambda: "\n".join(f"{e.id:<8} {e.title}" for e in experiments()),

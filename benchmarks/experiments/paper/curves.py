@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,10 @@ import pandas as pd
 from torch import Tensor
 
 from benchmarks.errors import UserError
+from benchmarks.runs.standing import ROUNDING
+
+EXACT = ROUNDING["float64"]
+"""A log loss below this is an exact answer but for rounding: all of this is computed in that type."""
 
 Scored = Literal["published", "fresh"]
 
@@ -56,9 +60,28 @@ def read_points(path: Path) -> list[Point]:
     Raises:
         UserError: if it is not one.
     """
+    types = dict(zip((field.name for field in fields(Point)), (str, str, int, int, str, float), strict=True))
+    rows = read_rows(path, "the published protocol", types)
+    return [Point(**{name: row[name] for name in types}) for row in rows]
+
+
+def read_rows(path: Path, what: str, types: Mapping[str, type]) -> list[dict[str, Any]]:
+    """The rows of a table that an earlier run left.
+
+    Args:
+        path: of the CSV file.
+        what: it is of, for people.
+        types: of the columns that it must have; others are as pandas reads them.
+
+    Raises:
+        UserError: if it cannot be read, or lacks a column or a number.
+    """
     try:
-        table: Any = pd.read_csv(path, dtype={"experiment": str, "curve": str})
-        table = table[[field.name for field in fields(Point)]].astype({"layers": int, "seed": int, "log_loss": float})
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} is not a table of the published protocol: {error}") from None
-    return [Point(**row) for row in table.to_dict("records")]
+        table: Any = pd.read_csv(path, dtype={name: str for name, kind in types.items() if kind is str})
+        lacking = [name for name in types if name not in table]
+        if lacking:
+            raise ValueError(f"it has no column {lacking[0]!r}")
+        table = table.astype({name: kind for name, kind in types.items() if kind is not str})
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not a table of {what}: {' '.join(str(error).split())}") from None
+    return table.to_dict("records")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,6 +23,7 @@ from baselines.objective import excess_loss
 from benchmarks.catalogue.registry import LAWS
 from benchmarks.errors import UserError
 from benchmarks.experiments.experiment import Request
+from benchmarks.experiments.paper.curves import read_rows
 from benchmarks.experiments.paper.one_of import OneOf
 from benchmarks.experiments.paper.verdicts import Evidence, Part, compared
 from benchmarks.statistics import summarise
@@ -218,6 +218,9 @@ def experts_evidence(shift: Shift, rows: list[dict[str, Any]]) -> list[Evidence]
     gathered = []
     for method, text in CLAIMS.items():
         own = [row for row in rows if row["method"] == method and row["law"] in shift.judged]
+        if not own:
+            why = "'run paper' makes that table anew, and --only chooses experiments"
+            raise UserError(f"experts.csv has no rows of {shift.id}, {method}; {why}")
         parts = [Part.of_row(f"{row['law']}, {row['layers']}", row) for row in own]
         worst, best = max(parts, key=lambda part: part.high), min(parts, key=lambda part: part.low)
         shown = f"from {best.ratio:+.3f} [{best.low:+.3f}, {best.high:+.3f}] to "
@@ -235,7 +238,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: if it is not one, or of a time when the control was not adapted.
     """
-    rows = pd.read_csv(path, dtype={"law": str})
-    if "against" not in rows.columns:
-        raise UserError(f"{path} does not say what mixtures are judged against; 'run paper' makes it anew")
-    return rows.to_dict("records")
+    texts: dict[str, type] = dict.fromkeys(("experiment", "law", "method", "against"), str)
+    ratio = Part("", 0.0, 0.0, 0.0, 0.0).row
+    numbers: dict[str, type] = dict.fromkeys(("log_mean", "log_low", "log_high", *ratio), float)
+    return read_rows(path, "mixtures of experts ('run paper' makes it anew)", {**texts, "layers": int, **numbers})

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.experiments.paper.curves import Point, by_layers
+from benchmarks.experiments.paper.curves import EXACT, Point, by_layers
 from benchmarks.experiments.paper.entries import PaperExperiment
 from benchmarks.experiments.paper.experts_fresh import FOLDS, Shift
-from benchmarks.reports.style import CYCLE, EXACT, MARKERS, caption, figure
+from benchmarks.reports.style import CYCLE, MARKERS, caption, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from baselines.objective import excess_loss
 from benchmarks.experiments.experiment import Request
+from benchmarks.experiments.paper.curves import read_rows
 from benchmarks.experiments.paper.verdicts import MARGIN, Evidence, Part, compared, said
 from benchmarks.tasks.gaussian import Isotropic
 from benchmarks.tasks.law import Purpose
@@ -101,6 +103,16 @@ def steps_needed(first: list[dict[int, float]], second: list[dict[int, float]]) 
         for needed, curve in zip(steps, pair, strict=True):
             needed.append(min((step for step, loss in curve.items() if loss <= target), default=math.inf))
     return median(steps[0]), median(steps[1])
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a `heads.csv`.
+
+    Raises:
+        UserError: if it is not one.
+    """
+    numbers: dict[str, type] = dict.fromkeys((*Part("", 0.0, 0.0, 0.0, 0.0).row, "steps_several", "steps_one"), float)
+    return read_rows(path, "heads ('run paper' makes it anew)", {"kind": str, "layers": int, **numbers})
 
 
 def heads_evidence(rows: list[dict[str, Any]]) -> list[Evidence]:

@@ -11,10 +11,9 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiments.experiment import read_toml
-from benchmarks.experiments.paper.curves import Point, by_layers
+from benchmarks.experiments.paper.curves import EXACT, Point, by_layers
 from benchmarks.experiments.paper.entries import PaperExperiment
 from benchmarks.experiments.paper.verdicts import MARGIN
-from benchmarks.reports.style import EXACT
 from benchmarks.reports.template import render, table
 
 if TYPE_CHECKING:

@@ -122,21 +122,21 @@ def stopwatch(table: pd.DataFrame) -> pd.DataFrame:
     """For every learned method: the fastest other one whose loss is as good on the same tasks.
 
     Returns:
-        A row for each task, batch, learned method and number of steps: its `seconds_a_task`, `log_loss`,
+        A row for each task, machine, batch, learned method and number of steps: its `seconds_a_task`, `log_loss`,
         `gap_to_bayes`, `train_seconds`; `rival`, `rival_steps`, `rival_seconds` (empty if none is as good);
-        `speed_up` (the rival's time over its own); `wins`, whether the quartiles of its time lie below the rival's; and
-        `break_even`, the number of tasks after which training has paid.
+        `speed_up` (the rival's time over its own); `wins`, whether the quartiles of its time lie below the rival's, or
+        it has none; and `break_even`, the number of tasks after which training has paid (empty without a rival).
     """
     rows: list[dict[str, Any]] = []
     columns = ["law", "d", "N", "noise_std", "batch"]
-    groups: Any = table.groupby([*columns, "law_params", "device", "dtype"], sort=False)
+    groups: Any = table.groupby([*columns, "law_params", "device", "dtype", "machine", "threads"], sort=False)
     for task, part in groups:
         learned = part["learned"]
         for mine in part[learned & part["log_loss"].notna()].to_dict("records"):
             as_good = part[~learned & (part["log_loss"] <= mine["log_loss"] + AS_GOOD)].sort_values("seconds_a_task")
             best: dict[Any, Any] = as_good.iloc[0].to_dict() if len(as_good) else {}
             saved = best.get("seconds_a_task", np.nan) - mine["seconds_a_task"]
-            wins = bool(best) and mine["seconds_high"] < best["seconds_low"]
+            wins = not best or mine["seconds_high"] < best["seconds_low"]
             rows.append(
                 {
                     **dict(zip(columns, task, strict=False)),
@@ -157,20 +157,26 @@ def sentence(table: pd.DataFrame) -> str:
     """Where a learned method is the right choice on a stopwatch, in plain words, from the rows of `stopwatch`."""
     if table.empty:
         return "No learned method was timed."
-    tasks: Any = table.groupby(["law", "d", "N", "batch"])["wins"].any()
+    where = ["law", "d", "N", "batch"]
+    tasks: Any = table.groupby(where)["wins"].any()
     if not tasks.any():
         return (
             f"On the stopwatch a learned method is the right choice nowhere: on all {len(tasks)} combinations of law, "
             "d, N and batch another method reaches the same loss in as little time."
         )
     won: Any = table[table["wins"]]
-    best = won.loc[won["speed_up"].idxmax()]
-    near = won[won["gap_to_bayes"] <= NEAR].groupby(["law", "d", "N", "batch"]).ngroups
+    raced, alone = won[won["rival"] != ""], won[won["rival"] == ""].groupby(where).ngroups
+    near = won[won["gap_to_bayes"] <= NEAR].groupby(where).ngroups
     places = ", ".join(f"{law} d={d} N={N} batch={batch}" for (law, d, N, batch), yes in tasks.items() if yes)
-    return (
+    said = (
         f"On the stopwatch a learned method is faster than every other that is as good on {int(tasks.sum())} of "
-        f"{len(tasks)} combinations of law, d, N and batch ({places}), at most {best['speed_up']:.1f} times "
-        f"({best['solver']}, {best['steps']} steps, against {best['rival']}); its training has paid after "
-        f"{won['break_even'].min():,.0f} tasks at the earliest. On {near} of them its log "
-        f"loss is within {NEAR:g} of that of the Bayes estimate."
+        f"{len(tasks)} combinations of law, d, N and batch ({places})"
     )
+    said += f", on {alone} of them where no other is as good at all" if alone else ""
+    if len(raced):
+        best = raced.loc[raced["speed_up"].idxmax()]
+        said += (
+            f", at most {best['speed_up']:.1f} times ({best['solver']}, {best['steps']} steps, against {best['rival']})"
+        )
+        said += f"; its training has paid after {raced['break_even'].min():,.0f} tasks at the earliest"
+    return f"{said}. On {near} of them its log loss is within {NEAR:g} of that of the Bayes estimate."

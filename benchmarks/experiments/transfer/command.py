@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.catalogue.registry import SOLVERS
+from benchmarks.errors import UserError, one_line
 from benchmarks.experiments.experiment import Experiment, Request, need_figures, read_settings, settings_text
 from benchmarks.experiments.transfer.matrix import transfer_figures
 from benchmarks.harness.resolve import build_law, build_solver
@@ -53,9 +54,20 @@ TRANSFER = Experiment(
     "what learned solvers lose on laws that they were not fitted on",
     carry_out,
     frozenset({"quick", "only", "plugin"}),
-    lambda: [name for name in SOLVERS if SOLVERS.create(name).fitting.required],
+    lambda: list(_fitted()),
     partial(settings_text, ROOM),
 )
+
+
+def _fitted() -> Iterator[str]:
+    """Names of the solvers that are fitted, of those that can be made here."""
+    for name in SOLVERS:
+        try:
+            solver = build_solver(SolverEntry(name=name))
+        except UserError:  # of a package that is not installed
+            continue
+        if solver.fitting.required:
+            yield name
 
 
 def transfer(
@@ -108,10 +120,17 @@ def transfer(
 def _fit(
     solvers: Mapping[str, Solver], laws: Mapping[str, Law], settings: Transfer, work: tuple[str, str]
 ) -> list[Solver]:
-    """One for each seed."""
+    """One for each seed.
+
+    Raises:
+        UserError: if it cannot be fitted there.
+    """
     solver, law = work
     sources = [laws[law].stream(seed, Purpose.TRAIN) for seed in settings.seeds]
-    return list(solvers[solver].fit_many(sources, settings.steps, settings.seeds))
+    try:
+        return list(solvers[solver].fit_many(sources, settings.steps, settings.seeds))
+    except Exception as error:
+        raise UserError(f"{solver} on {law}: {one_line(error)}") from None
 
 
 def _score(

@@ -37,11 +37,20 @@ def read_transfer(path: str) -> pd.DataFrame:
 def transfer_matrix(table: pd.DataFrame) -> pd.DataFrame:
     """Log gap with a row for each training law and a column for each test law, in the order of the table.
 
+    Raises:
+        UserError: if two rows are of the same two laws.
+
     Example:
         >>> table = pd.DataFrame({"train_law": ["a", "a"], "test_law": ["a", "b"], "log_gap": [0.0, 1.5]})
         >>> transfer_matrix(table).loc["a", "b"].item()
         1.5
     """
+    twice = table.duplicated(["train_law", "test_law"])
+    if twice.any():
+        row = table[twice].iloc[0]
+        raise UserError(
+            f"{row['train_law']} to {row['test_law']} is there twice; give tables of several d or runs one by one"
+        )
     matrix = table.pivot(index="train_law", columns="test_law", values="log_gap")
     return matrix.loc[list(dict.fromkeys(table["train_law"])), list(dict.fromkeys(table["test_law"]))]
 

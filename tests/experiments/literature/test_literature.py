@@ -123,11 +123,12 @@ def test_a_number_of_no_source_is_refused() -> None:
 def test_the_command_judges_one_source_and_names_what_it_knows(tmp_path: Path) -> None:
     done = call("run", "literature", "--quick", "--only", "least_squares", "--jobs", "1", "--results", tmp_path)
     assert done.code == 0, done.output
-    text = (tmp_path / "literature-quick" / "literature.md").read_text()
+    folder = tmp_path / "literature-quick-least_squares"
+    text = (folder / "literature.md").read_text()
     assert "| least squares, d = 5, N = 20, noise 1 " in text
     assert "three nearest neighbours" not in text
     assert "## Not run" not in text
     assert "## Learned" not in text
-    assert (tmp_path / "literature-quick" / "numbers.csv").read_text().count("\nleast_squares,") == 9
+    assert (folder / "numbers.csv").read_text().count("\nleast_squares,") == 9
     told = mistake("run", "literature", "--only", "nobody", "--results", tmp_path)
     assert "has no 'nobody'; there are ahn, zhang, least_squares, ridge, looped, fanpu" in told

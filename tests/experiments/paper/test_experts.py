@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks.errors import UserError
+from benchmarks.experiments.paper import heads
 from benchmarks.experiments.paper.experts_fresh import (
     CLAIMS,
     GATED,
@@ -112,3 +113,17 @@ def test_experts_are_judged_where_nobody_was_trained(tmp_path):
     pd.DataFrame(rows).drop(columns="against").to_csv(tmp_path / "experts.csv", index=False)
     with pytest.raises(UserError, match="'run paper' makes it anew"):
         read_table(tmp_path / "experts.csv")
+
+
+def test_a_table_of_another_experiment_is_a_sentence():
+    rows = [{"method": method, "law": "mixture"} for method in CLAIMS]
+    with pytest.raises(UserError, match=r"experts.csv has no rows of h-var, equal gates"):
+        experts_evidence(variance_shift(), rows)
+
+
+@pytest.mark.parametrize(("reads", "what"), [(read_table, "mixtures of experts"), (heads.read_table, "heads")])
+@pytest.mark.parametrize("text", ["", "a,b\n1,2,3\n4\n", "layers\nfew\n"])
+def test_what_is_no_table_is_a_sentence(reads, what, text, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UserError, match=f"t.csv is not a table of {what}"):
+        reads(tmp_path / "t.csv")

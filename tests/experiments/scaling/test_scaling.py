@@ -59,8 +59,9 @@ def test_counted_work_and_memory_grow_as_expected(run: Run) -> None:
     assert (table.loc[table["variable"] == "d", "points"] == 3).all()
 
 
-def row(solver: str, seconds: float, loss: float, learned: bool = False, **more: float) -> dict[str, object]:
+def row(solver: str, seconds: float, loss: float, learned: bool = False, **more: object) -> dict[str, object]:
     task = {"law": "isotropic", "law_params": "{}", "device": "cpu", "dtype": "float64", "d": 5, "N": 20}
+    task |= {"machine": "one", "threads": 1}
     times = {"seconds_a_task": seconds, "seconds_low": 0.9 * seconds, "seconds_high": 1.1 * seconds}
     told = {"noise_std": 1.0, "batch": 10, "steps": 2, "gap_to_bayes": loss, "train_seconds": np.nan}
     return {**task, **told, "solver": solver, "learned": learned, "log_loss": loss, **times, **more}
@@ -79,7 +80,14 @@ def test_the_rival_is_the_fastest_that_is_as_good() -> None:
     assert not close["wins"].any(), "quartiles that overlap are no win"
     assert "nowhere" in sentence(close)
     alone = stopwatch(pd.DataFrame([row("cgls", 1.0, 0.9), learned]))
-    assert alone["rival"].tolist() == [""]
+    assert alone[["rival", "wins"]].to_dict("records") == [{"rival": "", "wins": True}]
+    assert "on 1 of 1" in sentence(alone)
+    assert "on 1 of them where no other is as good at all. On 0" in sentence(alone)
+
+
+def test_times_of_two_machines_are_two_races() -> None:
+    rows = [row("anything", 1.5, 0.5, learned=True), row("cg", 2.0, 0.5), row("cg", 1.0, 0.5, machine="faster")]
+    assert stopwatch(pd.DataFrame(rows))["rival_seconds"].tolist() == [2.0]
 
 
 def test_the_command_writes_tables_and_figures_and_says_who_wins(folder: Path, tmp_path: Path) -> None:

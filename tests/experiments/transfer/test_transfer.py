@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from memformer.core.problem import Problem, TaskSource
 from memformer.core.solver import Fitting, Needs, Solver
 from memformer.core.trace import Trace
 from tests.experiments.requests import asked
-from tests.helpers import call
+from tests.helpers import call, mistake
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def test_the_table_is_the_same_however_many_processes_share_the_work(table: pd.D
 def test_the_experiment_writes_a_table_and_a_figure_of_the_solver_chosen(tmp_path: Path) -> None:
     done = call("run", "transfer", "--quick", "--only", "pcg", "--jobs", "1", "--results", tmp_path)
     assert done.code == 0, done.error
-    folder = tmp_path / "transfer-quick"
+    folder = tmp_path / "transfer-quick-pcg"
     assert {path.name for path in folder.iterdir()} == {"transfer_pcg.csv", "transfer_pcg_3.svg"}
     table = pd.read_csv(folder / "transfer_pcg.csv")
     assert len(table) == 11 * 11
@@ -117,3 +118,24 @@ def test_a_table_without_gaps_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("train_law,test_law\na,b\n")
     with pytest.raises(UserError, match="no column 'log_gap'"):
         read_transfer(str(tmp_path / "t.csv"))
+
+
+def test_two_rows_of_the_same_laws_are_a_mistake(table: pd.DataFrame, tmp_path: Path) -> None:
+    pd.concat([table, table.assign(d=4)]).to_csv(tmp_path / "t.csv", index=False)
+    said = mistake("views", "transfer", tmp_path / "t.csv", "--output", tmp_path)
+    assert "is there twice; give tables of several d or runs one by one" in said
+
+
+def test_what_cannot_be_fitted_on_a_law_is_a_sentence(tmp_path: Path) -> None:
+    done = call("run", "transfer", "--quick", "--only", "kernel_ridge", "--jobs", "1", "--results", tmp_path)
+    assert done.code == 2
+    sentence = done.error.splitlines()[-1]
+    assert sentence.startswith("error: kernel_ridge on isotropic: ValueError: kernel_ridge needs a law")
+
+
+def test_what_needs_a_package_that_is_not_there_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sklearn", "sklearn.linear_model"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "baselines.lasso", raising=False)
+    assert "has no 'nothing'" in mistake("run", "transfer", "--only", "nothing")
+    assert "the solver 'lasso' (built in) cannot be imported: ImportError: lasso needs" in mistake("show", "lasso")
