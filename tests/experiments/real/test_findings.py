@@ -34,7 +34,7 @@ params = { dataset = "auto_mpg", num_queries = 5 }
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("real")
-    for name, text in (("cars", SUITE), ("twice", SUITE.replace("[0, 1, 2]", "[0, 5]"))):
+    for name, text in (("cars", SUITE), ("beyond", SUITE.replace("[0, 1, 2]", "[1, 5]"))):
         (folder / f"{name}.toml").write_text(text)
         with make_progress() as progress:
             run_suite(load_suite(str(folder / f"{name}.toml")), folder / "runs", None, ["test"], progress, name)
@@ -109,5 +109,5 @@ def test_the_page_the_table_and_the_figure_are_written(folder: Path, tmp_path: P
 
 
 def test_runs_it_cannot_read_are_one_sentence(folder: Path, results: Path, tmp_path: Path) -> None:
-    for name, where, message in (("small", results, "no losses on real data"), ("twice", folder, "has seed 5")):
+    for name, where, message in (("small", results, "no losses on real data"), ("beyond", folder, "has seed 5")):
         assert message in mistake("views", "real", name, "--results", where, "--output", tmp_path)
