@@ -49,7 +49,8 @@ def reached(table: pd.DataFrame) -> int:
 def resampled(table: pd.DataFrame, seed: int = 0, runs: int = RUNS, others: int = OTHERS) -> Iterator[dict[str, Any]]:
     """Rows of `gate.csv`: the whole suite, then one for each planted slowdown.
 
-    A run has as many pairs as measured runs of the whole suite came to; without any, as many as the rule allows.
+    A run has time for as many pairs as measured runs of the whole suite came to in theirs; without any, as the rule
+    allows.
 
     Args:
         table: rows with `study`, `what`, `run`, `of_run`, `ratio_1` and `ratio_2`.
@@ -60,11 +61,11 @@ def resampled(table: pd.DataFrame, seed: int = 0, runs: int = RUNS, others: int 
     known, rng = recorded(table), np.random.default_rng(seed)
     most = reached(table)
     about = {"study": "resampled", "recorded": len(known), "cases": known.shape[1], "most": most}
-    found = [decided(_drawn(known, rng, most)) for _ in range(runs)]
+    found = [decided(_drawn(known, rng), timely=most) for _ in range(runs)]
     shares = []
     for _ in range(others):
         other = known[rng.integers(len(known), size=len(known))]
-        shares.append(np.mean([_alarmed(decided(_drawn(other, rng, most))[0]) for _ in range(RUNS_OF_OTHERS)]))
+        shares.append(np.mean([_alarmed(decided(_drawn(other, rng), timely=most)[0]) for _ in range(RUNS_OF_OTHERS)]))
     low, high = np.quantile(shares, [0.025, 0.975]) if shares else (float("nan"), float("nan"))
     pairs = np.array([one[1] for one in found])
     yield {
@@ -90,17 +91,17 @@ def _alarmed(verdicts: NDArray[np.int_]) -> bool:
     return bool((verdicts == SLOWER).any())
 
 
-def _drawn(known: Array, rng: np.random.Generator, most: int) -> Array:
-    """`(most, cases)` log ratios of a run."""
-    sign = rng.choice([-1.0, 1.0], size=(most, 1))
-    return sign * known[rng.integers(len(known), size=most)]
+def _drawn(known: Array, rng: np.random.Generator) -> Array:
+    """`(MOST, cases)` log ratios of a run."""
+    sign = rng.choice([-1.0, 1.0], size=(sequential.MOST, 1))
+    return sign * known[rng.integers(len(known), size=sequential.MOST)]
 
 
 def _planted(
     known: Array, rng: np.random.Generator, most: int, slower: float
 ) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
     """Verdicts and pairs of some cases that are slower."""
-    ratios, cases = _drawn(known, rng, most), rng.choice(known.shape[1], min(AT_ONCE, known.shape[1]), replace=False)
+    ratios, cases = _drawn(known, rng), rng.choice(known.shape[1], min(AT_ONCE, known.shape[1]), replace=False)
     ratios[:, cases] += np.log(slower)
-    verdicts, pairs = decided(ratios)
+    verdicts, pairs = decided(ratios, timely=most)
     return verdicts[cases], pairs[cases]

@@ -23,7 +23,7 @@ Half = Literal["speed", "losses"]
 
 
 MINUTES = 4.0
-"""A check is to take at most this long."""
+"""A check that finds nothing is to take at most this long."""
 
 CLEARING = 8.0
 """Seconds that a pair of processes that is under way and the report may take after the last one is begun."""
@@ -51,7 +51,7 @@ def check(
         plugins: Python files or modules whose solvers and laws are compared too. Of a file in the checkout, base has
             its own; any other is the same on both sides.
         message: text of the pull request, whose lines accept slowdowns as those of commit messages do.
-        minutes: after which no further pair of processes is timed.
+        minutes: after which only what looks slower is timed further.
         every: measure the cases too that run no file which differs.
 
     Raises:

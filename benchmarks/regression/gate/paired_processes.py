@@ -37,7 +37,7 @@ class Process:
 
     Args:
         tree: whose code it runs.
-        cpu: that it is pinned to when it is asked to; None: to none.
+        cpu: that it is pinned to; None: to none.
         plugins: modules, and absolute paths of files, that it imports beside the tree. A file in the head's checkout is
             the tree's own, by `plugins_of`.
         hash_seed: orders of sets and dictionaries of strings; the two sides of a pair share it.

@@ -22,6 +22,9 @@ FIRST, FEWEST, MOST = 2, 5, 20
 CLEARED, ALARM = -4.5, 16.0
 """Evidence at which a case is no slower, or slower; nats. Chosen by resampling, see results/studies/gate.md."""
 
+FOLLOWED = 4.0
+"""A case with so much evidence for a slowdown goes on to its decision, however late it is; nats."""
+
 CLIP = 4.0
 """Most evidence of one pair, nats."""
 
@@ -76,6 +79,16 @@ class Sequential:
         self.deviation = np.full(cases, np.nan)
         self._variances = np.full(cases, np.nan)
 
+    def owed(self, pairs: int) -> NDArray[np.bool_]:
+        """`(cases,)`: which get a further pair, after so many, however late it is.
+
+        All do at first; what looks slower does until it has the fewest that an alarm takes, and what looks it clearly
+        until it is decided.
+        """
+        if pairs < FIRST:
+            return np.ones(len(self.evidence), dtype=bool)
+        return self.evidence > (0.0 if pairs < FEWEST else FOLLOWED)
+
     def look(self, ratios: Array) -> None:
         """Judge the cases that are undecided.
 
@@ -99,15 +112,19 @@ class Sequential:
         self.verdicts[seen] = np.where(evidence <= CLEARED, NOT_SLOWER, np.where(slower, SLOWER, UNDECIDED))
 
 
-def decided(ratios: Array, rule: Rule = PINNED) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+def decided(ratios: Array, rule: Rule = PINNED, timely: int = MOST) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
     """Verdicts and numbers of pairs of one run, had it found these ratios.
 
     Args:
-        ratios: `(pairs, cases)` log ratios.
+        ratios: `(MOST, cases)` log ratios.
         rule: what is looked for.
+        timely: pairs that there is time for; what is owed more gets more.
     """
-    test, pairs = Sequential(ratios.shape[1], rule), np.zeros(ratios.shape[1], dtype=int)
-    for number in range(FIRST, len(ratios) + 1):
-        pairs[test.verdicts == UNDECIDED] = number
-        test.look(ratios[:number])
+    test, pairs, found = Sequential(ratios.shape[1], rule), np.zeros(ratios.shape[1], dtype=int), ratios.copy()
+    for number in range(MOST):
+        due = (test.verdicts == UNDECIDED) & (pairs == number) & (test.owed(number) | (number < timely))
+        pairs[due] = number + 1
+        found[number, ~due] = np.nan
+        if number + 1 >= FIRST:
+            test.look(found[: number + 1])
     return test.verdicts, pairs

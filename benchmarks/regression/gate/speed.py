@@ -34,8 +34,8 @@ def rule_text(rule: Rule) -> str:
         f"{rule.effect - 1:.0%} slower, with the variance of this run, at most {sequential.CLIP:g} nats a pair. No "
         f"slower at {sequential.CLEARED:g} nats; slower at {sequential.ALARM:g}, after at least {sequential.FEWEST} "
         f"pairs, if their median ratio is {rule.least:g} or more. A case with evidence for a slowdown gets so many, "
-        f"however late it is. One that {sequential.MOST} pairs or the time there is do not decide is undecided, which "
-        "stops nothing."
+        f"and goes on to its decision with more than {sequential.FOLLOWED:g} nats, however late it is. One that "
+        f"{sequential.MOST} pairs or the time there is do not decide is undecided, which stops nothing."
     )
 
 
@@ -79,7 +79,7 @@ def compare_speed(
         cpus: each for both sides of a share of the cases; none: not pinned, which sees less.
         tick: told of progress.
         slowed: planted slowdowns of head by name of the case, where the gate itself is studied.
-        until: `time.monotonic` past which nothing is measured, but the first two pairs and what looks slower (`_due`).
+        until: `time.monotonic` past which nothing is measured but what is owed a pair (`Sequential.owed`).
         plugins: see `benchmarks.regression.gate.paired_processes.Process`.
     """
     results = [SpeedResult(case) for case in cases]
@@ -108,16 +108,12 @@ def compare_speed(
 
 
 def _due(results: Sequence[SpeedResult], test: Sequential, number: int, until: float) -> dict[int, float]:
-    """Cases that a round is to measure, that which looks slowest first, and until when.
-
-    What looks slower is owed the fewest pairs that an alarm takes, however late it is.
-    """
-    late, found = time.monotonic() > until, {}
+    """Cases that a round is to measure, that which looks slowest first, and until when."""
+    late, owed, found = time.monotonic() > until, test.owed(number), {}
     for i in np.argsort(-test.evidence, kind="stable").tolist():
-        owed = number < sequential.FIRST or (number < sequential.FEWEST and test.evidence[i] > 0)
         open_still = test.verdicts[i] == UNDECIDED and not results[i].reason and len(results[i].ratios) == number
-        if open_still and (owed or not late):
-            found[i] = float("inf") if owed else until
+        if open_still and (owed[i] or not late):
+            found[i] = float("inf") if owed[i] else until
     return found
 
 

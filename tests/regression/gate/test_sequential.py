@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.regression.gate.sequential import (
     FEWEST,
+    FIRST,
     MOST,
     NOT_SLOWER,
     SLOWER,
@@ -74,3 +75,14 @@ def test_a_case_without_ratios_is_passed_over() -> None:
     assert test.verdicts[7] == UNDECIDED
     assert np.isnan(test.deviation[7])
     assert (test.verdicts == NOT_SLOWER).sum() > CASES // 2
+
+
+def test_when_time_ends_what_looks_slower_goes_on_and_what_does_not_is_left() -> None:
+    found = np.full((MOST, 3), 0.005)
+    found[:, 1], found[:, 2] = 0.03, -0.03
+    found += 0.003 * np.random.default_rng(0).normal(size=found.shape)
+    found[:FIRST, 0] = 0.0146  # says next to nothing, and rather no
+    verdicts, pairs = decided(found, timely=FIRST)
+    assert verdicts.tolist() == [UNDECIDED, SLOWER, NOT_SLOWER]
+    assert pairs.tolist() == [FIRST, FEWEST, FIRST]
+    assert decided(found)[0].tolist() == [NOT_SLOWER, SLOWER, NOT_SLOWER]
