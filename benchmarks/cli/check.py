@@ -26,7 +26,7 @@ def check(
     every: Annotated[
         bool, typer.Option("--all", help="Measure cases too that run nothing which differs from REF.")
     ] = False,
-    minutes: Annotated[float, typer.Option(min=0.0, help="After which no further pair is timed.")] = 4.0,
+    minutes: Annotated[float, typer.Option(min=0.0, help="After which only what looks slower is timed further.")] = 4.0,
     output: Annotated[Path | None, typer.Option(help="File for the report; by default the terminal.")] = None,
 ) -> None:
     """Is this checkout slower than another commit, or its test loss worse? Measures both in turn on this machine.
