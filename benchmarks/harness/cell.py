@@ -75,7 +75,7 @@ class Measured:
         losses: for each metric `(steps, tasks)`, times the weights if there are any.
         outcomes: codes `(steps, tasks)`.
         weights: `(tasks,)`, where tasks were drawn by importance sampling.
-        fresh: the same as `losses` on as many tasks that nothing else uses; where a solver was learned and no floor of
+        fresh: the same as `losses` on some tasks that nothing else uses; where a solver was learned and no floor of
             its class is known, so that nothing else would show that it knew the scored tasks.
     """
 

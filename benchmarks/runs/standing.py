@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.runs.cells import Row, grouped
 from benchmarks.runs.schema import PREFERRED_METRICS, SCORED_ON, SOLVER
 from benchmarks.runs.tables import as_written
-from benchmarks.statistics import Levels, equal_means_test, log_ratio_p_value, shared_ranks
+from benchmarks.statistics import Levels, equal_means_bound, log_ratio_p_value, shared_ranks
 from benchmarks.statistics.sample import Sample
 from benchmarks.statistics.seed_levels import two_level
 
@@ -116,7 +116,7 @@ class _Solver:
         return found
 
     def p_value(self, other: _Solver) -> float:
-        """Of the hypothesis of equal mean losses."""
+        """Of the hypothesis of equal mean losses, or a bound of it where that decides."""
         metric = next(self._shared(other), "")
         if not metric or math.isclose(self.mean, other.mean, rel_tol=DIGITS):
             return math.nan
@@ -130,7 +130,7 @@ class _Solver:
         for part in differences:
             part /= self.mean
         if levels == "tasks" or len(differences) == 1:
-            return equal_means_test(np.concatenate(differences))
+            return equal_means_bound(np.concatenate(differences))
         # Of few seeds Student's t sees nothing where they lie far apart: in differences those of the worse solver, in
         # log ratios those of either. What one of the two tests tells is told, at twice its p-value.
         errors = [part.std(ddof=1) / len(part) ** 0.5 for part in differences]

@@ -145,6 +145,16 @@ def test_new_tasks_are_solved_only_where_nothing_else_can_tell(draw: Sampling) -
     assert solved(SOLVERS.create("cg"), law, draw).measured[0].fresh is None
 
 
+@pytest.mark.parametrize(("scored", "new"), [(40, 40), (600, 500), (4000, 1000)])
+def test_there_are_fewer_new_tasks_than_scored_ones_and_they_tell_all_the_same(scored: int, new: int) -> None:
+    law = Isotropic(d=3, N=12)
+    result = run_cell(cell_of(Knows(known=scored), law, "plain", tasks=scored), ParameterStore())
+    fresh = result.measured[0].fresh
+    assert fresh is not None
+    assert {losses.shape[-1] for losses in fresh.values()} == {new}
+    assert all("on the scored tasks than on new ones" in row.alarm for row, _ in score_rows(result))
+
+
 def test_a_floor_of_half_the_digits_that_is_nothing_but_rounding_is_no_floor() -> None:
     cell = cell_of(SOLVERS.create("cg"), Isotropic(), tasks=50)
     rounded = replace(cell, dtype=torch.float32, steps=(8,))

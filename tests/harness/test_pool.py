@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks.errors import UserError
-from benchmarks.harness.workers.pool import as_finished, map_ordered
+from benchmarks.harness.workers.pool import _Todo, as_finished, map_ordered
 from benchmarks.harness.workers.supervisor import Worker
 from tests.conftest import KeptWorker
 from tests.harness.test_workers import ended
@@ -58,6 +58,16 @@ def test_answers_come_in_the_order_of_the_items_each_computed_on_one_thread(
     assert pids == {os.getpid()} if processes == 1 else os.getpid() not in pids and len(pids) == 2
     assert all(worker.closed for worker in two_workers) == (processes == 2)
     assert map_ordered(halved, [], processes) == []
+
+
+def test_a_worker_goes_on_with_what_it_has_begun_and_helps_with_any_at_the_end() -> None:
+    one, other = Worker(), Worker()
+    todo = _Todo(["a0", "a1", "a2", "a3", "b0", "c0", "c1"], lambda item: item[0])
+    taken = [todo.take(worker) for worker in (one, other, one, other, other, one, other, one)]
+    assert [item and item[1] for item in taken] == ["a0", "b0", "a1", "c0", "c1", "a2", "a3", None]
+    assert taken[1] == (4, "b0")
+    plain = _Todo([3, 1, 2], lambda _: None)
+    assert [plain.take(worker) for worker in (one, other, one)] == [(0, 3), (1, 1), (2, 2)]
 
 
 @pytest.fixture

@@ -283,6 +283,30 @@ def test_products_that_nobody_reports_leave_the_column_empty(problem) -> None:
     assert counted.flops > 2 * N * D**2 + 2 * N * D + 2 * D**2
 
 
+def test_what_torch_makes_of_others_is_counted_by_its_parts(problem) -> None:
+    """Under `inference_mode` it reaches whoever watches whole."""
+    layer = torch.nn.Linear(D, 7).double()
+
+    def inferring(fresh: Problem) -> Tensor:
+        with torch.inference_mode():
+            return layer(fresh.X)
+
+    plain = count_work(lambda fresh: layer(fresh.X), problem)
+    assert count_work(inferring, problem) == plain
+    assert plain.flops >= 2 * N * D * 7
+
+
+def test_memory_that_is_given_back_is_held_no_more(problem) -> None:
+    def one_after_another(fresh: Problem) -> Tensor:
+        for _ in range(5):
+            found = fresh.X + 1
+            del found
+        return fresh.X.mT  # a view holds nothing of its own
+
+    assert count_work(one_after_another, problem).peak_bytes == B * N * D * 8
+    assert count_work(lambda fresh: [fresh.X + 1 for _ in range(5)], problem).peak_bytes == 5 * B * N * D * 8
+
+
 def test_reporting_does_not_break_a_compiled_graph() -> None:
     compiled = torch.compile(lambda A, v: matmul(A, A) @ v, fullgraph=True, backend="eager")
     assert torch.equal(compiled(torch.ones(2, 2), torch.ones(2)), torch.full((2,), 4.0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.statistics import equal_means_test, holm, sign_flip_test, wilcoxon_log_test
+from benchmarks.statistics import equal_means_bound, equal_means_test, holm, sign_flip_test, wilcoxon_log_test
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -37,6 +37,20 @@ def test_the_size_holds_on_heavy_symmetric_tails() -> None:
     rng = np.random.default_rng(1)
     rejected = [equal_means_test(rng.standard_t(1.5, size=300)) <= 0.05 for _ in range(800)]
     assert np.mean(rejected) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 800)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.02, 0.05, 0.1, 0.3, 1.0, 1e6])
+@pytest.mark.parametrize("freedom", [1.5, 3.0, 30.0])
+def test_a_bound_decides_as_the_test_does(shift: float, freedom: float) -> None:
+    """Within Holm's correction for up to a million tests: where it is not the p-value, it is on the same side."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        d = rng.standard_t(freedom, size=500) + shift
+        p, bound = equal_means_test(d), equal_means_bound(d)
+        for level in (0.05, 0.05 / 40, 0.05 / 1e6):
+            assert (bound <= level) == (p <= level)
+        assert bound == p or bound > 0.05 or bound <= 1e-9
+    assert equal_means_bound(np.zeros(4)) == 1
 
 
 def test_wilcoxon_asks_about_the_typical_task() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from memformer.core.problem import Problem
 from memformer.ledger import Ledger, counting
@@ -54,9 +54,7 @@ def count_work(call: Callable[[Problem], object], problem: Problem) -> Work:
         torch.cuda.synchronize(problem.device)
         torch.cuda.reset_peak_memory_stats(problem.device)
         before = torch.cuda.memory_allocated(problem.device)
-    asked = _Asked()
-    counter = FlopCounterMode(display=False, custom_mapping=_COUNTED | {aten._linalg_eigh: asked.eigen})
-    with counting() as ledger, counter, _Watch(ledger, counter) as watch, asked:
+    with counting() as ledger, _Watch(ledger, asked := _Asked()) as watch, asked:
         result = call(fresh)
     products = None if watch.unreported else ledger.products / problem.B
     peak = torch.cuda.max_memory_allocated(problem.device) - before if cuda else watch.peak
@@ -85,41 +83,52 @@ class _Asked(TorchFunctionMode):
 class _Watch(TorchDispatchMode):
     """Counts the operations of functions that do not state theirs, and the bytes of live tensors."""
 
-    def __init__(self, ledger: Ledger, counter: FlopCounterMode) -> None:
+    def __init__(self, ledger: Ledger, asked: _Asked) -> None:
         super().__init__()
-        self.ledger, self.counter = ledger, counter
+        self.ledger = ledger
+        self.formulas = {**_FORMULAS, aten._linalg_eigh: shape_wrapper(asked.eigen)}
         self.flops, self.unreported = 0, False
         self.alive, self.peak = 0, 0
-        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._sizes: dict[weakref.ref[Any], int] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: nothing is compiled while it is counted, and torch would import what compiles, for two seconds."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in _PRIMITIVE:
+            with self:
+                found = func.decompose(*args, **kwargs)
+            if found is not NotImplemented:
+                return found
+            _PRIMITIVE.add(func)
         silent = self.ledger.silent
-        before = 0 if silent else self.counter.get_total_flops()
-        out = func(*args, **(kwargs or {}))
-        kind, given = func.overloadpacket, _tensors(args) + (_tensors(tuple(kwargs.values())) if kwargs else [])
+        out = func(*args, **kwargs)
+        kind, given = func.overloadpacket, _tensors((*args, *kwargs.values()))
         if not silent:
-            self.flops += self.counter.get_total_flops() - before
+            if kind in self.formulas:
+                self.flops += self.formulas[kind](*args, **kwargs, out_val=out)
             if kind in _POINTWISE and out.is_floating_point():
                 self.flops += _POINTWISE[kind] * max(tensor.numel() for tensor in (*given, out))
         self.unreported |= kind in _CONTRACTIONS and not self.ledger.covered
         # What shares its memory with an argument was not made here: a view, or what was there before the solve.
-        old = {storage.data_ptr() for tensor in given for storage in _storages(tensor)}
-        for value in _tensors((out,)):
-            for storage in _storages(value):
+        old = None
+        for storage in (storage for value in _tensors((out,)) for storage in _storages(value)):
+            if weakref.ref(storage) not in self._sizes:
+                old = old or {mine.data_ptr() for tensor in given for mine in _storages(tensor)}
                 if storage.data_ptr() not in old:
                     self._hold(storage)
         return out
 
     def _hold(self, storage: Any) -> None:
-        if storage in self._known:
-            return
-        self._known.add(storage)
-        self.alive += (size := storage.nbytes())
+        self._sizes[weakref.ref(storage, self._release)] = storage.nbytes()
+        self.alive += storage.nbytes()
         self.peak = max(self.peak, self.alive)
-        weakref.finalize(storage, self._release, size)
 
-    def _release(self, size: int) -> None:
-        self.alive -= size
+    def _release(self, storage: weakref.ref[Any]) -> None:
+        self.alive -= self._sizes.pop(storage)
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
@@ -183,6 +192,12 @@ _COUNTED = {
     aten.cholesky_solve: _cholesky_solve,
 }
 """Textbook counts of factorisations, which torch's own counter leaves out."""
+
+_FORMULAS: dict[Any, Any] = {**flop_registry, **{kind: shape_wrapper(count) for kind, count in _COUNTED.items()}}
+"""From what an operation is given and gives to its floating-point operations: torch's own, and these."""
+
+_PRIMITIVE: set[Any] = set()
+"""Operations known not to be made of others; one that is, as under `inference_mode`, is counted by its parts."""
 
 _CONTRACTIONS = {aten.bmm, aten.mm, aten.mv, aten.dot, aten.baddbmm, aten.baddbmm_, aten.addmm, aten.addmv}
 """Products that nobody takes without reporting them."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from benchmarks.errors import UserError
 from benchmarks.harness.workers.limits import pinned_threads
@@ -47,15 +48,48 @@ def map_ordered(
     return [found[place] for place in range(len(items))]
 
 
+class _Todo(Generic[Item]):
+    """Items that nobody has begun, in their order but for this: a worker goes on with the kind that it has begun."""
+
+    def __init__(self, items: Sequence[Item], kind: Callable[[Item], Hashable]) -> None:
+        self._items = items
+        self._left: dict[Hashable, deque[int]] = {}
+        self._had: dict[Worker, Hashable] = {}
+        for place, item in enumerate(items):
+            self._left.setdefault(kind(item), deque()).append(place)
+
+    def take(self, worker: Worker) -> tuple[int, Item] | None:
+        """The next item of the worker's kind, of one that no other worker has, or of any; None if there is none."""
+        if not self._left:
+            return None
+        mine = self._had.pop(worker, None)
+        free = (kind for kind in self._left if kind not in self._had.values())
+        kind = mine if mine in self._left else next(free, next(iter(self._left)))
+        self._had[worker] = kind
+        place = self._left[kind].popleft()
+        if not self._left[kind]:
+            del self._left[kind]
+        return place, self._items[place]
+
+
 def as_finished(
-    items: Sequence[Item], do: Callable[[Worker, Item], Found], workers: Sequence[Worker]
+    items: Sequence[Item],
+    do: Callable[[Worker, Item], Found],
+    workers: Sequence[Worker],
+    kind: Callable[[Item], Hashable] = lambda _: None,
 ) -> Iterator[tuple[int, Found]]:
     """`do(worker, item)` of every item, with its place, as it is finished; a thread waits for each worker's answer.
 
     Never more items are at work or waiting to be read than there are workers: a slow reader slows them down instead of
     filling the memory. The workers are closed at the end, and on the first exception, which is raised here.
+
+    Args:
+        items: what is to be done.
+        do: what is done with each.
+        workers: that do it.
+        kind: what items have in common that a worker finds once for all of them.
     """
-    todo = iter(enumerate(items))
+    todo = _Todo(items, kind)
     lock, stopped = threading.Lock(), threading.Event()
     finished: queue.Queue[tuple[int, Found] | BaseException] = queue.Queue(maxsize=1)
 
@@ -70,7 +104,7 @@ def as_finished(
         try:
             while not stopped.is_set():
                 with lock:
-                    following = next(todo, None)
+                    following = todo.take(worker)
                 if following is None:
                     break
                 place, item = following
