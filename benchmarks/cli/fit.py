@@ -57,7 +57,9 @@ def fit(
         raise UserError(first_problem(error)) from None
     where, fitted = build_law(entries[0]), build_solver(entries[1])
     if not fitted.fitting.required:
-        raise UserError(f"the solver {solver!r} learns nothing; 'memformer-bench list solvers' shows which do")
+        raise UserError(
+            f"the solver {solver!r} learns nothing; of each solver, 'memformer-bench show ID' says whether it is fitted"
+        )
     depths = sorted(steps or [1, 2, 3, 4])
     dtype, device = torch.float64, torch.device("cpu")
     try:

@@ -44,7 +44,7 @@ for command, example in {
     judge: ":  memformer-bench judge paper-1 --only a --only f",
     list_: ":  memformer-bench list solvers",
     show: ":  memformer-bench show cg",
-    leaderboard: ":  memformer-bench leaderboard --format markdown --output results/LEADERBOARD.md",
+    leaderboard: ":  memformer-bench leaderboard core-reference --format markdown --output board.md",
     site: ":  memformer-bench site core-reference --output build/site",
     fit: ":  memformer-bench fit memformer_first_order anisotropic --steps 3",
     enter: ":  memformer-bench enter my_solver.py",

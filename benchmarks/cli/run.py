@@ -38,7 +38,7 @@ def run(
     A suite: fit, score and time every solver on every law, and write the tables. An experiment does what
     `memformer-bench show ID` says, and writes tables, figures and conclusions into its folder of results.
 
-    Exit status: 0, or 1 if a row failed (diverged, nonfinite, error, time limit); it is in the table with its reason.
+    Exit status: 0, or 1 if a row failed (diverged, nonfinite, error, time or memory limit); the table says why.
     """
     from benchmarks.cli.progress import make_progress
     from benchmarks.experiments.experiment import Request, choose, find_experiment

@@ -118,7 +118,7 @@ def read_run(path: Path) -> Run:
         UserError: if it is not there, was written by a newer version, or does not fit the schema.
     """
     if not path.is_dir():
-        raise UserError(f"no run {str(path)!r}; 'memformer-bench list runs' shows those in {RUNS}")
+        raise UserError(f"no run {str(path)!r}; 'memformer-bench list runs' shows those there are")
     meta = read_meta(path)
     version: Any = meta.get("schema_version")
     if not readable(version):

@@ -70,15 +70,16 @@ def laws(done: Run) -> Iterator[tuple[str, list[str], list[str]]]:
 
 def _learned_against_tuned(board: Board, setting: Setting) -> Iterator[str]:
     """The leaders of both kinds, and the pairs of `ALWAYS` that are there, a sentence each."""
-    here, kinds = {entry.label: entry for entry in setting.entries}, board.kinds()
+    here, kinds, leaders = {entry.label: entry for entry in setting.entries}, board.kinds(), [""]
     if {LEARNED, TUNED} <= set(kinds):
         labels = [[solver_label(row) for row in kinds[kind].to_dict("records")] for kind in (LEARNED, TUNED)]
         found = [here[next(label for label in own if label in here)] for own in labels if set(own) & set(here)]
         if len(found) == len(labels):
+            leaders = [one.label for one in found]
             yield f"learned against tuned: {_told(found[0], found[1], board.steps)}"
     for pair in ALWAYS:
         found = [next((here[label] for label in here if is_named(label, name)), None) for name in pair]
-        if found[0] is not None and found[1] is not None:
+        if found[0] is not None and found[1] is not None and [found[0].label, found[1].label] != leaders:
             yield _told(found[0], found[1], board.steps)
 
 

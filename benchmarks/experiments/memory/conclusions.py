@@ -138,7 +138,8 @@ def noisy_sentence(curves: Sequence[Curve], theory: dict[int, Floor]) -> str:
         beyond = sum(gap < floor.gain for gap in own[best])
         gain = plain - median(own[best])
         words.append(
-            f"at {_layers([depth])} memory ({best}) gains {gain:.4f} of the {floor.gain:.4f} that theory says, and "
+            f"at {_layers([depth])} memory ({best}) gains {gain:.4f} on what was trained without it, where "
+            f"the best there is gains {floor.gain:.4f} on the best without, and "
             f"{beyond} of {len(own[best])} models with it are better than any model without can be"
         )
     return "; ".join(words).capitalize() + "."
