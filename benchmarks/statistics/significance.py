@@ -103,7 +103,8 @@ def equal_means_bound(differences: Array) -> float:
     corrected = _hall_p_value(differences)
     if corrected > ALPHA:
         return corrected
-    t = float(differences.sum()) / math.sqrt(float(differences @ differences))
+    scaled = differences / np.abs(differences).max()
+    t = float(scaled.sum()) / math.sqrt(float(scaled @ scaled))
     bound = max(corrected, 2 * math.exp(-t * t / 2))
     return bound if bound <= FAR else max(corrected, sign_flip_test(differences))
 

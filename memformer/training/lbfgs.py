@@ -59,7 +59,6 @@ class BatchedLbfgs:
         # An accelerator does all of the work rather than be asked how much there is, unless that is what is counted.
         self._asks, self._steps = self.theta.device.type == "cpu" or is_counting(), 0
         S, n = self.theta.shape
-        self.history = 1 if n == 1 else self.history  # of one variable, the last pair is all there is to know
         self.stalled = torch.zeros(S, dtype=torch.bool, device=self.theta.device)
         self._s, self._y = self.theta.new_zeros(2, S, self.history, n)
         self._rho = self.theta.new_zeros(S, self.history)

@@ -145,8 +145,8 @@ def test_new_tasks_are_solved_only_where_nothing_else_can_tell(draw: Sampling) -
     assert solved(SOLVERS.create("cg"), law, draw).measured[0].fresh is None
 
 
-@pytest.mark.parametrize(("scored", "new"), [(40, 40), (600, 500), (4000, 1000)])
-def test_there_are_fewer_new_tasks_than_scored_ones_and_they_tell_all_the_same(scored: int, new: int) -> None:
+@pytest.mark.parametrize(("scored", "new"), [(40, 40), (4500, 4000)])
+def test_there_are_no_more_new_tasks_than_scored_ones_nor_than_tell_enough(scored: int, new: int) -> None:
     law = Isotropic(d=3, N=12)
     result = run_cell(cell_of(Knows(known=scored), law, "plain", tasks=scored), ParameterStore())
     fresh = result.measured[0].fresh

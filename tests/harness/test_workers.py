@@ -67,6 +67,17 @@ def worker(two_workers: list[KeptWorker]) -> Worker:
     return two_workers[0]
 
 
+def test_workers_are_told_which_cells_are_of_one_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They find its tasks and floors once."""
+    here, elsewhere = job("nothing").cell, dataclasses.replace(job("prints").cell, law=Isotropic(d=3, N=6))
+    kinds: list[object] = []
+    monkeypatch.setattr(cells, "cell_worker", lambda: None)
+    monkeypatch.setattr(cells, "as_finished", lambda work, do, workers, kind: kinds.extend(map(kind, work)) or iter(()))
+    some = [here, elsewhere, dataclasses.replace(here, tasks=20)]
+    assert list(run_cells(some, ParameterStore(), jobs=2, threads=1)) == []
+    assert kinds[0] == kinds[2] != kinds[1]
+
+
 def test_workers_of_other_source_are_refused(worker: Worker) -> None:
     with pytest.raises(UserError, match="a worker has other source than this process"):
         score(worker, dataclasses.replace(job("nothing"), source="0123456789ab"))

@@ -24,11 +24,8 @@ from memformer.core.solver import Solver
 from memformer.core.tensors import in_double
 from memformer.core.trace import Outcome
 
-FRESH_SHARE = 4
-"""Where new tasks are solved too, there is one for so many that are scored,"""
-
-FRESH_TASKS = 500
-"""but no fewer than these a seed, or all: the alarm compares ranks, and few have none that is rare enough."""
+FRESH_TASKS = 4000
+"""Where new tasks are solved too, there are as many a seed as are scored, but no more than these."""
 
 
 def run_cell(cell: Cell, store: ParameterStore) -> CellResult:
@@ -71,7 +68,7 @@ def _measured(cell: Cell, solver: Solver, seed: int) -> Measured:
     adapted = cell.protocol == "context_adapted"  # to the scored contexts, so that it may well be better there
     if not solver.learned or adapted or not cell.law.synthetic or has_floor(cell.law, solver.reach):
         return found
-    few = dataclasses.replace(cell, tasks=min(cell.tasks, max(FRESH_TASKS, cell.tasks // FRESH_SHARE)))
+    few = dataclasses.replace(cell, tasks=min(cell.tasks, FRESH_TASKS))
     return dataclasses.replace(found, fresh=_solved(few, solver, seed, Purpose.FRESH).losses)
 
 

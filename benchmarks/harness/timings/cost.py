@@ -86,15 +86,11 @@ class _Watch(TorchDispatchMode):
     def __init__(self, ledger: Ledger, asked: _Asked) -> None:
         super().__init__()
         self.ledger = ledger
-        self.formulas = {**_FORMULAS, aten._linalg_eigh: shape_wrapper(asked.eigen)}
+        own = {kind: shape_wrapper(count) for kind, count in (_COUNTED | {aten._linalg_eigh: asked.eigen}).items()}
+        self.formulas: dict[Any, Any] = {**flop_registry, **own}  # torch's own, and what plug-ins registered
         self.flops, self.unreported = 0, False
         self.alive, self.peak = 0, 0
         self._sizes: dict[weakref.ref[Any], int] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: nothing is compiled while it is counted, and torch would import what compiles, for two seconds."""
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -128,7 +124,8 @@ class _Watch(TorchDispatchMode):
         self.peak = max(self.peak, self.alive)
 
     def _release(self, storage: weakref.ref[Any]) -> None:
-        self.alive -= self._sizes.pop(storage)
+        size = self._sizes.pop(storage)  # may be asked for in the middle of anything
+        self.alive -= size
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
@@ -192,9 +189,6 @@ _COUNTED = {
     aten.cholesky_solve: _cholesky_solve,
 }
 """Textbook counts of factorisations, which torch's own counter leaves out."""
-
-_FORMULAS: dict[Any, Any] = {**flop_registry, **{kind: shape_wrapper(count) for kind, count in _COUNTED.items()}}
-"""From what an operation is given and gives to its floating-point operations: torch's own, and these."""
 
 _PRIMITIVE: set[Any] = set()
 """Operations known not to be made of others; one that is, as under `inference_mode`, is counted by its parts."""

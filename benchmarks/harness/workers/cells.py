@@ -165,4 +165,4 @@ def run_cells(
         yield from ((number, perform(job)) for number, job in enumerate(work))
     else:
         workers = [cell_worker() for _ in range(count)]
-        yield from as_finished(work, score, workers, lambda job: job.cell.law)  # its tasks and floors, that is
+        yield from as_finished(work, score, workers, lambda job: id(job.cell.law))  # whose tasks and floors it has
