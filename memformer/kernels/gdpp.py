@@ -223,11 +223,18 @@ def _adjoint(
 
 
 @cache
-def prepare(dtype: torch.dtype, device: torch.device) -> None:
-    """Compile the kernel, or load what this machine compiled before; otherwise the first use does."""
+def prepare(dtype: torch.dtype, device: torch.device, fits: bool = True) -> None:
+    """Compile the kernel, or load what this machine compiled before; otherwise the first use does.
+
+    Args:
+        dtype: of the tasks.
+        device: of the tasks.
+        fits: whether its gradient will be asked for too, which takes longer to compile.
+    """
     one = torch.ones(1, 1, 1, 1, 1, dtype=dtype, device=device)
-    Q = one.clone().requires_grad_()
+    Q = one.clone().requires_grad_(fits)
     weights = Weights(one[..., None], Q, one)
     if serves(weights):
         (w,) = covariate_method(weights, one[0], one[0, 0])
-        torch.autograd.grad(w.sum(), Q)
+        if fits:
+            torch.autograd.grad(w.sum(), Q)

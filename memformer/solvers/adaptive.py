@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from memformer.core.problem import Problem
 from memformer.core.solver import Reach, Solver
 from memformer.core.trace import Trace
@@ -53,6 +55,9 @@ class AdaptiveMemformer(Memformer):
     def version(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] -- read on instances
         """1 more than the Memformer's: a task is adapted to by itself, in units of its own labels."""
         return super().version + 1
+
+    def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
+        self._prepare(dtype, device, fits=True)  # it fits gates whenever it solves
 
     def adapt(self, context: Problem) -> Solver:
         return replace(self, adapts=True)

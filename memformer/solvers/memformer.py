@@ -143,9 +143,14 @@ class Memformer(Solver):
         )
 
     def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
-        if self.attention == "linear":
-            by_layers = self.covariate_update or self.gamma == "token"  # what training calls, and solving too
-            (gdpp if by_layers else first_order_loss).prepare(dtype, device)
+        self._prepare(dtype, device, fits=self.parameters is None)
+
+    def _prepare(self, dtype: torch.dtype, device: torch.device, fits: bool) -> None:
+        """What solving calls, and fitting too if it is still to come."""
+        if self.attention == "linear" and (self.covariate_update or self.gamma == "token"):
+            gdpp.prepare(dtype, device, fits)
+        elif self.attention == "linear" and fits:
+            first_order_loss.prepare(dtype, device)
 
     def fit(self, tasks: TaskSource, steps: Sequence[int], seed: int = 0) -> Memformer:
         return self.fit_together([tasks], steps, [seed])[0]

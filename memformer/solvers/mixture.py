@@ -53,6 +53,9 @@ class MixtureMemformer(Memformer):
         return 3
 
     @learns
+    def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
+        self._prepare(dtype, device, fits=True)  # it fits gates whenever it solves
+
     def fit_together(
         self,
         sources: Sequence[TaskSource],

@@ -64,10 +64,11 @@ def test_a_worker_goes_on_with_what_it_has_begun_and_helps_with_any_at_the_end()
     one, other = Worker(), Worker()
     todo = _Todo(["a0", "a1", "a2", "a3", "b0", "c0", "c1"], lambda item: item[0])
     taken = [todo.take(worker) for worker in (one, other, one, other, other, one, other, one)]
-    assert [item and item[1] for item in taken] == ["a0", "b0", "a1", "c0", "c1", "a2", "a3", None]
+    assert [item and item[1] for item in taken] == ["a0", "b0", "a1", "c1", "c0", "a2", "a3", None]
     assert taken[1] == (4, "b0")
     plain = _Todo([3, 1, 2], lambda _: None)
-    assert [plain.take(worker) for worker in (one, other, one)] == [(0, 3), (1, 1), (2, 2)]
+    # Every second one begins at the end.
+    assert [plain.take(worker) for worker in (one, other, one)] == [(0, 3), (2, 2), (1, 1)]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from benchmarks.tasks.gaussian import Anisotropic, OODVariance
 from benchmarks.tasks.law import Purpose
 from memformer.kernels import first_order_loss, first_order_numba, gdpp, gdpp_numba
 from memformer.model.config import MemformerConfig
+from memformer.solvers.adaptive import AdaptiveMemformer
 from memformer.solvers.memformer import Memformer
 from memformer.solvers.mixture import MixtureMemformer
 from memformer.training.objective import Batch, LossKind, draw, losses
@@ -148,6 +149,33 @@ def test_a_solver_prepares_what_its_fit_calls(solver: Memformer, monkeypatch: py
     solver.prepare(torch.float64, torch.device("cpu"))
     solver.fit(Anisotropic(d=2, N=4).stream(0, Purpose.TRAIN), [1])
     assert called == set(prepared)
+
+
+@pytest.mark.parametrize(
+    ("solver", "kernels"),
+    [
+        (Memformer(memory="first_order", **QUICK), set()),
+        (Memformer(covariate_update=True, **QUICK), {(gdpp, False)}),
+        (AdaptiveMemformer(memory="first_order", folds=2, adapts=True, **QUICK), {(first_order_loss, True)}),
+        (AdaptiveMemformer(covariate_update=True, folds=2, adapts=True, **QUICK), {(gdpp, True)}),
+        (MixtureMemformer(memory="first_order", **QUICK), {(first_order_loss, True)}),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_once_fitted_a_solver_prepares_what_its_solve_calls(
+    solver: Memformer, kernels: set[Any], monkeypatch: pytest.MonkeyPatch
+):
+    law, prepared, called = Anisotropic(d=2, N=4), set(), set()
+    fitted = solver.fit(law.stream(0, Purpose.TRAIN), [1])
+    monkeypatch.setattr(gdpp, "prepare", lambda _, __, fits: prepared.add((gdpp, fits)))
+    monkeypatch.setattr(first_order_loss, "prepare", lambda *_: prepared.add((first_order_loss, True)))
+    for module, loss in ((gdpp, "layers_loss"), (first_order_loss, "first_order_loss")):
+        own = getattr(module, loss)
+        monkeypatch.setattr(module, loss, lambda *given, module=module, own=own: called.add(module) or own(*given))
+    fitted.prepare(torch.float64, torch.device("cpu"))
+    fitted.solve(law.stream(0, Purpose.SCORE).sample(3), 1)
+    assert prepared == kernels
+    assert called == {module for module, fits in kernels if fits}
 
 
 def test_tasks_of_another_size_are_refused():

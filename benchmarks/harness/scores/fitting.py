@@ -90,15 +90,17 @@ class ParameterStore:
             dtype: of training.
             device: of training.
         """
-        solver.prepare(dtype, device)
         if not solver.fitting.required:
+            solver.prepare(dtype, device)
             return Fit([solver] * len(seeds), None, reused=False)
         headers = [header_of(name, solver, law, steps, seed, dtype, device) for seed in seeds]
         known = self.find(solver, headers)
         if known is None and self.shipped is not None:
             known = self._shipped(solver, headers)
         if known is not None:
+            known.solvers[0].prepare(dtype, device)
             return known
+        solver.prepare(dtype, device)
         synchronise(device)
         start = time.perf_counter()
         streams = [law.stream(seed, Purpose.TRAIN, dtype, device) for seed in seeds]

@@ -49,12 +49,17 @@ def map_ordered(
 
 
 class _Todo(Generic[Item]):
-    """Items that nobody has begun, in their order but for this: a worker goes on with the kind that it has begun."""
+    """Items that nobody has begun.
+
+    A worker goes on with the kind that it has begun; every second one takes a kind from its end, so that workers which
+    start together do not compile the same at once.
+    """
 
     def __init__(self, items: Sequence[Item], kind: Callable[[Item], Hashable]) -> None:
         self._items = items
         self._left: dict[Hashable, deque[int]] = {}
         self._had: dict[Worker, Hashable] = {}
+        self._first: dict[Worker, bool] = {}
         for place, item in enumerate(items):
             self._left.setdefault(kind(item), deque()).append(place)
 
@@ -66,7 +71,8 @@ class _Todo(Generic[Item]):
         free = (kind for kind in self._left if kind not in self._had.values())
         kind = mine if mine in self._left else next(free, next(iter(self._left)))
         self._had[worker] = kind
-        place = self._left[kind].popleft()
+        left = self._left[kind]
+        place = left.popleft() if self._first.setdefault(worker, len(self._first) % 2 == 0) else left.pop()
         if not self._left[kind]:
             del self._left[kind]
         return place, self._items[place]
