@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import UserError
 from benchmarks.runs.source import OWN, ROOT, imported
 
 CATALOGUE = ROOT / "benchmarks" / "catalogue" / "built_in.toml"
@@ -58,4 +59,8 @@ def _imports(file: Path) -> set[str]:
 
 @cache
 def _graph() -> Any:
-    return import_module("grimp").build_graph(*OWN, exclude_type_checking_imports=True, cache_dir=None)
+    try:
+        grimp = import_module("grimp")
+    except ModuleNotFoundError:
+        raise UserError("grimp is not installed, which tells what imports what: pip install -e '.[dev]'") from None
+    return grimp.build_graph(*OWN, exclude_type_checking_imports=True, cache_dir=None)

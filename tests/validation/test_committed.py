@@ -8,9 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer import Exit
 
 from benchmarks.errors import UserError
 from benchmarks.runs.source import ROOT
+from benchmarks.validation import committed
+from benchmarks.validation import reached as reach
 from benchmarks.validation.committed import (
     PROVENANCE,
     RESULTS,
@@ -117,3 +120,21 @@ def test_a_study_that_fails_keeps_no_provenance(toy: tuple[Product, Path, Path])
     with pytest.raises(UserError, match="'false' ended with exit status 1"):
         make(replace(product, commands=("false",)), results)
     assert read_provenance(results) == {}
+
+
+def test_what_imports_cannot_be_told_is_said_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(reach, "import_module", missing)
+    monkeypatch.setattr(committed.subprocess, "run", missing)  # nothing is begun
+    reach._graph.cache_clear()
+    for only_said in (False, True):
+        with pytest.raises(Exit) as ended:
+            committed.main(["core"], only_said)
+        assert ended.value.exit_code == 2
+        assert capsys.readouterr().err == (
+            "error: grimp is not installed, which tells what imports what: pip install -e '.[dev]'\n"
+        )
