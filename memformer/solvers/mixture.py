@@ -52,10 +52,10 @@ class MixtureMemformer(Memformer):
         """3: with P free too trained by a compiled loss, other by rounding; 2: with P = 0."""
         return 3
 
-    @learns
     def prepare(self, dtype: torch.dtype, device: torch.device) -> None:
         self._prepare(dtype, device, fits=True)  # it fits gates whenever it solves
 
+    @learns
     def fit_together(
         self,
         sources: Sequence[TaskSource],

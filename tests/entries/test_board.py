@@ -45,7 +45,9 @@ N = 8
 
 
 def git(folder: Path, *words: str) -> str:
-    who = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a"}
+    who = {f"GIT_{role}_{what}": "a" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    # A commit's hash decides which tasks are drawn: of another time they are others, which may flag an honest entry.
+    who |= {f"GIT_{role}_DATE": "2026-01-01T00:00:00Z" for role in ("AUTHOR", "COMMITTER")}
     done = subprocess.run(["git", *words], cwd=folder, env={**os.environ, **who}, capture_output=True, check=True)
     return done.stdout.decode().strip()
 

@@ -62,11 +62,11 @@ def test_answers_come_in_the_order_of_the_items_each_computed_on_one_thread(
 
 def test_a_worker_goes_on_with_what_it_has_begun_and_helps_with_any_at_the_end() -> None:
     one, other = Worker(), Worker()
-    todo = _Todo(["a0", "a1", "a2", "a3", "b0", "c0", "c1"], lambda item: item[0])
+    todo = _Todo(["a0", "a1", "a2", "a3", "b0", "c0", "c1"], lambda item: item[0], [one, other])
     taken = [todo.take(worker) for worker in (one, other, one, other, other, one, other, one)]
     assert [item and item[1] for item in taken] == ["a0", "b0", "a1", "c1", "c0", "a2", "a3", None]
     assert taken[1] == (4, "b0")
-    plain = _Todo([3, 1, 2], lambda _: None)
+    plain = _Todo([3, 1, 2], lambda _: None, [one, other])
     # Every second one begins at the end.
     assert [plain.take(worker) for worker in (one, other, one)] == [(0, 3), (2, 2), (1, 1)]
 

@@ -55,26 +55,24 @@ class _Todo(Generic[Item]):
     start together do not compile the same at once.
     """
 
-    def __init__(self, items: Sequence[Item], kind: Callable[[Item], Hashable]) -> None:
-        self._items = items
-        self._left: dict[Hashable, deque[int]] = {}
+    def __init__(self, items: Sequence[Item], kind: Callable[[Item], Hashable], workers: Sequence[Worker]) -> None:
+        self._items, self._from_end = items, workers[1::2]
+        self._places: dict[Hashable, deque[int]] = {}
         self._had: dict[Worker, Hashable] = {}
-        self._first: dict[Worker, bool] = {}
         for place, item in enumerate(items):
-            self._left.setdefault(kind(item), deque()).append(place)
+            self._places.setdefault(kind(item), deque()).append(place)
 
     def take(self, worker: Worker) -> tuple[int, Item] | None:
         """The next item of the worker's kind, of one that no other worker has, or of any; None if there is none."""
-        if not self._left:
+        if not self._places:
             return None
         mine = self._had.pop(worker, None)
-        free = (kind for kind in self._left if kind not in self._had.values())
-        kind = mine if mine in self._left else next(free, next(iter(self._left)))
-        self._had[worker] = kind
-        left = self._left[kind]
-        place = left.popleft() if self._first.setdefault(worker, len(self._first) % 2 == 0) else left.pop()
-        if not self._left[kind]:
-            del self._left[kind]
+        free = (kind for kind in self._places if kind not in self._had.values())
+        kind = mine if mine in self._places else next(free, next(iter(self._places)))
+        self._had[worker], places = kind, self._places[kind]
+        place = places.pop() if worker in self._from_end else places.popleft()
+        if not places:
+            del self._places[kind]
         return place, self._items[place]
 
 
@@ -95,7 +93,7 @@ def as_finished(
         workers: that do it.
         kind: what items have in common that a worker finds once for all of them.
     """
-    todo = _Todo(items, kind)
+    todo = _Todo(items, kind, workers)
     lock, stopped = threading.Lock(), threading.Event()
     finished: queue.Queue[tuple[int, Found] | BaseException] = queue.Queue(maxsize=1)
 
